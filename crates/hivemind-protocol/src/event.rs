@@ -1,0 +1,139 @@
+//! What goes into the core and what comes out: two arms, no back and forth.
+
+use crate::{
+    AccessKind, Address, BarrierId, Block, DroneId, Failure, LockId, Message, PageId, Refusal, Ticket,
+};
+use alloc::vec::Vec;
+
+/// Something that happened to this drone.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// The program touched a page it may not. Completes with [`Outcome::Done`] when it may: touch again.
+    Fault {
+        /// Which page.
+        page: PageId,
+        /// What it tried.
+        kind: AccessKind,
+        /// Whom to complete.
+        ticket: Ticket,
+    },
+    /// The program calls.
+    Command {
+        /// What it wants.
+        command: Command,
+        /// Whom to complete.
+        ticket: Ticket,
+    },
+    /// A message arrived. Messages of one peer must come in the order in which it sent them.
+    Message {
+        /// The peer that sent it.
+        from: DroneId,
+        /// What it says.
+        message: Message,
+    },
+    /// A peer is gone before it left. Every wait ends with [`Failure::Lost`], now and from now on.
+    Lost {
+        /// Who.
+        drone: DroneId,
+    },
+}
+
+/// What a program can ask for. A drone has at most one `Acquire` or `Meet` outstanding at any time.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Command {
+    /// Take a lock. Completes with `Done` once this drone holds it and sees what its last holder saw.
+    Acquire(LockId),
+    /// Let a lock go. Completes at once.
+    Release(LockId),
+    /// Take part in a collective call. Completes with [`Outcome::Met`] when all drones take part in it.
+    Meet(Meeting),
+    /// Get memory. Completes with [`Outcome::Allocated`].
+    Allocate {
+        /// How many bytes; 0 counts as 1.
+        bytes: u64,
+        /// A power of two.
+        align: u64,
+    },
+    /// Give memory back. Completes with `Done`.
+    Free(Address),
+}
+
+/// One drone's part in a collective call: a barrier that can carry a small value from each to all.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Meeting {
+    /// Which call it is. All drones must say the same, or all get [`Refusal::Mismatch`].
+    pub kind: MeetingKind,
+    /// What this drone brings; all drones get all of these, in the order of the drones.
+    pub payload: Vec<u8>,
+}
+
+/// The collective calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum MeetingKind {
+    /// A barrier, by its name.
+    Barrier(BarrierId),
+    /// A value from `root` to all; `bytes` is its size.
+    Broadcast {
+        /// Who has the value.
+        root: DroneId,
+        /// The size of the value's type.
+        bytes: u64,
+    },
+    /// A value from each, folded by each in the order of the drones; `bytes` is a value's size.
+    Reduce {
+        /// The size of the value's type.
+        bytes: u64,
+    },
+    /// An allocation made by all together.
+    Allocate {
+        /// How many bytes.
+        bytes: u64,
+        /// A power of two.
+        align: u64,
+    },
+    /// A block given back by all together.
+    Free(Address),
+    /// The end: after it, drones close their links.
+    Leave,
+}
+
+/// Something to do for the driver, in order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// Send this to that peer, after all that was sent to it before.
+    Send {
+        /// The peer; never this drone itself.
+        to: DroneId,
+        /// What to say.
+        message: Message,
+    },
+    /// A fault or a command is complete.
+    Complete {
+        /// Whose.
+        ticket: Ticket,
+        /// How it went.
+        result: Result<Outcome, Failure>,
+    },
+}
+
+/// What a completed ticket brings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// Memory was found.
+    Allocated(Block),
+    /// All drones met.
+    Met {
+        /// What each brought, in the order of the drones.
+        payloads: Vec<Vec<u8>>,
+        /// For [`MeetingKind::Allocate`]: where the block lies.
+        allocated: Option<Block>,
+    },
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}

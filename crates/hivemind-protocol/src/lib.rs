@@ -1,0 +1,52 @@
+//! The protocol core of HiveMind: lazy release consistency anchored at homes.
+//!
+//! [`Core`] is a value. It takes [`Event`]s and gives [`Effect`]s; it changes local memory through the
+//! [`Memory`] trait and reaches others only through effects. Here lives everything that decides: intervals,
+//! write notices, twins, diffs, the page table, locks, meetings (barriers and the other collective calls),
+//! the heap, collection, and the wire form of every message.
+//!
+//! Deliberately elsewhere: sockets, threads, clocks, real memory and signal handlers (`hivemind-memory`,
+//! `hivemind`), and the simulator that drives this very code with seeds (`hivemind-sim`).
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod clock;
+mod collect;
+mod core;
+mod diff;
+mod epoch;
+mod event;
+mod failure;
+mod fault;
+mod heap;
+mod ids;
+mod interval;
+mod lock;
+mod meeting;
+mod memory;
+mod message;
+mod page;
+mod runs;
+mod stats;
+mod wire;
+
+pub use crate::clock::VectorTimestamp;
+pub use crate::core::{Core, CoreConfig};
+pub use crate::diff::{Diff, Run};
+pub use crate::event::{Command, Effect, Event, Meeting, MeetingKind, Outcome};
+pub use crate::failure::{Failure, Misbehaviour, Refusal};
+pub use crate::heap::{Block, Heap};
+pub use crate::ids::{
+    Address, BarrierId, DroneId, EpochId, IntervalId, IntervalIndex, LockId, PageId, Ticket,
+};
+pub use crate::memory::{Access, AccessKind, Memory, PAGE_SIZE, PageBytes, WriteDetection};
+pub use crate::message::{Interval, Label, Message, Met};
+pub use crate::runs::PageRun;
+pub use crate::stats::Stats;
+pub use crate::wire::WireError;
+
+/// The version of the wire form. Two drones that differ in it refuse each other at the handshake.
+pub const PROTOCOL_VERSION: u32 = 1;

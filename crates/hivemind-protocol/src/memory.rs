@@ -1,0 +1,67 @@
+//! What the core asks of local memory. The memory room implements it with real pages, the simulator with
+//! vectors that check every access. How faults are caught is nobody's business here.
+
+use crate::{PageId, PageRun};
+use alloc::vec::Vec;
+
+/// The size of a page of the region in bytes: what one fault, twin or write notice speaks of.
+pub const PAGE_SIZE: usize = 4096;
+
+/// The bytes of one page.
+pub type PageBytes = [u8; PAGE_SIZE];
+
+/// What the program may do with a page without a fault.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum Access {
+    /// Every access faults.
+    Invalid,
+    /// A read does not fault; a write does where the engine traps writes ([`WriteDetection::Traps`]).
+    ReadOnly,
+    /// No access faults.
+    ReadWrite,
+}
+
+/// What the program tried to do when it faulted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum AccessKind {
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+}
+
+/// How an engine learns which pages the program wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum WriteDetection {
+    /// The first store to a `ReadOnly` page faults, so the core hears of every written page as it happens.
+    Traps,
+    /// Stores never fault on a valid page; [`Memory::take_written`] tells afterwards which pages they hit.
+    Scans,
+}
+
+/// Local memory as the core sees it: a program's view that has an access state a page, and a system view
+/// that the core may always read, and write while the program cannot see the page.
+///
+/// The core calls these with its lock held and never while it holds a borrow of page bytes. None of them
+/// fails: an environment that refuses one of these calls in mid-run cannot be recovered from, so the
+/// implementation ends the process with a sentence that says what was refused.
+pub trait Memory {
+    /// How this memory's engine learns of writes. Constant for the life of the region.
+    fn write_detection(&self) -> WriteDetection;
+
+    /// Sets what the program may do with these pages; wakes whoever faulted on them. Idempotent. All pages
+    /// start as `Invalid` and zero. A change to `Invalid` forgets whether the page was written.
+    fn set_access(&mut self, pages: PageRun, access: Access);
+
+    /// Copies a page out, whatever its access. Bytes that the program stores at the same time may be copied
+    /// or not, each byte for itself.
+    fn read(&self, page: PageId, into: &mut PageBytes);
+
+    /// Copies bytes into a page, from `offset` on. Only while the page is `Invalid`.
+    fn write(&mut self, page: PageId, offset: usize, bytes: &[u8]);
+
+    /// With [`WriteDetection::Scans`]: appends the runs of valid pages written since the last call (or since
+    /// they became valid), ascending, and forgets them in the same step: a store that comes later is found
+    /// by the next call. With [`WriteDetection::Traps`]: does nothing.
+    fn take_written(&mut self, into: &mut Vec<PageRun>);
+}

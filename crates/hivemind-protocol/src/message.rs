@@ -1,0 +1,183 @@
+//! What drones say to one another. The table in docs/PROTOCOL.md lists who sends which, and when; the wire
+//! form lives in `wire`.
+
+use crate::{
+    Address, Block, Diff, DroneId, EpochId, IntervalId, IntervalIndex, LockId, Meeting, PageId, PageRun,
+    Refusal, VectorTimestamp,
+};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// One message. Every one that speaks of intervals names the epoch that they belong to.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Message {
+    /// Who faults asks the home, or the last writer, for a whole page.
+    PageRequest {
+        /// The requester's epoch.
+        epoch: EpochId,
+        /// Which page.
+        page: PageId,
+    },
+    /// The page's bytes and what is in them.
+    PageReply {
+        /// The epoch of the request.
+        epoch: EpochId,
+        /// Which page.
+        page: PageId,
+        /// Which writes the bytes contain.
+        label: Label,
+        /// The page.
+        bytes: Box<crate::PageBytes>,
+    },
+    /// The asked drone holds no complete copy of the page: ask its home.
+    PageRefused {
+        /// The epoch of the request.
+        epoch: EpochId,
+        /// Which page.
+        page: PageId,
+    },
+    /// Who faults asks a writer for its diffs of a page, for its intervals in (`after`, `upto`].
+    DiffRequest {
+        /// The requester's epoch.
+        epoch: EpochId,
+        /// Which page.
+        page: PageId,
+        /// The last interval of the writer that the requester has applied.
+        after: IntervalIndex,
+        /// The last interval of the writer that the requester knows of.
+        upto: IntervalIndex,
+    },
+    /// A writer's diffs, each with the first interval it stems from.
+    DiffReply {
+        /// The epoch of the request.
+        epoch: EpochId,
+        /// Which page.
+        page: PageId,
+        /// Up to which interval these are complete: `upto` of the request.
+        upto: IntervalIndex,
+        /// Ascending by interval.
+        diffs: Vec<(IntervalIndex, Diff)>,
+    },
+    /// To the lock's manager, and from it to the last requester: somebody wants the lock.
+    LockRequest {
+        /// The requester's epoch.
+        epoch: EpochId,
+        /// Which lock.
+        lock: LockId,
+        /// Who wants it.
+        requester: DroneId,
+        /// What the requester knows.
+        known: VectorTimestamp,
+        /// Whether the manager has seen it: then it is for the drone it was forwarded to.
+        forwarded: bool,
+    },
+    /// The lock, with every interval that the requester lacks.
+    LockGrant {
+        /// The granter's epoch.
+        epoch: EpochId,
+        /// Which lock.
+        lock: LockId,
+        /// Ascending by creator and index.
+        intervals: Vec<Interval>,
+    },
+    /// To the first drone: this drone has reached the end of its epoch, by a meeting or by a collection.
+    Arrive {
+        /// The epoch that ends.
+        epoch: EpochId,
+        /// The sender's own intervals of the epoch.
+        intervals: Vec<Interval>,
+        /// The meeting it waits in, if it does.
+        meeting: Option<Meeting>,
+    },
+    /// From the first drone: all have arrived, the epoch is over.
+    Depart {
+        /// The epoch that ends.
+        epoch: EpochId,
+        /// Every interval of the epoch but the receiver's own.
+        intervals: Vec<Interval>,
+        /// How the meeting went, or none if this was a collection.
+        met: Option<Met>,
+    },
+    /// To the first drone: protocol memory nears its limit, please collect.
+    CollectWanted {
+        /// The sender's epoch.
+        epoch: EpochId,
+    },
+    /// From the first drone: arrive as soon as no fault is outstanding.
+    Collect {
+        /// The epoch to end.
+        epoch: EpochId,
+    },
+    /// After an epoch's end, a writer gives the home its diffs of pages that several wrote.
+    Flush {
+        /// The epoch that ended.
+        epoch: EpochId,
+        /// The pages, each with the diffs, ascending by interval.
+        pages: Vec<(PageId, Vec<(IntervalIndex, Diff)>)>,
+    },
+    /// To the first drone: allocate.
+    Allocate {
+        /// Echoed in the reply.
+        request: u64,
+        /// How many bytes.
+        bytes: u64,
+        /// A power of two.
+        align: u64,
+    },
+    /// To the first drone: free.
+    Free {
+        /// Echoed in the reply.
+        request: u64,
+        /// The block's start.
+        address: Address,
+    },
+    /// From the first drone: how it went. A free answers with the freed address.
+    HeapReply {
+        /// Which request.
+        request: u64,
+        /// The block, or why not.
+        result: Result<Block, Refusal>,
+    },
+}
+
+/// One interval's record: what a drone wrote between two of its synchronisations
+/// (Keleher, Cox, Zwaenepoel, ISCA 1992, section 3).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Interval {
+    /// Who made it, and which it is.
+    pub id: IntervalId,
+    /// What its creator knew when it ended, its own entry included.
+    pub known: VectorTimestamp,
+    /// Its write notices, ascending.
+    pub pages: Vec<PageRun>,
+}
+
+/// Which writes a copy of a page contains: all those known at `known`, but `without`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Label {
+    /// What the sender knew.
+    pub known: VectorTimestamp,
+    /// What it knew of but had not applied, ascending.
+    pub without: Vec<IntervalId>,
+}
+
+/// The end of a meeting.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Met {
+    /// All drones made the same call.
+    Together {
+        /// What each brought, in the order of the drones.
+        payloads: Vec<Vec<u8>>,
+        /// For an allocation: where the block lies.
+        allocated: Option<Block>,
+    },
+    /// They did not, or the call itself was refused.
+    Refused(Refusal),
+}
+
+impl Label {
+    /// Whether a copy with this label contains the writes of `interval`.
+    pub fn covers(&self, interval: IntervalId) -> bool {
+        self.known.covers(interval) && self.without.binary_search(&interval).is_err()
+    }
+}

@@ -1,0 +1,42 @@
+//! Runs of pages: how sets of pages travel and are stored. Sets that change live elsewhere.
+
+use crate::PageId;
+use alloc::vec::Vec;
+
+/// `count` pages from `first` on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct PageRun {
+    /// The first page.
+    pub first: PageId,
+    /// How many pages; never 0.
+    pub count: u64,
+}
+
+impl PageRun {
+    /// The run of one page.
+    pub fn one(page: PageId) -> Self {
+        Self { first: page, count: 1 }
+    }
+
+    /// The page after the last.
+    pub fn end(self) -> PageId {
+        PageId(self.first.0 + self.count)
+    }
+
+    /// The pages, ascending.
+    pub fn pages(self) -> impl Iterator<Item = PageId> {
+        (self.first.0..self.first.0 + self.count).map(PageId)
+    }
+
+    /// Joins ascending pages into the fewest runs.
+    pub fn join(pages: impl IntoIterator<Item = PageId>) -> Vec<PageRun> {
+        let mut runs: Vec<PageRun> = Vec::new();
+        for page in pages {
+            match runs.last_mut() {
+                Some(last) if last.end() == page => last.count += 1,
+                _ => runs.push(Self::one(page)),
+            }
+        }
+        runs
+    }
+}

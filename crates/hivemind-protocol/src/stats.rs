@@ -1,0 +1,44 @@
+//! What the core counts. Times are the driver's; only exact counts live here.
+
+/// Counts since the start of one drone. All are sums; bytes are those of payloads, not of frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Read faults that the program took.
+    pub read_faults: u64,
+    /// Write faults that the program took.
+    pub write_faults: u64,
+    /// Whole pages fetched from a peer.
+    pub pages_fetched: u64,
+    /// Whole pages given to a peer.
+    pub pages_served: u64,
+    /// Twins made.
+    pub twins: u64,
+    /// Diffs made from twins.
+    pub diffs_made: u64,
+    /// Diffs applied.
+    pub diffs_applied: u64,
+    /// Bytes of the diffs made: those that changed.
+    pub diff_bytes: u64,
+    /// Intervals closed.
+    pub intervals: u64,
+    /// Write notices sent out with them.
+    pub write_notices: u64,
+    /// Pages made invalid by notices of others.
+    pub invalidations: u64,
+    /// Locks acquired.
+    pub locks_acquired: u64,
+    /// Of these, those whose token was here already, without a message.
+    pub locks_cached: u64,
+    /// Meetings that ended well: barriers and other collective calls.
+    pub meetings: u64,
+    /// Collections of intervals, notices, twins and diffs outside meetings.
+    pub collections: u64,
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Messages received.
+    pub messages_received: u64,
+    /// Bytes of protocol memory in use now: intervals, notices, twins, diffs.
+    pub metadata_bytes: u64,
+    /// The most it ever was.
+    pub metadata_peak_bytes: u64,
+}
