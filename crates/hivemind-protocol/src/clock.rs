@@ -32,7 +32,10 @@ impl VectorTimestamp {
     pub fn raise(&mut self, drone: DroneId, index: IntervalIndex) {
         match self.position(drone) {
             Ok(at) => {
-                assert!(index >= self.entries[at].1, "INV-2: a clock would run backwards");
+                assert!(
+                    index >= self.entries[at].1,
+                    "INV-2: a clock would run backwards"
+                );
                 self.entries[at].1 = index;
             }
             Err(_) if index.0 == 0 => {}
@@ -48,12 +51,20 @@ impl VectorTimestamp {
     /// The sum of all entries. Strictly larger for an interval that happens after another, so ordering by
     /// it is a linear extension of happens-before.
     pub fn weight(&self) -> u64 {
-        self.entries.iter().map(|(_, index)| u64::from(index.0)).sum()
+        self.entries
+            .iter()
+            .map(|(_, index)| u64::from(index.0))
+            .sum()
     }
 
     /// The entries that are not 0, ascending by drone.
     pub fn entries(&self) -> &[(DroneId, IntervalIndex)] {
         &self.entries
+    }
+
+    /// Entries that are ascending and not 0.
+    pub(crate) fn from_ascending(entries: Vec<(DroneId, IntervalIndex)>) -> Self {
+        Self { entries }
     }
 
     fn position(&self, drone: DroneId) -> Result<usize, usize> {

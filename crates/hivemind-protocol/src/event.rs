@@ -1,7 +1,8 @@
 //! What goes into the core and what comes out: two arms, no back and forth.
 
 use crate::{
-    AccessKind, Address, BarrierId, Block, DroneId, Failure, LockId, Message, PageId, Refusal, Ticket,
+    AccessKind, Address, BarrierId, Block, DroneId, Failure, LockId, Message, PageId, Refusal,
+    Ticket,
 };
 use alloc::vec::Vec;
 

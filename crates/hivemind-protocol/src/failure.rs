@@ -35,7 +35,9 @@ pub enum Refusal {
         meeting: MeetingKind,
     },
     /// Two drones make different collective calls.
-    #[error("{one} is at {here} while {other} is at {there}: all drones must make the same collective calls in the same order")]
+    #[error(
+        "{one} is at {here} while {other} is at {there}: all drones must make the same collective calls in the same order"
+    )]
     Mismatch {
         /// A drone.
         one: DroneId,
@@ -47,7 +49,9 @@ pub enum Refusal {
         there: MeetingKind,
     },
     /// There is no room.
-    #[error("insufficient shared memory: {bytes} bytes were asked for, the largest free block has {largest}; start with a larger --region")]
+    #[error(
+        "insufficient shared memory: {bytes} bytes were asked for, the largest free block has {largest}; start with a larger --region"
+    )]
     Insufficient {
         /// How many bytes were asked for.
         bytes: u64,
@@ -55,7 +59,9 @@ pub enum Refusal {
         largest: u64,
     },
     /// The address is not the start of a block that is in use.
-    #[error("{0} is not the start of an allocated block: it was never allocated, or is freed already")]
+    #[error(
+        "{0} is not the start of an allocated block: it was never allocated, or is freed already"
+    )]
     BadAddress(Address),
     /// The alignment is no power of two or larger than the region.
     #[error("an alignment of {0} is not a power of two within the region")]
@@ -79,7 +85,9 @@ impl core::fmt::Display for MeetingKind {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Barrier(id) => write!(f, "{id}"),
-            Self::Broadcast { root, bytes } => write!(f, "a broadcast of {bytes} bytes from {root}"),
+            Self::Broadcast { root, bytes } => {
+                write!(f, "a broadcast of {bytes} bytes from {root}")
+            }
             Self::Reduce { bytes } => write!(f, "a reduction of {bytes} bytes"),
             Self::Allocate { bytes, align } => {
                 write!(f, "an allocation of {bytes} bytes aligned to {align}")

@@ -69,11 +69,6 @@ pub struct IntervalId {
 impl DroneId {
     /// The drone that keeps the barriers, the collections and the heap.
     pub const FIRST: Self = Self(0);
-
-    /// This id as an index.
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
-    }
 }
 
 impl PageId {

@@ -2,8 +2,8 @@
 //! form lives in `wire`.
 
 use crate::{
-    Address, Block, Diff, DroneId, EpochId, IntervalId, IntervalIndex, LockId, Meeting, PageId, PageRun,
-    Refusal, VectorTimestamp,
+    Address, Block, Diff, DroneId, EpochId, IntervalId, IntervalIndex, LockId, Meeting, PageId,
+    PageRun, Refusal, VectorTimestamp,
 };
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -15,7 +15,10 @@ pub struct PageRun {
 impl PageRun {
     /// The run of one page.
     pub fn one(page: PageId) -> Self {
-        Self { first: page, count: 1 }
+        Self {
+            first: page,
+            count: 1,
+        }
     }
 
     /// The page after the last.

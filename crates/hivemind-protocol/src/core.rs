@@ -1,0 +1,295 @@
+//! The core as a value: its parts, the way in and the way out. Each protocol's rules live in its own file:
+//! `fault`, `interval`, `lock`, `meeting`, `epoch`, `collect`.
+
+use crate::epoch::Epoch;
+use crate::fault::Fetches;
+use crate::interval::IntervalLog;
+use crate::lock::LockTable;
+use crate::meeting::{Calls, Steward};
+use crate::page::PageTable;
+use crate::{
+    Command, DroneId, Effect, Event, Failure, Memory, Message, Misbehaviour, Outcome, Stats, Ticket,
+};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What a core must know at its start. Chosen at run time, the same on all drones but for `me`.
+#[derive(Clone, Copy, Debug)]
+pub struct CoreConfig {
+    /// This drone.
+    pub me: DroneId,
+    /// How many drones there are; at least 1.
+    pub drones: u32,
+    /// How many pages the region has.
+    pub pages: u64,
+    /// How large intervals, notices and diffs may grow in bytes before this drone asks for a collection.
+    pub metadata_limit_bytes: u64,
+}
+
+/// The protocol of one drone. The same events in the same order give the same effects.
+#[derive(Debug)]
+pub struct Core<M> {
+    pub(crate) me: DroneId,
+    pub(crate) drones: u32,
+    pub(crate) memory: M,
+    pub(crate) pages: PageTable,
+    pub(crate) log: IntervalLog,
+    pub(crate) epoch: Epoch,
+    pub(crate) fetches: Fetches,
+    pub(crate) locks: LockTable,
+    pub(crate) calls: Calls,
+    /// Only the first drone has one.
+    pub(crate) steward: Option<Steward>,
+    pub(crate) stats: Stats,
+    pub(crate) metadata_limit_bytes: u64,
+    lost: Option<DroneId>,
+    /// Messages to handle before this event is over: this drone's own to itself, and those that were
+    /// deferred and whose time has come.
+    inbox: VecDeque<(DroneId, Message)>,
+    effects: Vec<Effect>,
+}
+
+impl<M: Memory> Core<M> {
+    /// A drone at the start: every page zero, every lock's token at its manager.
+    pub fn new(config: CoreConfig, memory: M) -> Self {
+        assert!(
+            config.me.0 < config.drones,
+            "a drone's number is below the number of drones"
+        );
+        Self {
+            me: config.me,
+            drones: config.drones,
+            memory,
+            pages: PageTable::new(config.drones, config.pages),
+            log: IntervalLog::new(),
+            epoch: Epoch::new(),
+            fetches: Fetches::new(),
+            locks: LockTable::new(),
+            calls: Calls::new(),
+            steward: (config.me == DroneId::FIRST)
+                .then(|| Steward::new(config.drones, config.pages)),
+            stats: Stats::default(),
+            metadata_limit_bytes: config.metadata_limit_bytes,
+            lost: None,
+            inbox: VecDeque::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Local memory.
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Local memory, to change. What the core may rely on is written at [`Memory`].
+    pub fn memory_mut(&mut self) -> &mut M {
+        &mut self.memory
+    }
+
+    /// Takes one event and appends what is to be done about it, in order.
+    ///
+    /// # Errors
+    /// A message that no correct peer sends. Nothing that it asked for was done; its sender is to be cut off.
+    ///
+    /// # Panics
+    /// When an invariant of this drone is broken: the assertion names it (INV-n, docs/ARCHITECTURE.md).
+    pub fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) -> Result<(), Misbehaviour> {
+        let result = match event {
+            Event::Fault { page, kind, ticket } => {
+                self.fault(page, kind, ticket);
+                Ok(())
+            }
+            Event::Command { command, ticket } => {
+                self.command(command, ticket);
+                Ok(())
+            }
+            Event::Message { from, message } => {
+                self.stats.messages_received += 1;
+                self.message(from, message)
+            }
+            Event::Lost { drone } => {
+                self.lose(drone);
+                Ok(())
+            }
+        };
+        let result = result.and_then(|()| self.empty_inbox());
+        self.mind_limit();
+        let result = result.and_then(|()| self.empty_inbox());
+        self.note_metadata();
+        effects.append(&mut self.effects);
+        result
+    }
+
+    fn empty_inbox(&mut self) -> Result<(), Misbehaviour> {
+        while let Some((from, message)) = self.inbox.pop_front() {
+            self.message(from, message)?;
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, command: Command, ticket: Ticket) {
+        if let Some(drone) = self.lost {
+            return self.complete(ticket, Err(Failure::Lost(drone)));
+        }
+        match command {
+            Command::Acquire(lock) => self.acquire(lock, ticket),
+            Command::Release(lock) => self.release(lock, ticket),
+            Command::Meet(meeting) => self.meet(meeting, ticket),
+            Command::Allocate { bytes, align } => {
+                self.ask_heap(ticket, |request| Message::Allocate {
+                    request,
+                    bytes,
+                    align,
+                })
+            }
+            Command::Free(address) => {
+                self.ask_heap(ticket, |request| Message::Free { request, address });
+            }
+        }
+    }
+
+    /// Sorts a message to its protocol, or keeps it until this drone has come to the message's epoch.
+    fn message(&mut self, from: DroneId, message: Message) -> Result<(), Misbehaviour> {
+        if from.0 >= self.drones {
+            return Err(misbehaviour(from, "it is not a drone of this hive"));
+        }
+        if self.lost.is_some() {
+            return Ok(());
+        }
+        let Some(message) = self.defer(from, message)? else {
+            return Ok(());
+        };
+        match message {
+            Message::PageRequest { page, .. } => self.page_request(from, page),
+            Message::PageReply {
+                page, label, bytes, ..
+            } => self.page_reply(from, page, label, bytes),
+            Message::PageRefused { page, .. } => self.page_refused(from, page),
+            Message::DiffRequest {
+                page, after, upto, ..
+            } => self.diff_request(from, page, after, upto),
+            Message::DiffReply {
+                page, upto, diffs, ..
+            } => self.diff_reply(from, page, upto, diffs),
+            Message::LockRequest {
+                epoch,
+                lock,
+                requester,
+                known,
+                forwarded,
+            } => {
+                let wish = crate::lock::Wish {
+                    requester,
+                    epoch,
+                    known,
+                };
+                self.lock_request(from, lock, wish, forwarded)
+            }
+            Message::LockGrant {
+                epoch,
+                lock,
+                intervals,
+            } => self.lock_grant(from, epoch, lock, intervals),
+            Message::Arrive {
+                intervals, meeting, ..
+            } => self.arrival(from, intervals, meeting),
+            Message::Depart { intervals, met, .. } => self.depart(from, intervals, met),
+            Message::CollectWanted { epoch } => self.collect_wanted(from, epoch),
+            Message::Collect { .. } => self.collect(from),
+            Message::Flush { pages, .. } => self.flush(from, pages),
+            Message::Allocate {
+                request,
+                bytes,
+                align,
+            } => self.heap_request(from, request, |heap| heap.allocate(bytes, align)),
+            Message::Free { request, address } => self.heap_request(from, request, |heap| {
+                let freed = crate::Block {
+                    address,
+                    fresh: false,
+                };
+                heap.free(address).map(|()| freed)
+            }),
+            Message::HeapReply { request, result } => self.heap_reply(from, request, result),
+        }
+    }
+
+    /// A drone is gone: every wait ends, now and from now on.
+    fn lose(&mut self, drone: DroneId) {
+        if self.lost.is_some() {
+            return;
+        }
+        self.lost = Some(drone);
+        let mut waiting: Vec<Ticket> = Vec::new();
+        waiting.extend(self.fetches.tickets());
+        waiting.extend(self.epoch.held_faults.iter().map(|fault| fault.ticket));
+        waiting.extend(self.locks.give_up());
+        waiting.extend(self.calls.tickets());
+        for ticket in waiting {
+            self.complete(ticket, Err(Failure::Lost(drone)));
+        }
+        self.fetches = Fetches::new();
+        self.epoch.held_faults.clear();
+        self.calls = Calls::new();
+    }
+
+    /// Which drone is lost, if one is.
+    pub(crate) fn lost(&self) -> Option<DroneId> {
+        self.lost
+    }
+
+    /// Sends to a peer, or to this drone itself by the same way.
+    pub(crate) fn send(&mut self, to: DroneId, message: Message) {
+        if to == self.me {
+            return self.inbox.push_back((to, message));
+        }
+        self.stats.messages_sent += 1;
+        self.effects.push(Effect::Send { to, message });
+    }
+
+    /// Hands a message in again whose time has come.
+    pub(crate) fn requeue(&mut self, from: DroneId, message: Message) {
+        self.inbox.push_back((from, message));
+    }
+
+    pub(crate) fn complete(&mut self, ticket: Ticket, result: Result<Outcome, Failure>) {
+        self.effects.push(Effect::Complete { ticket, result });
+    }
+
+    pub(crate) fn drones(&self) -> impl Iterator<Item = DroneId> + use<M> {
+        (0..self.drones).map(DroneId)
+    }
+
+    /// The page that a peer speaks of, if the region has it.
+    pub(crate) fn check_page(
+        &self,
+        from: DroneId,
+        page: crate::PageId,
+    ) -> Result<(), Misbehaviour> {
+        if self.pages.has(page) {
+            return Ok(());
+        }
+        let count = self.pages.count();
+        Err(misbehaviour(
+            from,
+            &format!("it speaks of {page}; the region has {count} pages"),
+        ))
+    }
+}
+
+/// A peer's fault, in its words.
+pub(crate) fn misbehaviour(peer: DroneId, what: &str) -> Misbehaviour {
+    Misbehaviour {
+        peer,
+        what: String::from(what),
+    }
+}
+
+/// A map that several protocols key by page.
+pub(crate) type PageMap<T> = BTreeMap<crate::PageId, T>;

@@ -1,0 +1,489 @@
+//! Epochs: how one ends for all drones at once, where pages go then, and what is forgotten.
+//!
+//! An epoch ends when every drone has arrived, by a meeting (`meeting`) or by a collection (`collect`).
+//! Then each page that several wrote is made whole at its home (Zhou, Iftode, Li, OSDI 1996), everybody
+//! else's copy of what was written is void, and intervals, notices, twins and diffs are garbage.
+//!
+//! Homes move to their writers only at meetings, where no program runs. A collection may end an epoch under
+//! a running program: what it may see does not change then (INV-6); pages that are void become `stale` and
+//! go at its next acquire.
+
+use crate::core::{Core, PageMap, misbehaviour};
+use crate::message::{Interval, Met};
+use crate::page::CopySet;
+use crate::{
+    Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Memory, Message,
+    Misbehaviour, PageBytes, PageId, PageRun, Ticket, WriteDetection,
+};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+/// Where this drone stands in its epoch.
+#[derive(Debug)]
+pub(crate) struct Epoch {
+    pub(crate) id: EpochId,
+    phase: Phase,
+    /// Whether a collection was called for this epoch.
+    pub(crate) collecting: bool,
+    /// Whether the drone, in a meeting, has dropped what is stale and fetched what it wrote blindly.
+    prepared: bool,
+    /// Pages to drop at the next acquire.
+    pub(crate) stale: BTreeSet<PageId>,
+    /// Faults that wait for the next epoch.
+    pub(crate) held_faults: Vec<HeldFault>,
+    /// Messages of the next epoch that came early.
+    deferred: Vec<(DroneId, Message)>,
+    /// Pages that come home.
+    homecomings: PageMap<Homecoming>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// As usual.
+    Open,
+    /// To arrive as soon as nothing is outstanding; new faults wait.
+    Closing,
+    /// Waiting for all others.
+    Arrived,
+}
+
+/// A fault that came while the epoch ended.
+#[derive(Debug)]
+pub(crate) struct HeldFault {
+    pub(crate) page: PageId,
+    pub(crate) kind: AccessKind,
+    pub(crate) ticket: Ticket,
+}
+
+/// A page whose home this is and whose writers' diffs are under way, or are here but must not change the
+/// page under the running program.
+#[derive(Debug, Default)]
+struct Homecoming {
+    /// The intervals whose writes are not here, with their weights.
+    expected: BTreeMap<IntervalId, u64>,
+    /// The writers whose flush has not come.
+    awaiting: BTreeSet<DroneId>,
+    /// What has come of this epoch's end.
+    incoming: Vec<(u64, IntervalId, Diff)>,
+    /// What waits for the program's next acquire, in the order in which it applies.
+    filed: Vec<Diff>,
+    /// Who asked for the page meanwhile.
+    requests: Vec<DroneId>,
+}
+
+/// How many diffs of one page may be filed before they are merged: they bound what a drone that computes
+/// for hours must keep to little more than a page a page.
+const FILED_MOST: usize = 4;
+
+/// What a departing drone gives to homes.
+type Flushes = BTreeMap<DroneId, Vec<(PageId, Vec<(IntervalIndex, Diff)>)>>;
+
+/// The circumstances of a departure.
+#[derive(Clone, Copy)]
+struct Departure {
+    /// Homes move to writers.
+    homes_move: bool,
+    /// The program waits in the meeting: pages may go at once.
+    parked: bool,
+    /// Nobody will touch a page again.
+    last: bool,
+}
+
+impl Epoch {
+    pub(crate) fn new() -> Self {
+        Self {
+            id: EpochId(0),
+            phase: Phase::Open,
+            collecting: false,
+            prepared: false,
+            stale: BTreeSet::new(),
+            held_faults: Vec::new(),
+            deferred: Vec::new(),
+            homecomings: PageMap::new(),
+        }
+    }
+
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.phase == Phase::Arrived
+    }
+
+    /// Whether new faults have to wait for the next epoch.
+    pub(crate) fn holds_faults(&self) -> bool {
+        self.phase != Phase::Open
+    }
+
+    /// Whether writers' diffs of this page are still under way to here.
+    pub(crate) fn awaits_flush(&self, page: PageId) -> bool {
+        self.homecomings
+            .get(&page)
+            .is_some_and(|coming| !coming.awaiting.is_empty())
+    }
+
+    /// Remembers who asks for a page that is on its way home.
+    pub(crate) fn wait_for_flush(&mut self, page: PageId, from: DroneId) {
+        self.homecomings
+            .entry(page)
+            .or_default()
+            .requests
+            .push(from);
+    }
+
+    /// Adds to a copy of the page what the page itself must not show yet.
+    pub(crate) fn overlay(&self, page: PageId, bytes: &mut PageBytes) {
+        for diff in self
+            .homecomings
+            .get(&page)
+            .iter()
+            .flat_map(|coming| &coming.filed)
+        {
+            diff.apply_to(bytes);
+        }
+    }
+
+    /// Bytes of diffs that wait for the program's next acquire.
+    pub(crate) fn filed_bytes(&self) -> u64 {
+        let filed = self.homecomings.values().flat_map(|coming| &coming.filed);
+        filed.map(|diff| diff.size() as u64).sum()
+    }
+}
+
+impl<M: Memory> Core<M> {
+    /// Gives the message back if it is for now; keeps it if it is for the next epoch.
+    pub(crate) fn defer(
+        &mut self,
+        from: DroneId,
+        message: Message,
+    ) -> Result<Option<Message>, Misbehaviour> {
+        let (mine, arrived) = (self.epoch.id, self.epoch.has_arrived());
+        let next = EpochId(mine.0 + 1);
+        let (fits, waits) = match &message {
+            Message::PageRequest { epoch, .. } | Message::DiffRequest { epoch, .. } => {
+                (*epoch == mine, *epoch == next)
+            }
+            Message::PageReply { epoch, .. }
+            | Message::DiffReply { epoch, .. }
+            | Message::PageRefused { epoch, .. }
+            | Message::Arrive { epoch, .. }
+            | Message::Collect { epoch } => (*epoch == mine, false),
+            Message::Depart { epoch, .. } => (*epoch == mine && arrived, false),
+            Message::LockRequest { epoch, .. } => (*epoch <= mine, *epoch == next),
+            // Taking a lock ends an interval, which may not be between arrival and departure (INV-7).
+            Message::LockGrant { epoch, .. } => (*epoch <= mine && !arrived, *epoch <= next),
+            Message::CollectWanted { epoch } => (*epoch <= mine, false),
+            // A flush belongs to the epoch after the one that it ends.
+            Message::Flush { epoch, .. } => (*epoch < mine, *epoch == mine),
+            Message::Allocate { .. } | Message::Free { .. } | Message::HeapReply { .. } => {
+                (true, false)
+            }
+        };
+        if fits {
+            return Ok(Some(message));
+        }
+        if !waits {
+            let what = alloc::format!("a message does not belong into {mine}: {message:?}");
+            return Err(misbehaviour(from, &what));
+        }
+        self.epoch.deferred.push((from, message));
+        Ok(None)
+    }
+
+    /// Arrives at the epoch's end, if somebody wants it to end and nothing is outstanding here.
+    pub(crate) fn try_arrive(&mut self) {
+        let meeting = self.calls.meeting().cloned();
+        if self.epoch.has_arrived() || (meeting.is_none() && !self.epoch.collecting) {
+            return;
+        }
+        self.epoch.phase = Phase::Closing;
+        if meeting.is_some() && !core::mem::replace(&mut self.epoch.prepared, true) {
+            self.close_interval();
+            self.drop_stale();
+            for page in self.log.blind.clone() {
+                self.fetch_for_itself(page);
+            }
+        }
+        let coming = self
+            .epoch
+            .homecomings
+            .values()
+            .any(|coming| !coming.awaiting.is_empty());
+        if !self.fetches.is_empty() || coming || self.epoch.has_arrived() {
+            return;
+        }
+        self.close_interval();
+        self.epoch.phase = Phase::Arrived;
+        let intervals = self.log.of(self.me).cloned().collect();
+        let epoch = self.epoch.id;
+        self.send(
+            DroneId::FIRST,
+            Message::Arrive {
+                epoch,
+                intervals,
+                meeting,
+            },
+        );
+    }
+
+    /// All drones have arrived: the epoch is over.
+    pub(crate) fn depart(
+        &mut self,
+        from: DroneId,
+        intervals: Vec<Interval>,
+        met: Option<Met>,
+    ) -> Result<(), Misbehaviour> {
+        if from != DroneId::FIRST || (met.is_some() && self.calls.meeting().is_none()) {
+            return Err(misbehaviour(from, "it ends an epoch that it may not end"));
+        }
+        for interval in intervals {
+            if self.check_interval(from, &interval)? {
+                self.log.insert(interval);
+            }
+        }
+        let departure = Departure {
+            homes_move: met.is_some(),
+            parked: self.epoch.prepared,
+            last: met.is_some() && self.calls.is_leaving(),
+        };
+        let flushes = self.turn_pages(departure);
+        self.log.clear();
+        let epoch = self.epoch.id;
+        self.epoch.id.0 += 1;
+        self.epoch.phase = Phase::Open;
+        self.epoch.collecting = false;
+        self.epoch.prepared = false;
+        for (home, pages) in flushes {
+            self.send(home, Message::Flush { epoch, pages });
+        }
+        self.begin_epoch(met);
+        Ok(())
+    }
+
+    /// What waited for this epoch goes on.
+    fn begin_epoch(&mut self, met: Option<Met>) {
+        match met {
+            Some(met) => self.end_meeting(met),
+            None => self.stats.collections += 1,
+        }
+        for (from, message) in core::mem::take(&mut self.epoch.deferred) {
+            self.requeue(from, message);
+        }
+        for HeldFault { page, kind, ticket } in core::mem::take(&mut self.epoch.held_faults) {
+            self.fault(page, kind, ticket);
+        }
+        self.pass_on_owed();
+        self.try_arrive();
+    }
+
+    /// Brings every page that was written in this epoch to its home.
+    fn turn_pages(&mut self, departure: Departure) -> Flushes {
+        let mut writes: Vec<(PageId, IntervalId)> = Vec::new();
+        for interval in self.log.all() {
+            let pages = interval.pages.iter().flat_map(|run| run.pages());
+            writes.extend(pages.map(|page| (page, interval.id)));
+        }
+        writes.sort_unstable();
+        let mut flushes = Flushes::new();
+        let (mut void, mut alone) = (Vec::new(), Vec::new());
+        for written in writes.chunk_by(|one, other| one.0 == other.0) {
+            let page = written[0].0;
+            let home = self.home_after(page, written, departure.homes_move);
+            if home == self.me {
+                let whole = self.bring_home(page, written, departure);
+                if whole { &mut alone } else { &mut void }.push(page);
+            } else {
+                if let Some(own) = self.leave_home(page, home, written, departure) {
+                    flushes.entry(home).or_default().push((page, own));
+                }
+                void.push(page);
+            }
+        }
+        self.make_void(void, departure.parked);
+        self.open_alone(alone);
+        flushes
+    }
+
+    /// Where the page lives after this epoch. All drones come to the same answer.
+    fn home_after(
+        &mut self,
+        page: PageId,
+        written: &[(PageId, IntervalId)],
+        move_: bool,
+    ) -> DroneId {
+        let home = self.pages.get_mut(page).home;
+        if !move_ {
+            return home;
+        }
+        let mut writers: Vec<DroneId> = written.iter().map(|(_, id)| id.creator).collect();
+        writers.dedup();
+        match writers.binary_search(&home) {
+            Ok(_) => home,
+            Err(_) => writers[(page.0 % writers.len() as u64) as usize],
+        }
+    }
+
+    /// The page lives here from now on; gives whether all of it is here.
+    fn bring_home(
+        &mut self,
+        page: PageId,
+        written: &[(PageId, IntervalId)],
+        departure: Departure,
+    ) -> bool {
+        let me = self.me;
+        let entry = self.pages.get_mut(page);
+        assert!(entry.based, "INV-4: a home without the whole page");
+        entry.home = me;
+        entry.copies = CopySet::NONE;
+        entry.twin = None;
+        let history = entry.history.take();
+        let applied = |id: IntervalId| {
+            let mut notices = history.iter().flat_map(|history| &history.notices);
+            id.creator == me || notices.any(|notice| notice.interval == id && notice.applied)
+        };
+        let lacks = written.iter().map(|(_, id)| *id).filter(|id| !applied(*id));
+        let expected: BTreeMap<_, _> = lacks.map(|id| (id, self.log.weight(id))).collect();
+        if expected.is_empty() || departure.last {
+            return true;
+        }
+        let coming = self.epoch.homecomings.entry(page).or_default();
+        coming.awaiting = expected.keys().map(|id| id.creator).collect();
+        coming.expected = expected;
+        false
+    }
+
+    /// The page lives elsewhere; gives this drone's diffs for its home, if it wrote any of it.
+    fn leave_home(
+        &mut self,
+        page: PageId,
+        home: DroneId,
+        written: &[(PageId, IntervalId)],
+        departure: Departure,
+    ) -> Option<Vec<(IntervalIndex, Diff)>> {
+        let wrote = written.iter().any(|(_, id)| id.creator == self.me);
+        if wrote && !departure.last {
+            self.cut(page);
+        }
+        let entry = self.pages.get_mut(page);
+        entry.home = home;
+        entry.based = false;
+        entry.copies = CopySet::NONE;
+        let own = entry
+            .history
+            .take()
+            .map(|history| history.own)
+            .unwrap_or_default();
+        (wrote && !departure.last).then_some(own)
+    }
+
+    /// Takes pages from the program: now if it waits, at its next acquire if it runs.
+    fn make_void(&mut self, pages: Vec<PageId>, parked: bool) {
+        let valid = pages.into_iter().filter(|page| {
+            let entry = self.pages.get_mut(*page);
+            entry.stale |= entry.access != Access::Invalid;
+            entry.access != Access::Invalid
+        });
+        let valid: Vec<PageId> = valid.collect();
+        if parked {
+            self.invalidate(valid);
+        } else {
+            self.epoch.stale.extend(valid);
+        }
+    }
+
+    /// Pages that only this drone wrote: nobody has a copy now, so its stores need no trap.
+    fn open_alone(&mut self, pages: Vec<PageId>) {
+        if self.memory.write_detection() == WriteDetection::Scans {
+            return;
+        }
+        let open = pages.into_iter().filter(|page| {
+            let entry = self.pages.get_mut(*page);
+            let opens = entry.access == Access::ReadOnly && !entry.stale;
+            if opens {
+                entry.access = Access::ReadWrite;
+            }
+            opens
+        });
+        for run in PageRun::join(open.collect::<Vec<_>>()) {
+            self.memory.set_access(run, Access::ReadWrite);
+        }
+    }
+
+    /// A writer brings its diffs of pages that live here.
+    pub(crate) fn flush(
+        &mut self,
+        from: DroneId,
+        pages: Vec<(PageId, Vec<(IntervalIndex, Diff)>)>,
+    ) -> Result<(), Misbehaviour> {
+        for (page, diffs) in pages {
+            self.check_page(from, page)?;
+            // A writer cannot know that its diffs were applied here within the epoch already.
+            let Some(coming) = self.epoch.homecomings.get_mut(&page) else {
+                continue;
+            };
+            if !coming.awaiting.remove(&from) {
+                continue;
+            }
+            let first = IntervalId {
+                creator: from,
+                index: IntervalIndex(0),
+            };
+            let Some((&first, _)) = coming.expected.range(first..).next() else {
+                continue;
+            };
+            for (index, diff) in diffs.into_iter().filter(|(index, _)| *index >= first.index) {
+                let id = IntervalId {
+                    creator: from,
+                    index,
+                };
+                // What the writer stored after it arrived comes after all intervals.
+                let weight = coming.expected.get(&id).copied().unwrap_or(u64::MAX);
+                coming.incoming.push((weight, id, diff));
+            }
+            if coming.awaiting.is_empty() {
+                self.settle(page);
+            }
+        }
+        self.try_arrive();
+        Ok(())
+    }
+
+    /// All diffs of the page are here.
+    fn settle(&mut self, page: PageId) {
+        let Some(coming) = self.epoch.homecomings.get_mut(&page) else {
+            return;
+        };
+        coming
+            .incoming
+            .sort_by_key(|(weight, id, _)| (*weight, *id));
+        coming
+            .filed
+            .extend(coming.incoming.drain(..).map(|(_, _, diff)| diff));
+        coming.expected.clear();
+        if coming.filed.len() > FILED_MOST {
+            let merged = coming
+                .filed
+                .iter()
+                .skip(1)
+                .fold(coming.filed[0].clone(), |one, next| one.then(next));
+            coming.filed = alloc::vec![merged];
+        }
+        let requests = core::mem::take(&mut coming.requests);
+        self.apply_arrived(page);
+        for from in requests {
+            self.serve(from, page);
+        }
+        self.advance_fetch(page);
+    }
+
+    /// Puts what came home into the page, unless the program sees it.
+    pub(crate) fn apply_arrived(&mut self, page: PageId) {
+        if self.epoch.awaits_flush(page) || self.pages.get_mut(page).access != Access::Invalid {
+            return;
+        }
+        let Some(coming) = self.epoch.homecomings.remove(&page) else {
+            return;
+        };
+        for diff in coming.filed {
+            diff.apply(|offset, bytes| self.memory.write(page, offset, bytes));
+            self.stats.diffs_applied += 1;
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! One page fault: what is missing, who has it, and how it goes into the page.
+//!
+//! First what the program asked, then what peers answer, then what peers ask here. When a page becomes
+//! invalid is decided in `interval` and `epoch`.
+
+use crate::core::{Core, PageMap, misbehaviour};
+use crate::message::Label;
+use crate::{
+    Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Memory, Message,
+    Misbehaviour, Outcome, PAGE_SIZE, PageBytes, PageId, PageRun, Ticket, WriteDetection,
+};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+/// The pages that are being fetched.
+pub(crate) type Fetches = FetchTable;
+
+/// One fetch a page, however many threads wait for it.
+#[derive(Debug)]
+pub(crate) struct FetchTable {
+    fetches: PageMap<Fetch>,
+}
+
+/// What was asked for a page and what has come.
+#[derive(Debug, Default)]
+struct Fetch {
+    waiting: Vec<(Ticket, AccessKind)>,
+    /// Who has yet to answer with a whole page.
+    page_from: Option<DroneId>,
+    /// Who has yet to answer with diffs.
+    diffs_from: BTreeSet<DroneId>,
+    /// A whole page that came.
+    base: Option<(Label, Box<PageBytes>)>,
+    /// Diffs that came, and up to which interval of each writer they are complete.
+    diffs: Vec<(IntervalId, Diff)>,
+    complete: BTreeMap<DroneId, IntervalIndex>,
+    /// A last writer had no whole page: ask the home instead.
+    refused: bool,
+}
+
+impl FetchTable {
+    pub(crate) fn new() -> Self {
+        Self {
+            fetches: PageMap::new(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fetches.is_empty()
+    }
+
+    /// Every ticket that waits.
+    pub(crate) fn tickets(&self) -> impl Iterator<Item = Ticket> {
+        self.fetches
+            .values()
+            .flat_map(|fetch| &fetch.waiting)
+            .map(|(ticket, _)| *ticket)
+    }
+}
+
+impl<M: Memory> Core<M> {
+    /// The program touched a page it may not.
+    pub(crate) fn fault(&mut self, page: PageId, kind: AccessKind, ticket: Ticket) {
+        if let Some(drone) = self.lost() {
+            return self.complete(ticket, Err(crate::Failure::Lost(drone)));
+        }
+        if self.epoch.holds_faults() {
+            return self
+                .epoch
+                .held_faults
+                .push(crate::epoch::HeldFault { page, kind, ticket });
+        }
+        match kind {
+            AccessKind::Read => self.stats.read_faults += 1,
+            AccessKind::Write => self.stats.write_faults += 1,
+        }
+        if self.pages.get_mut(page).access != Access::Invalid {
+            self.open_page(page, kind);
+            return self.complete(ticket, Ok(Outcome::Done));
+        }
+        self.fetches
+            .fetches
+            .entry(page)
+            .or_default()
+            .waiting
+            .push((ticket, kind));
+        self.advance_fetch(page);
+    }
+
+    /// Fetches a page for which no thread waits: what this drone wrote must rest on a complete copy.
+    pub(crate) fn fetch_for_itself(&mut self, page: PageId) {
+        self.fetches.fetches.entry(page).or_default();
+        self.advance_fetch(page);
+    }
+
+    /// Asks for what is still missing, or puts the page together when nothing is.
+    pub(crate) fn advance_fetch(&mut self, page: PageId) {
+        let Some(fetch) = self.fetches.fetches.get(&page) else {
+            return;
+        };
+        if fetch.page_from.is_some() || !fetch.diffs_from.is_empty() {
+            return;
+        }
+        if self.epoch.awaits_flush(page) {
+            return;
+        }
+        let entry = self.pages.get_mut(page);
+        let (home, based) = (entry.home, entry.based || fetch.base.is_some());
+        let missing = missing(fetch, entry);
+        if missing.is_empty() && based {
+            return self.finish_fetch(page);
+        }
+        let writers: BTreeSet<DroneId> = missing.iter().map(|interval| interval.creator).collect();
+        let last = self.last_writer(&missing).filter(|_| !fetch.refused);
+        // One page from whoever has seen all the others beats a diff from each; a home has no diffs. At the
+        // home itself a page would overwrite what was written there without a twin.
+        let whole = match last {
+            _ if home == self.me => None,
+            Some(last) if !based || writers.len() > 1 => Some(last),
+            _ if !based || writers.contains(&home) => Some(home),
+            _ => None,
+        };
+        match whole {
+            Some(from) => self.request_page(page, from),
+            None => self.request_diffs(page, &missing),
+        }
+    }
+
+    /// The writer of the one missing interval that comes after all others that are missing.
+    fn last_writer(&self, missing: &[IntervalId]) -> Option<DroneId> {
+        let last = missing
+            .iter()
+            .max_by_key(|interval| self.log.weight(**interval))?;
+        let known = &self.log.get(*last)?.known;
+        missing
+            .iter()
+            .all(|interval| known.covers(*interval))
+            .then_some(last.creator)
+    }
+
+    fn request_page(&mut self, page: PageId, from: DroneId) {
+        assert_ne!(from, self.me, "INV-4: a home would ask itself for its page");
+        if let Some(fetch) = self.fetches.fetches.get_mut(&page) {
+            fetch.page_from = Some(from);
+        }
+        self.send(
+            from,
+            Message::PageRequest {
+                epoch: self.epoch.id,
+                page,
+            },
+        );
+    }
+
+    fn request_diffs(&mut self, page: PageId, missing: &[IntervalId]) {
+        let mut spans: BTreeMap<DroneId, (IntervalIndex, IntervalIndex)> = BTreeMap::new();
+        for interval in missing {
+            let span = spans
+                .entry(interval.creator)
+                .or_insert((interval.index, interval.index));
+            *span = (span.0.min(interval.index), span.1.max(interval.index));
+        }
+        if let Some(fetch) = self.fetches.fetches.get_mut(&page) {
+            fetch.diffs_from = spans.keys().copied().collect();
+        }
+        let epoch = self.epoch.id;
+        for (writer, (first, upto)) in spans {
+            let after = IntervalIndex(first.0 - 1);
+            self.send(
+                writer,
+                Message::DiffRequest {
+                    epoch,
+                    page,
+                    after,
+                    upto,
+                },
+            );
+        }
+    }
+
+    /// Everything is here: the page is put together and the program goes on.
+    fn finish_fetch(&mut self, page: PageId) {
+        let Some(fetch) = self.fetches.fetches.remove(&page) else {
+            return;
+        };
+        self.install(page, &fetch);
+        let writes = fetch
+            .waiting
+            .iter()
+            .any(|(_, kind)| *kind == AccessKind::Write);
+        if !fetch.waiting.is_empty() {
+            self.open_page(
+                page,
+                if writes {
+                    AccessKind::Write
+                } else {
+                    AccessKind::Read
+                },
+            );
+        }
+        for (ticket, _) in fetch.waiting {
+            self.complete(ticket, Ok(Outcome::Done));
+        }
+        self.try_arrive();
+    }
+
+    /// Writes base and diffs into the page, in a linear extension of happens-before (INV-5).
+    fn install(&mut self, page: PageId, fetch: &Fetch) {
+        let (me, open) = (self.me, self.log.open_index(self.me));
+        let entry = self.pages.get_mut(page);
+        assert!(
+            entry.access == Access::Invalid,
+            "INV-1: a page would change under the program"
+        );
+        assert!(entry.twin.is_none(), "INV-3: an invalid page has a twin");
+        let mut order: Vec<(u64, IntervalId, &Diff)> = Vec::new();
+        let covered = |id: IntervalId| {
+            fetch
+                .base
+                .as_ref()
+                .is_some_and(|(label, _)| label.covers(id))
+        };
+        for (id, diff) in fetch.diffs.iter().filter(|(id, _)| !covered(*id)) {
+            order.push((self.log.weight(*id), *id, diff));
+        }
+        if let Some((_, bytes)) = &fetch.base {
+            self.memory.write(page, 0, &bytes[..]);
+            self.stats.pages_fetched += 1;
+            for (index, diff) in entry.history.iter().flat_map(|history| &history.own) {
+                let id = IntervalId {
+                    creator: me,
+                    index: *index,
+                };
+                debug_assert!(*index <= open);
+                if !covered(id) {
+                    order.push((self.log.weight(id), id, diff));
+                }
+            }
+        }
+        order.sort_by_key(|(weight, id, _)| (*weight, *id));
+        for (_, _, diff) in order {
+            diff.apply(|offset, bytes| self.memory.write(page, offset, bytes));
+            self.stats.diffs_applied += 1;
+        }
+        entry.based = true;
+        for notice in entry
+            .history
+            .iter_mut()
+            .flat_map(|history| &mut history.notices)
+        {
+            notice.applied = true;
+        }
+        self.log.blind.remove(&page);
+    }
+
+    /// Lets the program at a page whose bytes are complete, or were when its epoch began.
+    fn open_page(&mut self, page: PageId, kind: AccessKind) {
+        let traps = self.memory.write_detection() == WriteDetection::Traps;
+        let me = self.me;
+        let entry = self.pages.get_mut(page);
+        let at_home = entry.home == me;
+        // Nobody else has a copy: stores here concern nobody, until somebody asks for the page.
+        let alone = at_home && entry.copies.is_empty();
+        let write = kind == AccessKind::Write || alone || !traps;
+        if write && entry.access != Access::ReadWrite {
+            if !at_home {
+                self.make_twin(page);
+            }
+            if traps && !alone {
+                self.mark_written(page);
+            }
+        }
+        let access = if write {
+            Access::ReadWrite
+        } else {
+            Access::ReadOnly
+        };
+        let entry = self.pages.get_mut(page);
+        entry.access = entry.access.max(access);
+        let access = entry.access;
+        self.memory.set_access(PageRun::one(page), access);
+    }
+
+    /// A whole page comes.
+    pub(crate) fn page_reply(
+        &mut self,
+        from: DroneId,
+        page: PageId,
+        label: Label,
+        bytes: Box<PageBytes>,
+    ) -> Result<(), Misbehaviour> {
+        let home = self.pages_home(from, page)?;
+        let me = self.me;
+        let fetch = self.expected_fetch(from, page)?;
+        if home == me {
+            return Err(misbehaviour(
+                from,
+                "it sends a whole page to the page's home",
+            ));
+        }
+        fetch.page_from = None;
+        fetch.diffs_from.remove(&from);
+        fetch.base = Some((label, bytes));
+        self.advance_fetch(page);
+        Ok(())
+    }
+
+    /// A last writer has no whole page.
+    pub(crate) fn page_refused(&mut self, from: DroneId, page: PageId) -> Result<(), Misbehaviour> {
+        let home = self.pages_home(from, page)?;
+        let fetch = self.expected_fetch(from, page)?;
+        if home == from {
+            return Err(misbehaviour(from, "it refuses a page whose home it is"));
+        }
+        fetch.page_from = None;
+        fetch.refused = true;
+        self.advance_fetch(page);
+        Ok(())
+    }
+
+    /// A writer's diffs come.
+    pub(crate) fn diff_reply(
+        &mut self,
+        from: DroneId,
+        page: PageId,
+        upto: IntervalIndex,
+        diffs: Vec<(IntervalIndex, Diff)>,
+    ) -> Result<(), Misbehaviour> {
+        let fetch = self.expected_fetch(from, page)?;
+        fetch.diffs_from.remove(&from);
+        fetch.complete.insert(from, upto);
+        let named = diffs.into_iter().map(|(index, diff)| {
+            (
+                IntervalId {
+                    creator: from,
+                    index,
+                },
+                diff,
+            )
+        });
+        fetch.diffs.extend(named);
+        self.advance_fetch(page);
+        Ok(())
+    }
+
+    /// The fetch that waits for this peer's answer.
+    fn expected_fetch(&mut self, from: DroneId, page: PageId) -> Result<&mut Fetch, Misbehaviour> {
+        let fetch = self.fetches.fetches.get_mut(&page);
+        let asked =
+            |fetch: &&mut Fetch| fetch.page_from == Some(from) || fetch.diffs_from.contains(&from);
+        fetch.filter(asked).ok_or_else(|| {
+            misbehaviour(
+                from,
+                &alloc::format!("it answers for {page}, for which nobody asked it"),
+            )
+        })
+    }
+
+    fn pages_home(&mut self, from: DroneId, page: PageId) -> Result<DroneId, Misbehaviour> {
+        self.check_page(from, page)?;
+        Ok(self.pages.get_mut(page).home)
+    }
+
+    /// A peer asks for a whole page.
+    pub(crate) fn page_request(&mut self, from: DroneId, page: PageId) -> Result<(), Misbehaviour> {
+        self.check_page(from, page)?;
+        if self.epoch.awaits_flush(page) {
+            self.epoch.wait_for_flush(page, from);
+            return Ok(());
+        }
+        if !self.pages.get_mut(page).based {
+            self.send(
+                from,
+                Message::PageRefused {
+                    epoch: self.epoch.id,
+                    page,
+                },
+            );
+            return Ok(());
+        }
+        self.serve(from, page);
+        Ok(())
+    }
+
+    /// Sends the page as it is here, with what it contains.
+    pub(crate) fn serve(&mut self, to: DroneId, page: PageId) {
+        // So that no later diff of this drone contains what these bytes contain already.
+        self.cut(page);
+        let me = self.me;
+        let entry = self.pages.get_mut(page);
+        if entry.home == me {
+            let alone = entry.copies.is_empty();
+            entry.copies.insert(to);
+            if alone && entry.access == Access::ReadWrite && !entry.written {
+                // From now on stores concern somebody: where they trap, trap the next one.
+                let traps = self.memory.write_detection() == WriteDetection::Traps;
+                if traps {
+                    entry.access = Access::ReadOnly;
+                    self.memory.set_access(PageRun::one(page), Access::ReadOnly);
+                }
+            }
+        }
+        let mut bytes: Box<PageBytes> = Box::new([0; PAGE_SIZE]);
+        self.memory.read(page, &mut bytes);
+        self.epoch.overlay(page, &mut bytes);
+        let mut without: Vec<IntervalId> = self.pages.get_mut(page).lacking().collect();
+        without.sort_unstable();
+        let label = Label {
+            known: self.log.known.clone(),
+            without,
+        };
+        self.stats.pages_served += 1;
+        let epoch: EpochId = self.epoch.id;
+        self.send(
+            to,
+            Message::PageReply {
+                epoch,
+                page,
+                label,
+                bytes,
+            },
+        );
+    }
+
+    /// A peer asks for this drone's diffs of a page.
+    pub(crate) fn diff_request(
+        &mut self,
+        from: DroneId,
+        page: PageId,
+        after: IntervalIndex,
+        upto: IntervalIndex,
+    ) -> Result<(), Misbehaviour> {
+        self.check_page(from, page)?;
+        if upto > self.log.known.get(self.me) {
+            return Err(misbehaviour(
+                from,
+                "it asks for diffs of an interval that has not been",
+            ));
+        }
+        let entry = self.pages.get_mut(page);
+        if entry.home == self.me {
+            return self.page_request(from, page);
+        }
+        let hidden = entry.history.as_ref().and_then(|history| history.uncut);
+        if hidden.is_some_and(|first| first <= upto) {
+            self.cut(page);
+        }
+        let entry = self.pages.get_mut(page);
+        let own = entry.history.iter().flat_map(|history| &history.own);
+        let asked = own.filter(|(index, _)| *index > after && *index <= upto);
+        let diffs: Vec<(IntervalIndex, Diff)> = asked.cloned().collect();
+        let bytes: usize = diffs.iter().map(|(_, diff)| diff.size()).sum();
+        if bytes > PAGE_SIZE && entry.based && entry.home != from {
+            self.serve(from, page);
+        } else {
+            self.send(
+                from,
+                Message::DiffReply {
+                    epoch: self.epoch.id,
+                    page,
+                    upto,
+                    diffs,
+                },
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Others' intervals that wrote the page and are neither in its bytes nor among what has come.
+fn missing(fetch: &Fetch, entry: &crate::page::Page) -> Vec<IntervalId> {
+    let come = |id: &IntervalId| {
+        fetch
+            .complete
+            .get(&id.creator)
+            .is_some_and(|upto| id.index <= *upto)
+    };
+    let notices = entry.history.iter().flat_map(|history| &history.notices);
+    let lacks = notices.filter(|notice| match &fetch.base {
+        Some((label, _)) => !label.covers(notice.interval),
+        None => !notice.applied,
+    });
+    lacks
+        .map(|notice| notice.interval)
+        .filter(|id| !come(id))
+        .collect()
+}

@@ -1,0 +1,216 @@
+//! The shared heap: which blocks are free, which in use. One drone keeps it for all; it holds no bytes.
+
+use crate::{Address, Refusal};
+use alloc::collections::BTreeMap;
+
+/// A block of shared memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Block {
+    /// Its first byte.
+    pub address: Address,
+    /// Whether no block ever covered any of it, so that it still holds zeros.
+    pub fresh: bool,
+}
+
+/// Blocks by address, best fit (the smallest that is large enough, then the lowest), neighbours coalesced.
+#[derive(Debug)]
+pub struct Heap {
+    /// Bytes of free blocks by address; no two touch.
+    free: BTreeMap<u64, u64>,
+    /// The same by (bytes, address).
+    by_size: BTreeMap<(u64, u64), ()>,
+    /// Bytes of blocks in use by address.
+    used: BTreeMap<u64, u64>,
+    /// From here on nothing was ever in use.
+    fresh_from: u64,
+    bytes: u64,
+}
+
+/// All sizes are rounded up to this, so that blocks stay aligned for every plain type.
+const GRAIN_BYTES: u64 = 16;
+
+impl Heap {
+    /// A heap of `bytes` bytes from address 0 on, all free.
+    pub fn new(bytes: u64) -> Self {
+        let bytes = bytes / GRAIN_BYTES * GRAIN_BYTES;
+        let mut heap = Self {
+            free: BTreeMap::new(),
+            by_size: BTreeMap::new(),
+            used: BTreeMap::new(),
+            fresh_from: 0,
+            bytes,
+        };
+        heap.insert_free(0, bytes);
+        heap
+    }
+
+    /// Takes a block of at least `bytes` bytes, aligned to `align`.
+    ///
+    /// # Errors
+    /// [`Refusal::BadAlignment`]; [`Refusal::Insufficient`] with the largest block that is free.
+    pub fn allocate(&mut self, bytes: u64, align: u64) -> Result<Block, Refusal> {
+        if !align.is_power_of_two() || align > self.bytes.max(1) {
+            return Err(Refusal::BadAlignment(align));
+        }
+        let align = align.max(GRAIN_BYTES);
+        let wanted = bytes.max(1).checked_next_multiple_of(GRAIN_BYTES);
+        let found = wanted.and_then(|wanted| {
+            let fits = |start: u64, size: u64| {
+                let skip = start.next_multiple_of(align) - start;
+                skip.checked_add(wanted).is_some_and(|need| need <= size)
+            };
+            let mut large_enough = self.by_size.range((wanted, 0)..).map(|(key, ())| *key);
+            large_enough
+                .find(|(size, start)| fits(*start, *size))
+                .map(|found| (found, wanted))
+        });
+        let Some(((size, start), wanted)) = found else {
+            return Err(Refusal::Insufficient {
+                bytes,
+                largest: self.largest_free(),
+            });
+        };
+        let address = start.next_multiple_of(align);
+        self.remove_free(start, size);
+        self.insert_free(start, address - start);
+        self.insert_free(address + wanted, start + size - address - wanted);
+        self.used.insert(address, wanted);
+        let fresh = address >= self.fresh_from;
+        self.fresh_from = self.fresh_from.max(address + wanted);
+        Ok(Block {
+            address: Address(address),
+            fresh,
+        })
+    }
+
+    /// Gives a block back.
+    ///
+    /// # Errors
+    /// [`Refusal::BadAddress`]: no block in use starts there: a foreign address, or a block freed before.
+    pub fn free(&mut self, address: Address) -> Result<(), Refusal> {
+        let mut bytes = self
+            .used
+            .remove(&address.0)
+            .ok_or(Refusal::BadAddress(address))?;
+        let mut start = address.0;
+        if let Some((&before, &size)) = self.free.range(..start).next_back()
+            && before + size == start
+        {
+            self.remove_free(before, size);
+            (start, bytes) = (before, bytes + size);
+        }
+        if let Some(&size) = self.free.get(&(start + bytes)) {
+            self.remove_free(start + bytes, size);
+            bytes += size;
+        }
+        self.insert_free(start, bytes);
+        Ok(())
+    }
+
+    /// How many bytes the largest free block has.
+    pub fn largest_free(&self) -> u64 {
+        self.by_size
+            .last_key_value()
+            .map_or(0, |((bytes, _), ())| *bytes)
+    }
+
+    /// How many blocks are in use.
+    pub fn blocks_in_use(&self) -> usize {
+        self.used.len()
+    }
+
+    fn insert_free(&mut self, start: u64, bytes: u64) {
+        if bytes > 0 {
+            self.free.insert(start, bytes);
+            self.by_size.insert((bytes, start), ());
+        }
+    }
+
+    fn remove_free(&mut self, start: u64, bytes: u64) {
+        self.free.remove(&start);
+        self.by_size.remove(&(bytes, start));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_freed_is_whole_again() {
+        let mut heap = Heap::new(1 << 20);
+        let blocks: Vec<_> = (1..200)
+            .map(|n| heap.allocate(n * 7, 8).unwrap().address)
+            .collect();
+        for block in blocks
+            .iter()
+            .step_by(2)
+            .chain(blocks.iter().skip(1).step_by(2))
+        {
+            heap.free(*block).unwrap();
+        }
+        assert_eq!(heap.largest_free(), 1 << 20);
+    }
+
+    #[test]
+    fn a_second_free_and_a_foreign_address_are_refused() {
+        let mut heap = Heap::new(4096);
+        let block = heap.allocate(100, 16).unwrap().address;
+        assert_eq!(heap.free(Address(8)), Err(Refusal::BadAddress(Address(8))));
+        assert_eq!(heap.free(block), Ok(()));
+        assert_eq!(heap.free(block), Err(Refusal::BadAddress(block)));
+    }
+
+    #[test]
+    fn a_refused_allocation_names_the_largest_block() {
+        let mut heap = Heap::new(4096);
+        heap.allocate(4000, 16).unwrap();
+        let refused = heap.allocate(97, 16);
+        assert_eq!(
+            refused,
+            Err(Refusal::Insufficient {
+                bytes: 97,
+                largest: 96
+            })
+        );
+        assert!(matches!(
+            heap.allocate(u64::MAX, 16),
+            Err(Refusal::Insufficient { .. })
+        ));
+        assert_eq!(heap.allocate(8, 24), Err(Refusal::BadAlignment(24)));
+    }
+
+    #[test]
+    fn only_memory_that_nobody_had_is_fresh() {
+        let mut heap = Heap::new(1 << 16);
+        let first = heap.allocate(64, 16).unwrap();
+        assert!(first.fresh);
+        heap.free(first.address).unwrap();
+        assert!(!heap.allocate(64, 16).unwrap().fresh);
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_in_use_never_overlap(
+            steps in proptest::collection::vec((any::<bool>(), 0u64..5000, 0u32..13), 1..300)
+        ) {
+            let mut heap = Heap::new(1 << 18);
+            let mut live: Vec<(u64, u64)> = Vec::new();
+            for (allocate, bytes, align) in steps {
+                if allocate || live.is_empty() {
+                    let Ok(block) = heap.allocate(bytes, 1 << align) else { continue };
+                    let (start, end) = (block.address.0, block.address.0 + bytes.max(1));
+                    prop_assert_eq!(start % (1 << align), 0);
+                    prop_assert!(end <= 1 << 18);
+                    prop_assert!(live.iter().all(|&(a, b)| end <= a || b <= start));
+                    live.push((start, end));
+                } else {
+                    let (start, _) = live.swap_remove(bytes as usize % live.len());
+                    prop_assert_eq!(heap.free(Address(start)), Ok(()));
+                }
+            }
+        }
+    }
+}

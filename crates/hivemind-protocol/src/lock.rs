@@ -1,0 +1,261 @@
+//! Locks: a manager that knows the last requester, a queue that lives with the holders, a token that stays
+//! where it was used last. (Keleher et al., USENIX Winter 1994, section 2.2.)
+//!
+//! What a grant's intervals do lives in `interval`.
+
+use crate::core::{Core, misbehaviour};
+use crate::message::Interval;
+use crate::{
+    DroneId, EpochId, LockId, MeetingKind, Memory, Message, Misbehaviour, Outcome, Refusal, Ticket,
+    VectorTimestamp,
+};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::vec::Vec;
+
+/// Somebody's wish for a lock.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Wish {
+    pub(crate) requester: DroneId,
+    /// The requester's epoch when it asked.
+    pub(crate) epoch: EpochId,
+    /// What it knew then.
+    pub(crate) known: VectorTimestamp,
+}
+
+/// All locks that this drone ever had to do with.
+#[derive(Debug)]
+pub(crate) struct LockTable {
+    locks: BTreeMap<LockId, Lock>,
+    /// Those that the program holds.
+    held: BTreeSet<LockId>,
+    /// The one that the program waits for.
+    waiting: Option<(LockId, Ticket)>,
+    /// Those that somebody waits for and that could not be sent on between arrival and departure.
+    owed: BTreeSet<LockId>,
+}
+
+#[derive(Debug)]
+struct Lock {
+    /// Whether the token is here.
+    token: bool,
+    /// Whom the token goes to next.
+    next: Option<Wish>,
+    /// At the manager: who asked last.
+    tail: DroneId,
+}
+
+impl LockTable {
+    pub(crate) fn new() -> Self {
+        Self {
+            locks: BTreeMap::new(),
+            held: BTreeSet::new(),
+            waiting: None,
+            owed: BTreeSet::new(),
+        }
+    }
+
+    /// Whether the program waits for a token.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// The ticket that waits for a token, which it will not get any more.
+    pub(crate) fn give_up(&mut self) -> Option<Ticket> {
+        self.waiting.take().map(|(_, ticket)| ticket)
+    }
+
+    /// A lock that the program holds, if it holds one.
+    pub(crate) fn any_held(&self) -> Option<LockId> {
+        self.held.first().copied()
+    }
+}
+
+/// The drone that knows who asked last for this lock: neighbouring numbers lie with neighbours.
+fn manager(lock: LockId, drones: u32) -> DroneId {
+    DroneId((lock.0 % u64::from(drones)) as u32)
+}
+
+impl<M: Memory> Core<M> {
+    fn lock(&mut self, id: LockId) -> &mut Lock {
+        let tail = manager(id, self.drones);
+        let token = tail == self.me;
+        self.locks.locks.entry(id).or_insert(Lock {
+            token,
+            next: None,
+            tail,
+        })
+    }
+
+    /// The program wants a lock.
+    pub(crate) fn acquire(&mut self, id: LockId, ticket: Ticket) {
+        if self.calls.is_waiting() || self.locks.is_waiting() {
+            return self.complete(ticket, Err(Refusal::Busy.into()));
+        }
+        if self.locks.held.contains(&id) {
+            return self.complete(ticket, Err(Refusal::AlreadyHeld(id).into()));
+        }
+        if self.lock(id).token {
+            self.locks.held.insert(id);
+            self.stats.locks_acquired += 1;
+            self.stats.locks_cached += 1;
+            return self.complete(ticket, Ok(Outcome::Done));
+        }
+        self.locks.waiting = Some((id, ticket));
+        let request = Message::LockRequest {
+            epoch: self.epoch.id,
+            lock: id,
+            requester: self.me,
+            known: self.log.known.clone(),
+            forwarded: false,
+        };
+        self.send(manager(id, self.drones), request);
+    }
+
+    /// The program lets a lock go.
+    pub(crate) fn release(&mut self, id: LockId, ticket: Ticket) {
+        if !self.locks.held.remove(&id) {
+            return self.complete(ticket, Err(Refusal::NotHeld(id).into()));
+        }
+        self.pass_on(id);
+        self.complete(ticket, Ok(Outcome::Done));
+    }
+
+    /// A wish arrives: at the manager for the first time, or forwarded to whoever asked before.
+    pub(crate) fn lock_request(
+        &mut self,
+        from: DroneId,
+        id: LockId,
+        wish: Wish,
+        forwarded: bool,
+    ) -> Result<(), Misbehaviour> {
+        let manager = manager(id, self.drones);
+        if forwarded {
+            if from != manager {
+                return Err(misbehaviour(
+                    from,
+                    &format!("it forwards {id}, which {manager} manages"),
+                ));
+            }
+            return self.queue_wish(from, id, wish);
+        }
+        if manager != self.me || wish.requester != from {
+            let what = format!("it asks for {id} in another's name or at the wrong drone");
+            return Err(misbehaviour(from, &what));
+        }
+        let Wish {
+            requester,
+            epoch,
+            known,
+        } = wish;
+        let last = core::mem::replace(&mut self.lock(id).tail, requester);
+        if last == requester {
+            return Err(misbehaviour(
+                from,
+                &format!("it asks for {id} again while it is last in line"),
+            ));
+        }
+        self.send(
+            last,
+            Message::LockRequest {
+                epoch,
+                lock: id,
+                requester,
+                known,
+                forwarded: true,
+            },
+        );
+        Ok(())
+    }
+
+    fn queue_wish(&mut self, from: DroneId, id: LockId, wish: Wish) -> Result<(), Misbehaviour> {
+        let coming = self.locks.waiting.is_some_and(|(lock, _)| lock == id);
+        let lock = self.lock(id);
+        if lock.next.is_some() || !(lock.token || coming) {
+            return Err(misbehaviour(
+                from,
+                &format!("it forwards {id}, which is not due here"),
+            ));
+        }
+        lock.next = Some(wish);
+        self.pass_on(id);
+        Ok(())
+    }
+
+    /// Sends the token on, if it is here, free and wanted.
+    fn pass_on(&mut self, id: LockId) {
+        let held = self.locks.held.contains(&id);
+        let arrived = self.epoch.has_arrived();
+        let lock = self.lock(id);
+        if !lock.token || held || lock.next.is_none() {
+            return;
+        }
+        if arrived {
+            // Between arrival and departure no interval may end (INV-7): the wish waits.
+            self.locks.owed.insert(id);
+            return;
+        }
+        let Some(wish) = lock.next.take() else { return };
+        lock.token = false;
+        self.close_interval();
+        let nothing = VectorTimestamp::new();
+        let known = if wish.epoch == self.epoch.id {
+            &wish.known
+        } else {
+            &nothing
+        };
+        let mut intervals = self.log.beyond(known);
+        intervals.retain(|interval| interval.id.creator != wish.requester);
+        let epoch = self.epoch.id;
+        self.send(
+            wish.requester,
+            Message::LockGrant {
+                epoch,
+                lock: id,
+                intervals,
+            },
+        );
+    }
+
+    /// After a departure: sends on what had to wait for it.
+    pub(crate) fn pass_on_owed(&mut self) {
+        for id in core::mem::take(&mut self.locks.owed) {
+            self.pass_on(id);
+        }
+    }
+
+    /// The token comes.
+    pub(crate) fn lock_grant(
+        &mut self,
+        from: DroneId,
+        epoch: EpochId,
+        id: LockId,
+        intervals: Vec<Interval>,
+    ) -> Result<(), Misbehaviour> {
+        let Some((_, ticket)) = self.locks.waiting.take_if(|(lock, _)| *lock == id) else {
+            return Err(misbehaviour(
+                from,
+                &format!("it grants {id}, for which nobody waits here"),
+            ));
+        };
+        self.close_interval();
+        // Intervals of an epoch that is over are part of this one's start.
+        if epoch == self.epoch.id {
+            self.incorporate(from, intervals)?;
+        }
+        self.drop_stale();
+        self.lock(id).token = true;
+        self.locks.held.insert(id);
+        self.stats.locks_acquired += 1;
+        self.complete(ticket, Ok(Outcome::Done));
+        Ok(())
+    }
+}
+
+/// Why a meeting may not start now: a lock is held.
+pub(crate) fn refuse_meeting(locks: &LockTable, meeting: MeetingKind) -> Result<(), Refusal> {
+    match locks.any_held() {
+        Some(lock) => Err(Refusal::HeldAtMeeting { lock, meeting }),
+        None => Ok(()),
+    }
+}

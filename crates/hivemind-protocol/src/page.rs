@@ -1,0 +1,184 @@
+//! The page table: what this drone knows of each page. It stores; the protocols (`fault`, `interval`,
+//! `epoch`) decide.
+//!
+//! The table is made in chunks as pages are touched, so a region of terabytes costs nothing at the start.
+
+use crate::{Access, Diff, DroneId, IntervalId, IntervalIndex, PAGE_SIZE, PageBytes, PageId};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// What this drone knows of one page.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// What the program may do with it.
+    pub(crate) access: Access,
+    /// Whether the bytes here hold at least all that was written before this epoch. Always so at the home
+    /// (INV-4).
+    pub(crate) based: bool,
+    /// Still valid for the program, but to be dropped at its next acquire: an epoch ended under it.
+    pub(crate) stale: bool,
+    /// Whether the page is on the list of pages written in the open interval.
+    pub(crate) written: bool,
+    /// Who has the whole page at the epoch's start.
+    pub(crate) home: DroneId,
+    /// At the home: who else may hold a copy that no write notice has invalidated.
+    pub(crate) copies: CopySet,
+    /// The page as it was before the program's latest, not yet diffed writes. Never on an invalid page
+    /// (INV-3).
+    pub(crate) twin: Option<Twin>,
+    /// What was written to it in this epoch, if anything was.
+    pub(crate) history: Option<Box<History>>,
+}
+
+/// What was written to a page in this epoch, as far as this drone knows.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// Others' write notices, in the order in which they came.
+    pub(crate) notices: Vec<Notice>,
+    /// This drone's own diffs, each with the first of its intervals that it stems from; ascending.
+    pub(crate) own: Vec<(IntervalIndex, Diff)>,
+    /// The first own interval whose writes still hide behind the twin.
+    pub(crate) uncut: Option<IntervalIndex>,
+}
+
+/// Another drone's write notice for the page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Notice {
+    /// The interval that wrote.
+    pub(crate) interval: IntervalId,
+    /// Whether the bytes here contain it.
+    pub(crate) applied: bool,
+}
+
+/// The drones besides the home that may hold a copy of a page.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum CopySet {
+    /// All: nobody has written the page yet, and all see zeros.
+    Everyone,
+    /// These, ascending.
+    Only(Vec<DroneId>),
+}
+
+/// A page as it was.
+#[derive(Debug)]
+pub(crate) enum Twin {
+    /// All zeros: a page that nobody wrote before needs no copy.
+    Zero,
+    /// A copy.
+    Copy(Box<PageBytes>),
+}
+
+/// All pages.
+#[derive(Debug)]
+pub(crate) struct PageTable {
+    drones: u32,
+    pages: u64,
+    chunks: Vec<Option<Box<[Page]>>>,
+}
+
+/// How many pages a chunk of the table has: 2 MiB of region.
+const CHUNK_PAGES: u64 = 512;
+
+/// How many neighbouring pages have the same home at first, before use has taught better.
+const FIRST_HOME_PAGES: u64 = 16;
+
+impl PageTable {
+    pub(crate) fn new(drones: u32, pages: u64) -> Self {
+        let chunks =
+            usize::try_from(pages.div_ceil(CHUNK_PAGES)).expect("a page table fits in memory");
+        Self {
+            drones,
+            pages,
+            chunks: (0..chunks).map(|_| None).collect(),
+        }
+    }
+
+    /// Whether the region has this page.
+    pub(crate) fn has(&self, page: PageId) -> bool {
+        page.0 < self.pages
+    }
+
+    /// How many pages the region has.
+    pub(crate) fn count(&self) -> u64 {
+        self.pages
+    }
+
+    pub(crate) fn get_mut(&mut self, page: PageId) -> &mut Page {
+        let chunk = page.0 / CHUNK_PAGES;
+        let drones = self.drones;
+        let pages = self.chunks[chunk as usize].get_or_insert_with(|| {
+            (chunk * CHUNK_PAGES..(chunk + 1) * CHUNK_PAGES)
+                .map(|page| Page::untouched(first_home(PageId(page), drones)))
+                .collect()
+        });
+        &mut pages[(page.0 % CHUNK_PAGES) as usize]
+    }
+}
+
+/// The home of a page that nobody has written: neighbours together, all drones in turn.
+fn first_home(page: PageId, drones: u32) -> DroneId {
+    DroneId((page.0 / FIRST_HOME_PAGES % u64::from(drones)) as u32)
+}
+
+impl Page {
+    fn untouched(home: DroneId) -> Self {
+        Self {
+            access: Access::Invalid,
+            based: true,
+            stale: false,
+            written: false,
+            home,
+            copies: CopySet::Everyone,
+            twin: None,
+            history: None,
+        }
+    }
+
+    /// This epoch's history, made if there is none.
+    pub(crate) fn history_mut(&mut self) -> &mut History {
+        self.history.get_or_insert_default()
+    }
+
+    /// Others' intervals of this epoch that the bytes here lack, in the order in which they were heard of.
+    pub(crate) fn lacking(&self) -> impl Iterator<Item = IntervalId> {
+        let notices = self.history.iter().flat_map(|history| &history.notices);
+        notices
+            .filter(|notice| !notice.applied)
+            .map(|notice| notice.interval)
+    }
+
+    /// A twin of the page, whose bytes are `bytes()` unless nobody ever wrote it.
+    pub(crate) fn twin_of(&self, bytes: impl FnOnce() -> Box<PageBytes>) -> Twin {
+        match (&self.copies, &self.history) {
+            (CopySet::Everyone, None) => Twin::Zero,
+            _ => Twin::Copy(bytes()),
+        }
+    }
+}
+
+impl CopySet {
+    /// No copies but the home's.
+    pub(crate) const NONE: Self = Self::Only(Vec::new());
+
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::NONE
+    }
+
+    pub(crate) fn insert(&mut self, drone: DroneId) {
+        if let Self::Only(drones) = self
+            && let Err(at) = drones.binary_search(&drone)
+        {
+            drones.insert(at, drone);
+        }
+    }
+}
+
+impl Twin {
+    /// The diff from this twin to the page as it is.
+    pub(crate) fn diff(&self, now: &PageBytes) -> Diff {
+        match self {
+            Self::Zero => Diff::between(&[0; PAGE_SIZE], now),
+            Self::Copy(old) => Diff::between(old, now),
+        }
+    }
+}
