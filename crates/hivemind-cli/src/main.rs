@@ -1,2 +1,52 @@
-//! Under construction.
-fn main() {}
+//! The `hivemind` command: starts programs on a hive of drones and looks after them.
+//!
+//! Here stands only the way in: which subcommand is meant and which exit status it gives. The options live
+//! in `options`, what `run` does in `run`. Two hidden subcommands are the command's own helpers and are
+//! told apart before anything else: `__drone` becomes the program, `__keeper` outlives a killed launcher.
+//!
+//! Deliberately elsewhere: the shared memory. This crate links nothing of the library; the two meet in the
+//! environment variables that `plan` writes and the library reads.
+
+#![forbid(unsafe_code)]
+
+mod console;
+mod drone;
+mod ending;
+mod job;
+mod keeper;
+mod limits;
+mod lines;
+mod local;
+mod options;
+mod plan;
+mod program;
+mod run;
+mod scratch;
+mod signals;
+mod sink;
+mod stats;
+mod trouble;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next() {
+        Some(first) if first == drone::SUBCOMMAND => return drone::main(arguments),
+        Some(first) if first == keeper::SUBCOMMAND => return keeper::main(arguments),
+        _ => {}
+    }
+    let options::Options { color, command } = options::Options::parse();
+    match command {
+        options::Command::Run(options) => match run::run(&options, color) {
+            Ok(status) => ExitCode::from(status),
+            Err(trouble) => {
+                eprintln!("hivemind: {trouble}");
+                ExitCode::from(trouble.status)
+            }
+        },
+    }
+}

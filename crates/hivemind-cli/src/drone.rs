@@ -1,0 +1,47 @@
+//! `hivemind __drone LAUNCHER PROGRAM ARGS…`: the last step before a drone is the program.
+//!
+//! It binds the process's life to the launcher's and then becomes the program, so that not even a launcher
+//! killed by SIGKILL leaves a drone behind. Being a process of its own it needs no code between fork and exec.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+
+use crate::trouble::{NOT_EXECUTABLE, NOT_FOUND};
+
+/// The word by which the launcher calls it.
+pub(crate) const SUBCOMMAND: &str = "__drone";
+
+/// Becomes the program. Comes back only when it can't.
+pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let launcher = arguments
+        .next()
+        .and_then(|word| word.to_str()?.parse::<i32>().ok());
+    let (Some(launcher), Some(program)) = (launcher, arguments.next()) else {
+        eprintln!("hivemind: `{SUBCOMMAND}` is what `hivemind run` calls; it is of no use by hand");
+        return ExitCode::from(crate::trouble::USAGE);
+    };
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        eprintln!("hivemind: the kernel refuses to end drones with their launcher: {error}");
+        return ExitCode::from(crate::trouble::MACHINE);
+    }
+    // The launcher may have died before the line above; then no signal comes any more.
+    if getppid().map(|parent| parent.as_raw_nonzero().get()) != Some(launcher) {
+        return ExitCode::from(crate::trouble::MACHINE);
+    }
+    let error = Command::new(&program).args(arguments).exec();
+    let hint = match error.kind() {
+        std::io::ErrorKind::NotFound => " (is the interpreter that its first line names there?)",
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+            " (a script needs `#!` and its interpreter in the first line)"
+        }
+        _ => "",
+    };
+    eprintln!("hivemind: cannot run {}: {error}{hint}", program.display());
+    ExitCode::from(match error.kind() {
+        std::io::ErrorKind::NotFound => NOT_FOUND,
+        _ => NOT_EXECUTABLE,
+    })
+}

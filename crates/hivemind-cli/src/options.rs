@@ -1,0 +1,239 @@
+//! The command line: every option, its environment variable and its help. What the values mean to a job
+//! is decided in `run` and `limits`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::units::{parse_duration, parse_size};
+
+/// The most drones that the protocol counts.
+pub(crate) const DRONES_MAX: u32 = 65_536;
+
+/// One shared memory for a program that runs as many processes.
+#[derive(Parser, Debug)]
+#[command(name = "hivemind", version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// Colours in output: auto colours on a terminal, unless NO_COLOR is set.
+    #[arg(
+        long,
+        global = true,
+        env = "HIVEMIND_COLOR",
+        value_enum,
+        default_value = "auto",
+        value_name = "WHEN"
+    )]
+    pub(crate) color: Color,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Run(Run),
+}
+
+/// Run a program on several drones of this machine.
+///
+/// Every drone is a process of PROGRAM. Together they have one shared memory. Lines that they print get
+/// their drone's number in front; standard input goes to drone 0.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES, after_long_help = LONG_HELP)]
+pub(crate) struct Run {
+    /// How many drones to start.
+    #[arg(short = 'n', long, env = "HIVEMIND_DRONES", value_name = "N", value_parser = drones)]
+    pub(crate) drones: u32,
+
+    /// How many threads each drone uses [default: the cores of this machine divided by N].
+    #[arg(long, env = "HIVEMIND_THREADS", value_name = "T", value_parser = threads)]
+    pub(crate) threads: Option<u32>,
+
+    /// How page faults are caught: auto takes the fastest that this machine allows.
+    #[arg(long, env = "HIVEMIND_ENGINE", value_enum, default_value = "auto")]
+    pub(crate) engine: Engine,
+
+    /// Size of the shared memory, as in 64M or 8GiB [default: 1GiB].
+    #[arg(long, env = "HIVEMIND_REGION", value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) region: Option<u64>,
+
+    /// Say at the end what the shared memory did: a table, or JSON into a file.
+    #[arg(
+        long,
+        env = "HIVEMIND_STATS",
+        value_name = "json:FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "table",
+        value_parser = stats
+    )]
+    pub(crate) stats: Option<Stats>,
+
+    /// End a drone that waits longer than this for an answer [default: 24h].
+    #[arg(long, env = "HIVEMIND_WAIT_LIMIT", value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) wait_limit: Option<Duration>,
+
+    /// Call a drone lost that gives no sign of life for this long [default: 30s].
+    #[arg(long, env = "HIVEMIND_SILENCE_LIMIT", value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) silence_limit: Option<Duration>,
+
+    /// Give up when not all drones are together after this long [default: 30s].
+    #[arg(long, env = "HIVEMIND_START_TIMEOUT", value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) start_timeout: Option<Duration>,
+
+    /// How much memory a drone's bookkeeping may take before it is tidied up [default: 64M].
+    #[arg(long, env = "HIVEMIND_METADATA_LIMIT", value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) metadata_limit: Option<u64>,
+
+    /// Print lines as they come, without the drone's number.
+    #[arg(long, env = "HIVEMIND_NO_PREFIX", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) no_prefix: bool,
+
+    /// Print what would be started, and start nothing.
+    #[arg(long, env = "HIVEMIND_DRY_RUN", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) dry_run: bool,
+
+    /// The program and its arguments: a path, or a name that is looked up beside this command, then in PATH.
+    #[arg(required = true, trailing_var_arg = true, value_names = ["PROGRAM", "ARGS"])]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Engine {
+    Auto,
+    Uffd,
+    Mprotect,
+}
+
+impl Engine {
+    /// The word that the library knows it by.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Uffd => "uffd",
+            Self::Mprotect => "mprotect",
+        }
+    }
+}
+
+/// What is done with the drones' statistics.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Stats {
+    Off,
+    Table,
+    Json(PathBuf),
+}
+
+fn drones(text: &str) -> Result<u32, String> {
+    match text.trim().parse() {
+        Ok(0) => Err("a hive needs at least one drone".into()),
+        Ok(number) if number <= DRONES_MAX => Ok(number),
+        _ => Err(format!("write a number from 1 to {DRONES_MAX}")),
+    }
+}
+
+fn threads(text: &str) -> Result<u32, String> {
+    match text.trim().parse() {
+        Ok(number @ 1..=65_536) => Ok(number),
+        _ => Err("write a number from 1 to 65536".into()),
+    }
+}
+
+fn stats(text: &str) -> Result<Stats, String> {
+    match text.trim() {
+        "table" | "on" | "1" | "yes" | "true" => Ok(Stats::Table),
+        "off" | "0" | "no" | "false" | "" => Ok(Stats::Off),
+        other => match other.strip_prefix("json:") {
+            Some(file) if !file.is_empty() => Ok(Stats::Json(file.into())),
+            _ => Err("write --stats for a table, or --stats=json:FILE".into()),
+        },
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  hivemind run -n 4 jacobi --check          a shipped program on four drones
+  hivemind run -n 2 --stats ./my-program    your own, with a table at the end
+  hivemind run -n 8 --engine mprotect pi    another way to catch page faults
+  hivemind run -n 4 --dry-run tsp FILE      what would be started";
+
+const LONG_HELP: &str = "\
+Examples:
+  hivemind run -n 4 jacobi --check          a shipped program on four drones
+  hivemind run -n 2 --stats ./my-program    your own, with a table at the end
+  hivemind run -n 8 --engine mprotect pi    another way to catch page faults
+  hivemind run -n 4 --dry-run tsp FILE      what would be started
+
+Options of the program follow it and reach it untouched. Every option of this command can also be given by
+its environment variable; the command line wins.
+
+When a drone fails, all others are ended within two seconds and one sentence says which drone it was and how
+it ended. The exit status is that drone's (128 and the signal's number when a signal killed it), and 0 when
+all drones gave 0. The command's own: 2 wrong options, 71 the machine refuses, 74 output cannot be written,
+126 not executable, 127 not found, 129, 130 and 143 when SIGHUP, Ctrl-C or SIGTERM ended the job.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn run(words: &[&str]) -> Run {
+        let words = ["hivemind", "run"].iter().chain(words);
+        match Options::try_parse_from(words)
+            .expect("the command line is right")
+            .command
+        {
+            Command::Run(run) => run,
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn options_after_the_program_belong_to_it() {
+        let run = run(&["-n", "2", "prog", "-n", "5", "--stats", "--help", "--", "x"]);
+        assert_eq!(run.drones, 2);
+        assert_eq!(run.stats, None);
+        assert_eq!(
+            run.command,
+            ["prog", "-n", "5", "--stats", "--help", "--", "x"]
+        );
+    }
+
+    #[test]
+    fn stats_takes_its_value_only_behind_an_equals_sign() {
+        assert_eq!(run(&["-n1", "--stats", "prog"]).stats, Some(Stats::Table));
+        assert_eq!(
+            run(&["-n1", "--stats=json:out.json", "prog"]).stats,
+            Some(Stats::Json("out.json".into()))
+        );
+        assert!(
+            Options::try_parse_from(["hivemind", "run", "-n1", "--stats=json", "prog"]).is_err()
+        );
+    }
+
+    #[test]
+    fn unknown_options_and_odd_drones_are_refused() {
+        for words in [
+            ["-n", "2", "--nonsense", "prog"],
+            ["-n", "0", "--stats", "prog"],
+            ["-n", "65537", "--stats", "prog"],
+            ["-n", "2", "--engine=magic", "prog"],
+            ["-n", "2", "--region=big", "prog"],
+        ] {
+            let words = ["hivemind", "run"].iter().chain(&words);
+            assert!(Options::try_parse_from(words).is_err());
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What a job is before anything starts: the program, the drones, and the environment that each of them
+//! gets. These variables are the whole contract with the library; nothing else passes between the two.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::options::{Run, Stats};
+
+/// A job, ready to be started or shown.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The program that every drone runs.
+    pub(crate) program: PathBuf,
+    /// Its arguments.
+    pub(crate) arguments: Vec<OsString>,
+    /// How many drones.
+    pub(crate) drones: u32,
+    /// Whether drones are asked for their statistics.
+    reports: bool,
+    /// The variables that are the same for all.
+    common: Vec<(&'static str, OsString)>,
+}
+
+impl Plan {
+    /// The plan that the options ask for. `terminal`: whether somebody watches.
+    pub(crate) fn new(options: &Run, program: PathBuf, job: &str, terminal: bool) -> Self {
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        let cores_each = (cores / options.drones as usize).max(1);
+        let threads = options
+            .threads
+            .map_or(cores_each, |threads| threads as usize);
+        let mut common: Vec<(&'static str, OsString)> = vec![
+            ("HIVEMIND_JOB", job.into()),
+            ("HIVEMIND_SIZE", options.drones.to_string().into()),
+            ("HIVEMIND_LOCAL_DRONES", options.drones.to_string().into()),
+            ("HIVEMIND_ENGINE", options.engine.name().into()),
+            ("HIVEMIND_THREADS", threads.to_string().into()),
+        ];
+        if options.threads.is_some() {
+            common.push(("RAYON_NUM_THREADS", threads.to_string().into()));
+        }
+        let sizes = [
+            ("HIVEMIND_REGION", options.region),
+            ("HIVEMIND_METADATA_LIMIT", options.metadata_limit),
+        ];
+        let times = [
+            ("HIVEMIND_WAIT_LIMIT", options.wait_limit),
+            ("HIVEMIND_SILENCE_LIMIT", options.silence_limit),
+            ("HIVEMIND_START_TIMEOUT", options.start_timeout),
+        ];
+        common.extend(
+            sizes
+                .into_iter()
+                .filter_map(|(name, size)| Some((name, size?.to_string().into()))),
+        );
+        common.extend(
+            times
+                .into_iter()
+                .filter_map(|(name, time)| Some((name, words_of_time(time?).into()))),
+        );
+        if terminal {
+            common.push(("HIVEMIND_TERMINAL", "1".into()));
+        }
+        Self {
+            program,
+            arguments: options.command[1..].to_vec(),
+            drones: options.drones,
+            reports: matches!(options.stats, Some(Stats::Table | Stats::Json(_))),
+            common,
+        }
+    }
+
+    /// The variables of one drone, in the job with this private directory.
+    pub(crate) fn environment(
+        &self,
+        drone: u32,
+        directory: &Path,
+    ) -> Vec<(&'static str, OsString)> {
+        let mut variables = self.common.clone();
+        variables.push(("HIVEMIND_RANK", drone.to_string().into()));
+        let mut root = OsString::from("file:");
+        root.push(directory.join("root"));
+        variables.push(("HIVEMIND_ROOT", root));
+        if self.reports {
+            variables.push(("HIVEMIND_REPORT", report_path(directory, drone).into()));
+        }
+        variables
+    }
+
+    /// The plan to read, as `--dry-run` shows it.
+    pub(crate) fn show(&self, directory: &Path) -> String {
+        let mut text = String::new();
+        let words: Vec<String> = std::iter::once(self.program.as_os_str())
+            .chain(self.arguments.iter().map(OsString::as_os_str))
+            .map(quoted)
+            .collect();
+        let _ = writeln!(text, "command    {}", words.join(" "));
+        let _ = writeln!(text, "drones     {} on this machine", self.drones);
+        let _ = writeln!(
+            text,
+            "directory  {} (made at the start, removed at the end)",
+            directory.display()
+        );
+        let _ = writeln!(text, "\nenvironment of all drones");
+        for (name, value) in &self.common {
+            let _ = writeln!(text, "  {name}={}", quoted(value));
+        }
+        for drone in 0..self.drones {
+            let _ = writeln!(text, "\ndrone {drone}");
+            for (name, value) in self
+                .environment(drone, directory)
+                .split_off(self.common.len())
+            {
+                let _ = writeln!(text, "  {name}={}", quoted(&value));
+            }
+        }
+        text
+    }
+}
+
+/// Where a drone leaves its statistics.
+pub(crate) fn report_path(directory: &Path, drone: u32) -> PathBuf {
+    directory.join(format!("report-{drone}.json"))
+}
+
+/// A name for this job that no other job on this machine has. It is no secret.
+pub(crate) fn job_name() -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("{:x}-{}", now.as_micros(), std::process::id())
+}
+
+fn words_of_time(time: Duration) -> String {
+    match time.subsec_millis() {
+        0 => format!("{}s", time.as_secs()),
+        _ => format!("{}ms", time.as_millis()),
+    }
+}
+
+/// A word as a shell would want it.
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,+@%".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Command, Options};
+    use clap::Parser;
+
+    fn plan(words: &[&str]) -> Plan {
+        let words = ["hivemind", "run"].iter().chain(words);
+        let Command::Run(options) = Options::try_parse_from(words)
+            .expect("a right command line")
+            .command;
+        Plan::new(&options, "/bin/prog".into(), "job", false)
+    }
+
+    fn value(variables: &[(&str, OsString)], name: &str) -> Option<String> {
+        let found = variables.iter().find(|(found, _)| *found == name);
+        found.map(|(_, value)| value.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn a_drone_learns_who_it_is_and_where_the_others_are() {
+        let plan = plan(&[
+            "-n3",
+            "--engine",
+            "mprotect",
+            "--region=64M",
+            "--silence-limit=1500ms",
+            "prog",
+        ]);
+        let variables = plan.environment(2, Path::new("/place"));
+        for (name, wanted) in [
+            ("HIVEMIND_RANK", "2"),
+            ("HIVEMIND_SIZE", "3"),
+            ("HIVEMIND_JOB", "job"),
+            ("HIVEMIND_ROOT", "file:/place/root"),
+            ("HIVEMIND_ENGINE", "mprotect"),
+            ("HIVEMIND_REGION", "67108864"),
+            ("HIVEMIND_SILENCE_LIMIT", "1500ms"),
+        ] {
+            assert_eq!(value(&variables, name).as_deref(), Some(wanted), "{name}");
+        }
+        for name in [
+            "HIVEMIND_REPORT",
+            "HIVEMIND_WAIT_LIMIT",
+            "RAYON_NUM_THREADS",
+            "HIVEMIND_TERMINAL",
+        ] {
+            assert_eq!(value(&variables, name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn threads_that_are_asked_for_bind_rayon_too() {
+        let variables = plan(&["-n3", "--threads=5", "prog"]).environment(0, Path::new("/"));
+        assert_eq!(value(&variables, "HIVEMIND_THREADS").as_deref(), Some("5"));
+        assert_eq!(value(&variables, "RAYON_NUM_THREADS").as_deref(), Some("5"));
+    }
+
+    #[test]
+    fn words_are_shown_as_a_shell_wants_them() {
+        assert_eq!(quoted(OsStr::new("a-b/c=1")), "a-b/c=1");
+        assert_eq!(quoted(OsStr::new("it's")), r"'it'\''s'");
+        assert_eq!(quoted(OsStr::new("")), "''");
+    }
+}
