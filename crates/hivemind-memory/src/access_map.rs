@@ -1,0 +1,243 @@
+//! What the program may do with each page: a byte a page, in chunks that exist only where a page is valid. So a region
+//! of terabytes costs nothing until it is used. Changing real pages is the engines' work.
+
+use hivemind_protocol::{Access, PageId, PageRun};
+use std::collections::BTreeMap;
+
+/// Pages in a chunk: as many as one of the kernel's lowest page tables holds, which is how a scan walks.
+const CHUNK_PAGES: u64 = 512;
+
+/// The access of every page of a region. All start as `Invalid`.
+#[derive(Default)]
+pub(crate) struct AccessMap {
+    chunks: BTreeMap<u64, Box<Chunk>>,
+}
+
+/// INV: `valid` counts the entries that aren't `Invalid`; a chunk with none is removed.
+struct Chunk {
+    valid: u32,
+    access: [Access; CHUNK_PAGES as usize],
+}
+
+impl AccessMap {
+    pub(crate) fn get(&self, page: PageId) -> Access {
+        match self.chunks.get(&(page.0 / CHUNK_PAGES)) {
+            Some(chunk) => chunk.access[(page.0 % CHUNK_PAGES) as usize],
+            None => Access::Invalid,
+        }
+    }
+
+    pub(crate) fn set(&mut self, pages: PageRun, access: Access) {
+        let mut first = pages.first.0;
+        while first < pages.end().0 {
+            let number = first / CHUNK_PAGES;
+            let end = pages.end().0.min((number + 1) * CHUNK_PAGES);
+            let within = (first % CHUNK_PAGES) as usize..(end - number * CHUNK_PAGES) as usize;
+            if access == Access::Invalid {
+                let Some((&number, chunk)) = self.chunks.range_mut(number..).next() else {
+                    return;
+                };
+                if number > first / CHUNK_PAGES {
+                    first = number * CHUNK_PAGES;
+                    continue;
+                }
+                if chunk.fill(within, access) == 0 {
+                    self.chunks.remove(&number);
+                }
+            } else {
+                self.chunks
+                    .entry(number)
+                    .or_insert_with(Chunk::new)
+                    .fill(within, access);
+            }
+            first = end;
+        }
+    }
+
+    /// Calls `visit` with the longest runs of those `pages` whose access is `wanted`, ascending. Costs what exists,
+    /// not what the run spans.
+    pub(crate) fn runs_where(
+        &self,
+        pages: PageRun,
+        wanted: impl Fn(Access) -> bool,
+        mut visit: impl FnMut(PageRun),
+    ) {
+        if pages.count == 1 {
+            if wanted(self.get(pages.first)) {
+                visit(pages);
+            }
+            return;
+        }
+        let mut joiner = Joiner {
+            pending: None,
+            visit: &mut visit,
+        };
+        let absent_wanted = wanted(Access::Invalid);
+        let mut next = pages.first.0;
+        let chunks = pages.first.0 / CHUNK_PAGES..=(pages.end().0 - 1) / CHUNK_PAGES;
+        for (number, chunk) in self.chunks.range(chunks) {
+            let start = number * CHUNK_PAGES;
+            if absent_wanted && start > next {
+                joiner.push(next, start - next);
+            }
+            next = next.max(start);
+            let end = pages.end().0.min(start + CHUNK_PAGES);
+            while next < end {
+                if wanted(chunk.access[(next - start) as usize]) {
+                    joiner.push(next, 1);
+                }
+                next += 1;
+            }
+        }
+        if absent_wanted && next < pages.end().0 {
+            joiner.push(next, pages.end().0 - next);
+        }
+        joiner.finish();
+    }
+
+    /// The spans that hold every valid page, ascending, cut to `region_pages`. Holes of up to `gap_pages` are bridged.
+    pub(crate) fn spans(&self, region_pages: u64, gap_pages: u64) -> Vec<PageRun> {
+        let mut spans: Vec<PageRun> = Vec::new();
+        for number in self.chunks.keys() {
+            let start = number * CHUNK_PAGES;
+            let end = (start + CHUNK_PAGES).min(region_pages);
+            match spans.last_mut() {
+                Some(last) if start - last.end().0 <= gap_pages => last.count = end - last.first.0,
+                _ => spans.push(PageRun {
+                    first: PageId(start),
+                    count: end - start,
+                }),
+            }
+        }
+        spans
+    }
+}
+
+impl Chunk {
+    fn new() -> Box<Self> {
+        Box::new(Self {
+            valid: 0,
+            access: [Access::Invalid; CHUNK_PAGES as usize],
+        })
+    }
+
+    /// Sets a part and returns how many pages are valid then.
+    fn fill(&mut self, within: std::ops::Range<usize>, access: Access) -> u32 {
+        let part = &mut self.access[within];
+        let before = part.iter().filter(|old| **old != Access::Invalid).count() as u32;
+        let after = if access == Access::Invalid {
+            0
+        } else {
+            part.len() as u32
+        };
+        part.fill(access);
+        self.valid = self.valid - before + after;
+        self.valid
+    }
+}
+
+/// Joins ascending runs and hands on the joined ones.
+struct Joiner<'a, F: FnMut(PageRun)> {
+    pending: Option<PageRun>,
+    visit: &'a mut F,
+}
+
+impl<F: FnMut(PageRun)> Joiner<'_, F> {
+    fn push(&mut self, first: u64, count: u64) {
+        match &mut self.pending {
+            Some(run) if run.end().0 == first => run.count += count,
+            pending => {
+                if let Some(done) = pending.replace(PageRun {
+                    first: PageId(first),
+                    count,
+                }) {
+                    (self.visit)(done);
+                }
+            }
+        }
+    }
+
+    fn finish(self) {
+        if let Some(done) = self.pending {
+            (self.visit)(done);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(first: u64, count: u64) -> PageRun {
+        PageRun {
+            first: PageId(first),
+            count,
+        }
+    }
+
+    fn where_is(map: &AccessMap, pages: PageRun, access: Access) -> Vec<PageRun> {
+        let mut found = Vec::new();
+        map.runs_where(pages, |state| state == access, |run| found.push(run));
+        found
+    }
+
+    #[test]
+    fn a_map_equals_a_plain_list_after_random_changes() {
+        const PAGES: u64 = 5 * CHUNK_PAGES + 100;
+        let mut map = AccessMap::default();
+        let mut list = vec![Access::Invalid; PAGES as usize];
+        let mut random = 1u64;
+        let mut draw = |below: u64| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % below
+        };
+        for _ in 0..2_000 {
+            let first = draw(PAGES);
+            let longest = if draw(3) == 0 { PAGES } else { 7 };
+            let count = 1 + draw(longest.min(PAGES - first));
+            let access = [Access::Invalid, Access::ReadOnly, Access::ReadWrite][draw(3) as usize];
+            map.set(run(first, count), access);
+            list[first as usize..(first + count) as usize].fill(access);
+
+            let from = draw(PAGES);
+            let asked = run(from, 1 + draw(PAGES - from));
+            for state in [Access::Invalid, Access::ReadOnly, Access::ReadWrite] {
+                let expected =
+                    PageRun::join(asked.pages().filter(|page| list[page.0 as usize] == state));
+                assert_eq!(where_is(&map, asked, state), expected);
+            }
+            assert_eq!(map.get(PageId(first)), access);
+        }
+        map.set(run(0, PAGES), Access::Invalid);
+        assert!(
+            map.chunks.is_empty(),
+            "chunks without a valid page are removed"
+        );
+    }
+
+    #[test]
+    fn forgetting_a_terabyte_visits_only_what_exists() {
+        let mut map = AccessMap::default();
+        map.set(run(1 << 27, 1), Access::ReadOnly);
+        let all = run(0, 1 << 28);
+        assert_eq!(where_is(&map, all, Access::ReadOnly), [run(1 << 27, 1)]);
+        map.set(all, Access::Invalid);
+        assert!(map.chunks.is_empty());
+    }
+
+    #[test]
+    fn spans_hold_every_valid_page_and_bridge_small_holes() {
+        let mut map = AccessMap::default();
+        for page in [3, CHUNK_PAGES * 2, CHUNK_PAGES * 9] {
+            map.set(run(page, 1), Access::ReadOnly);
+        }
+        let pages = CHUNK_PAGES * 9 + 10;
+        assert_eq!(map.spans(pages, 0).len(), 3);
+        assert_eq!(
+            map.spans(pages, CHUNK_PAGES),
+            [run(0, CHUNK_PAGES * 3), run(CHUNK_PAGES * 9, 10)]
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! The fault engines: how pages are made present and absent, and how writes are noticed. Here is what an engine must do
+//! and the table of those there are; each has a file of its own, and `choice` picks one. All pass the one suite in
+//! `tests/conformance.rs`.
+//!
+//! Deliberately elsewhere: the signal handler itself, which is the same for all (`signal`).
+
+mod choice;
+mod mprotect;
+mod uffd;
+
+pub use choice::{Chosen, EngineChoice, EngineKind, choose};
+
+use crate::mapping::Mapping;
+use crate::{MemoryError, engine};
+use hivemind_protocol::{Access, AccessKind, PageId, PageRun, WriteDetection};
+use std::sync::Arc;
+
+/// What governs the application view of one region. Callable from a fault handler: it takes locks of its own only, which
+/// nobody holds while touching the region. A refusal of the kernel ends the process.
+pub(crate) trait Engine: Send + Sync {
+    /// How it learns of writes.
+    fn write_detection(&self) -> WriteDetection;
+
+    /// What [`hivemind_protocol::Memory::set_access`] asks for.
+    fn set_access(&self, pages: PageRun, access: Access);
+
+    /// What was set last for this page.
+    fn access(&self, page: PageId) -> Access;
+
+    /// What [`hivemind_protocol::Memory::take_written`] asks for.
+    fn take_written(&self, into: &mut Vec<PageRun>);
+
+    /// Whether this access needs no word with the core, since the page is valid for it (INV-M2): another thread's fault
+    /// made it so, or the kernel forgot the entry and the engine has just restored it.
+    fn settle(&self, page: PageId, kind: AccessKind) -> bool;
+}
+
+/// One line of the table.
+pub(crate) struct Entry {
+    pub(crate) kind: EngineKind,
+    /// As it is written on a command line.
+    pub(crate) name: &'static str,
+    /// The signal that a fault comes as, and the code in it that means "an access was not allowed".
+    pub(crate) signal: libc::c_int,
+    pub(crate) code: libc::c_int,
+    /// Takes over a fresh mapping, of which all pages are invalid.
+    open: fn(Arc<Mapping>) -> Opened,
+    /// Tries on a small mapping whether everything works that the engine will need.
+    probe: fn() -> Result<(), Refusal>,
+    /// What a program pays when this engine stands in for a better one.
+    cost: &'static str,
+}
+
+/// The engines, the best first.
+pub(crate) static TABLE: [Entry; 2] = [
+    Entry {
+        kind: EngineKind::Uffd,
+        name: "uffd",
+        signal: libc::SIGBUS,
+        code: libc::BUS_ADRERR,
+        open: uffd::open,
+        probe: uffd::probe,
+        cost: "the fastest",
+    },
+    Entry {
+        kind: EngineKind::Mprotect,
+        name: "mprotect",
+        signal: libc::SIGSEGV,
+        code: SEGV_ACCERR,
+        open: mprotect::open,
+        probe: mprotect::probe,
+        cost: "whose page faults cost about three times as much",
+    },
+];
+
+/// A mapped page was touched in a way that its protection forbids. The libc crate lacks it.
+const SEGV_ACCERR: libc::c_int = 2;
+
+/// An engine at work.
+type Opened = Result<Arc<dyn Engine>, Refusal>;
+
+/// Why an engine cannot work here, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) why: String,
+    pub(crate) remedy: String,
+}
+
+/// The table's line of an engine.
+pub(crate) fn entry(kind: EngineKind) -> &'static Entry {
+    TABLE
+        .iter()
+        .find(|entry| entry.kind == kind)
+        .expect("every kind has its line in the table")
+}
+
+/// Has an engine take over a mapping.
+pub(crate) fn open(
+    kind: EngineKind,
+    mapping: Arc<Mapping>,
+) -> Result<Arc<dyn Engine>, MemoryError> {
+    (engine::entry(kind).open)(mapping).map_err(|refusal| refusal.into_error(kind))
+}
+
+impl Refusal {
+    fn new(why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    fn into_error(self, engine: EngineKind) -> MemoryError {
+        MemoryError::EngineRefused {
+            engine,
+            why: self.why,
+            remedy: self.remedy,
+        }
+    }
+}
+
+impl From<MemoryError> for Refusal {
+    fn from(error: MemoryError) -> Self {
+        Self::new(error.to_string(), "see there")
+    }
+}

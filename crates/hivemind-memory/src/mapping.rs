@@ -1,0 +1,213 @@
+//! One memory file mapped twice: the application view at an address that drones agree on, and the system view, always
+//! readable and writable. Which pages of the application view the program may touch is the engines' matter.
+
+use crate::error::MemoryError;
+use crate::owner::Owner;
+use crate::{BASES, sys};
+use hivemind_protocol::{PAGE_SIZE, PageId, PageRun};
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use rustix::process::Resource;
+
+/// Both views of a region. They go when the last who holds this lets go of it.
+pub(crate) struct Mapping {
+    application: *mut u8,
+    system: *mut u8,
+    bytes: usize,
+    owner: Owner,
+}
+
+// SAFETY: the addresses are constant for the life of the value; what is done through them is the callers' matter,
+// who promise it block by block.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps at a base. The application view starts without any access.
+    pub(crate) fn at_base(bytes: u64, index: usize) -> Result<Self, MemoryError> {
+        let base = *BASES.get(index).ok_or(MemoryError::UnknownBase { index })?;
+        Self::at(bytes, base).map_err(|refused| match refused {
+            Refused::Whole(error) => error,
+            Refused::View(Errno::EXIST) => MemoryError::BaseTaken { index, base, bytes },
+            Refused::View(errno) => no_room(bytes, base, errno),
+        })
+    }
+
+    /// Maps where the kernel likes: for probes.
+    pub(crate) fn anywhere(bytes: u64) -> Result<Self, MemoryError> {
+        Self::at(bytes, 0).map_err(|refused| match refused {
+            Refused::Whole(error) => error,
+            Refused::View(errno) => no_room(bytes, 0, errno),
+        })
+    }
+
+    fn at(bytes: u64, base: usize) -> Result<Self, Refused> {
+        let length = checked_length(bytes, base)?;
+        let owner = Owner::this_process()?;
+        let file = sys::memory_file(length).map_err(|(call, errno)| MemoryError::MemfdRefused {
+            call,
+            bytes,
+            errno,
+        })?;
+        let system = sys::map_file(file.as_fd(), 0, length, true)
+            .map_err(|errno| no_room(bytes, base, errno))?;
+        let application = match sys::map_file(file.as_fd(), base, length, false) {
+            Ok(view) => view,
+            Err(errno) => {
+                // SAFETY: mapped just above, known to nobody.
+                unsafe { sys::unmap(system, length) };
+                return Err(Refused::View(errno));
+            }
+        };
+        // From here on a drop takes both away. The file itself is closed: the views keep it.
+        let mapping = Self {
+            application,
+            system,
+            bytes: length,
+            owner,
+        };
+        for view in [application, system] {
+            // SAFETY: both views are our own and unused yet.
+            unsafe { sys::keep_private(view, length) }.map_err(|errno| {
+                MemoryError::MapRefused {
+                    call: "madvise",
+                    bytes,
+                    errno,
+                }
+            })?;
+        }
+        Ok(mapping)
+    }
+
+    /// The size in bytes, whole pages.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The size in pages.
+    pub(crate) fn pages(&self) -> u64 {
+        (self.bytes / PAGE_SIZE) as u64
+    }
+
+    /// The first byte of the application view.
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.application
+    }
+
+    /// Where the program sees these pages, and how many bytes they are.
+    pub(crate) fn application(&self, pages: PageRun) -> (*mut u8, usize) {
+        self.within(self.application, pages)
+    }
+
+    /// Where the core sees these pages.
+    pub(crate) fn system(&self, pages: PageRun) -> (*mut u8, usize) {
+        self.within(self.system, pages)
+    }
+
+    /// The page of the application view that holds this address.
+    pub(crate) fn page_at(&self, address: usize) -> PageId {
+        PageId(((address - self.application.addr()) / PAGE_SIZE) as u64)
+    }
+
+    /// The process that made this.
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// INV-M4 and INV-M3: the pages lie in the region, and the region is this process's own.
+    fn within(&self, view: *mut u8, pages: PageRun) -> (*mut u8, usize) {
+        let end = pages.first.0.checked_add(pages.count);
+        assert!(
+            pages.count > 0 && end.is_some_and(|end| end <= self.pages()),
+            "INV-M4: {} and {} more are named in a region of {} pages",
+            pages.first,
+            pages.count.wrapping_sub(1),
+            self.pages()
+        );
+        self.owner.assert_this_process();
+        // SAFETY: the assertion above puts the whole range into the view.
+        (
+            unsafe { view.add(pages.first.0 as usize * PAGE_SIZE) },
+            pages.count as usize * PAGE_SIZE,
+        )
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // A forked child has neither view; what is at those addresses there is not ours.
+        if self.owner.is_this_process() {
+            // SAFETY: both were mapped by `at`; who holds a pointer into them holds this mapping too.
+            unsafe {
+                sys::unmap(self.application, self.bytes);
+                sys::unmap(self.system, self.bytes);
+            }
+        }
+    }
+}
+
+/// What was refused: the whole undertaking, or the application view at its base.
+enum Refused {
+    Whole(MemoryError),
+    View(Errno),
+}
+
+impl From<MemoryError> for Refused {
+    fn from(error: MemoryError) -> Self {
+        Self::Whole(error)
+    }
+}
+
+/// Where the addresses of a program end.
+const ADDRESS_END: u64 = 1 << 47;
+
+/// Checks what can be told before the kernel is asked, so that the error can say what to do.
+fn checked_length(bytes: u64, base: usize) -> Result<usize, MemoryError> {
+    let page_bytes = rustix::param::page_size();
+    if page_bytes != PAGE_SIZE {
+        return Err(MemoryError::PageSize { page_bytes });
+    }
+    if bytes == 0 {
+        return Err(MemoryError::EmptyRegion);
+    }
+    let room = ADDRESS_END - base as u64;
+    let length = sys::round_to_pages(bytes).filter(|length| *length as u64 <= room);
+    let length = length.ok_or(MemoryError::RegionTooLarge {
+        bytes,
+        base,
+        limit_bytes: room,
+    })?;
+    // The kernel would not refuse a file too large but kill the process, with SIGXFSZ.
+    match rustix::process::getrlimit(Resource::Fsize).current {
+        Some(limit_bytes) if limit_bytes < length as u64 => {
+            Err(MemoryError::FileSizeLimit { bytes, limit_bytes })
+        }
+        _ => Ok(length),
+    }
+}
+
+/// Why a mapping was refused, said as well as it can be known.
+fn no_room(bytes: u64, base: usize, errno: Errno) -> MemoryError {
+    if errno == Errno::NOMEM {
+        match rustix::process::getrlimit(Resource::As).current {
+            // Two views, beside what the program itself needs.
+            Some(limit_bytes) if bytes.saturating_mul(2) > limit_bytes / 2 => {
+                return MemoryError::AddressSpaceLimit { bytes, limit_bytes };
+            }
+            None if bytes > ADDRESS_END / 4 => {
+                return MemoryError::RegionTooLarge {
+                    bytes,
+                    base,
+                    limit_bytes: ADDRESS_END / 4,
+                };
+            }
+            _ => {}
+        }
+    }
+    MemoryError::MapRefused {
+        call: "mmap",
+        bytes,
+        errno,
+    }
+}

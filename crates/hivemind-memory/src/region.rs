@@ -1,0 +1,229 @@
+//! The region as the core and the driver see it. The mappings are made in `mapping`, pages are governed in `engine`,
+//! faults come in through `signal`; typed views of the bytes live in `hivemind`.
+
+use crate::engine::{self, Engine, EngineKind};
+use crate::mapping::Mapping;
+use crate::signal::{FaultGuard, FaultHandler};
+use crate::{MemoryError, sys};
+use hivemind_protocol::{
+    Access, AccessKind, Memory, PAGE_SIZE, PageBytes, PageId, PageRun, WriteDetection,
+};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// The shared region of one drone: what the core calls local memory. Governs the access of every page; dropping it ends
+/// that, and from then on touching a view that outlived it kills the process.
+pub struct RegionMemory {
+    mapping: Arc<Mapping>,
+    engine: Arc<dyn Engine>,
+    kind: EngineKind,
+    /// The last page that [`Memory::write`] found invalid: a diff writes one page many times.
+    writing: Option<PageId>,
+}
+
+impl RegionMemory {
+    /// Makes a region of `bytes`, rounded up to pages, at `BASES[base_index]`. All pages are invalid and zero. Takes no
+    /// memory until it is touched, whatever its size.
+    ///
+    /// # Errors
+    /// Where the environment refuses: the size, the base, the memory file, the mappings, or the engine.
+    pub fn create(bytes: u64, base_index: usize, engine: EngineKind) -> Result<Self, MemoryError> {
+        let mapping = Arc::new(Mapping::at_base(bytes, base_index)?);
+        let opened = engine::open(engine, Arc::clone(&mapping))?;
+        Ok(Self {
+            mapping,
+            engine: opened,
+            kind: engine,
+            writing: None,
+        })
+    }
+
+    /// The program's view: what typed views are made from.
+    pub fn view(&self) -> RegionView {
+        RegionView {
+            mapping: Arc::clone(&self.mapping),
+        }
+    }
+
+    /// The engine that governs this region.
+    pub fn engine(&self) -> EngineKind {
+        self.kind
+    }
+
+    /// Has `handler` called for every fault on this region, until the guard is dropped. A fault that is being handled
+    /// then is still finished by the handler.
+    ///
+    /// Installs the signal handler of the engine at the first call in a process. It stays installed, and passes on
+    /// what isn't ours to the handler that was there before. Install handlers of your own earlier, or have them pass
+    /// on what they don't know.
+    ///
+    /// # Panics
+    /// When the region has a handler already.
+    pub fn handle_faults(&self, handler: Arc<dyn FaultHandler>) -> FaultGuard {
+        FaultGuard::register(
+            Arc::clone(&self.mapping),
+            Arc::clone(&self.engine),
+            self.kind,
+            handler,
+        )
+    }
+}
+
+impl Memory for RegionMemory {
+    fn write_detection(&self) -> WriteDetection {
+        self.engine.write_detection()
+    }
+
+    fn set_access(&mut self, pages: PageRun, access: Access) {
+        self.writing = None;
+        self.engine.set_access(pages, access);
+    }
+
+    fn read(&self, page: PageId, into: &mut PageBytes) {
+        let (from, bytes) = self.mapping.system(PageRun::one(page));
+        // SAFETY: the system view of the page is readable, and `into` is as large. They are different memory: nobody
+        // can hold a reference into the system view.
+        unsafe { sys::copy_racing(from, into.as_mut_ptr(), bytes) };
+    }
+
+    fn write(&mut self, page: PageId, offset: usize, bytes: &[u8]) {
+        assert!(
+            offset
+                .checked_add(bytes.len())
+                .is_some_and(|end| end <= PAGE_SIZE),
+            "INV-M4: {} bytes at {offset} of {page} reach beyond the page",
+            bytes.len()
+        );
+        let (into, _) = self.mapping.system(PageRun::one(page));
+        if self.writing != Some(page) {
+            let access = self.engine.access(page);
+            assert!(
+                access == Access::Invalid,
+                "INV-M1: bytes are written into {page} while it is {access:?}"
+            );
+            self.writing = Some(page);
+        }
+        // SAFETY: the system view is writable and the assertion above keeps the range in the page. The program cannot
+        // see the page (INV-M1) and nobody else has the system view. `bytes` may lie in an application view, where a
+        // program stores at the same time: this copy tolerates that.
+        unsafe { sys::copy_racing(bytes.as_ptr(), into.add(offset), bytes.len()) };
+    }
+
+    fn take_written(&mut self, into: &mut Vec<PageRun>) {
+        self.engine.take_written(into);
+    }
+}
+
+impl Drop for RegionMemory {
+    fn drop(&mut self) {
+        // Without an engine a view shows whatever the file holds. Who looks there must be told, not lied to.
+        if self.mapping.owner().is_this_process() {
+            let all = PageRun {
+                first: PageId(0),
+                count: self.mapping.pages(),
+            };
+            let (address, bytes) = self.mapping.application(all);
+            // SAFETY: the view is our own; who still touches it is meant to die. Where the kernel refuses, the view
+            // is unmapped soon.
+            let _ = unsafe { sys::protect(address, bytes, false, false) };
+        }
+    }
+}
+
+impl fmt::Debug for RegionMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mapping, kind, .. } = self;
+        write!(
+            f,
+            "RegionMemory({kind}, {} bytes at {:p})",
+            mapping.bytes(),
+            mapping.base()
+        )
+    }
+}
+
+/// Where the program sees the region: an address and a length. Keeps the mapping alive; whether a page may be touched
+/// is decided by the [`RegionMemory`] it came from.
+#[derive(Clone)]
+pub struct RegionView {
+    mapping: Arc<Mapping>,
+}
+
+impl RegionView {
+    /// The first byte. The same in every drone.
+    pub fn base(&self) -> *mut u8 {
+        self.mapping.base()
+    }
+
+    /// The size in bytes: whole pages.
+    pub fn bytes(&self) -> u64 {
+        self.mapping.bytes() as u64
+    }
+
+    /// Touches every page of a range of byte offsets, so that what follows does not fault: before a system call gets
+    /// a buffer in the region, which it would answer with `EFAULT`. Faults, and so blocks, as an access of the program
+    /// does. With [`AccessKind::Write`] the pages count as written.
+    ///
+    /// The pages stay present until the drone's next acquire.
+    ///
+    /// # Panics
+    /// When the range reaches beyond the region.
+    pub fn touch(&self, offsets: Range<u64>, kind: AccessKind) {
+        assert!(
+            offsets.start <= offsets.end && offsets.end <= self.bytes(),
+            "bytes {offsets:?} of a region of {} bytes are touched",
+            self.bytes()
+        );
+        self.mapping.owner().assert_this_process();
+        let mut next = offsets.start as usize;
+        while next < offsets.end as usize {
+            // SAFETY: inside the application view, which the view keeps mapped. The byte is looked at as an atomic, so
+            // touching it from several threads is fine; and it keeps its value.
+            let byte = unsafe { AtomicU8::from_ptr(self.base().add(next)) };
+            touch(byte, kind);
+            next = (next / PAGE_SIZE + 1) * PAGE_SIZE;
+        }
+    }
+}
+
+/// One load, or one store of what is there.
+fn touch(byte: &AtomicU8, kind: AccessKind) {
+    match kind {
+        AccessKind::Read => {
+            // Kept though nobody wants the value: the load is the purpose.
+            std::hint::black_box(byte.load(Ordering::Relaxed));
+        }
+        AccessKind::Write => {
+            // The first try faults for a write at once, whatever the byte is. A later one fails only where another
+            // thread stores at this very moment; who does that makes progress.
+            let mut value = 0;
+            while let Err(now) =
+                byte.compare_exchange_weak(value, value, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                value = now;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RegionView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RegionView({} bytes at {:p})", self.bytes(), self.base())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_moves_between_threads_and_a_view_is_shared_by_them() {
+        fn moves<T: Send>() {}
+        fn is_shared<T: Send + Sync + Clone>() {}
+        moves::<RegionMemory>();
+        moves::<FaultGuard>();
+        is_shared::<RegionView>();
+    }
+}

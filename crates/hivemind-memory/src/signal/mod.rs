@@ -1,0 +1,118 @@
+//! From a signal to the region's fault handler. Here is the handler that the kernel calls; `slots` knows whose address it
+//! is, `arch` reads the processor's state and changes stacks, `chain` passes on what isn't ours.
+//!
+//! Deliberately elsewhere: what is done about a fault (the driver, through [`FaultHandler`]) and how pages become
+//! present (`engine`).
+
+mod arch;
+mod chain;
+mod slots;
+
+use crate::engine::{Engine, EngineKind, entry};
+use crate::mapping::Mapping;
+use hivemind_protocol::{AccessKind, PageId};
+use slots::{Claim, Registration, Slot};
+use std::ffi::{c_int, c_void};
+use std::sync::Arc;
+
+/// Who answers the faults of a region.
+pub trait FaultHandler: Send + Sync {
+    /// Runs on the faulting thread and its stack, with all signals blocked; returns when the access may be tried again,
+    /// and so may block for as long as the hive needs. Several threads may be in it at once, for the same page as well.
+    ///
+    /// It may allocate, lock and use sockets, as long as the program does not hold those locks while it touches the
+    /// region. It must not touch the region itself. It never unwinds: a panic ends the process. Where the hive is lost, it
+    /// ends the process itself.
+    fn fault(&self, page: PageId, kind: AccessKind);
+}
+
+/// Keeps a region's [`FaultHandler`] registered; dropping it takes the handler away.
+#[must_use = "dropping the guard takes the fault handler away"]
+pub struct FaultGuard {
+    slot: &'static Slot,
+}
+
+impl FaultGuard {
+    pub(crate) fn register(
+        mapping: Arc<Mapping>,
+        engine: Arc<dyn Engine>,
+        kind: EngineKind,
+        handler: Arc<dyn FaultHandler>,
+    ) -> Self {
+        let entry = entry(kind);
+        let slot = slots::register(Registration {
+            mapping,
+            engine,
+            handler,
+            signal: entry.signal,
+            code: entry.code,
+        });
+        chain::install(entry.signal, on_signal);
+        Self { slot }
+    }
+}
+
+impl Drop for FaultGuard {
+    fn drop(&mut self) {
+        self.slot.retire();
+    }
+}
+
+/// What the kernel calls. Leaves errno as it was, as the interrupted code expects.
+extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the C library gives every thread its errno, at an address that stays.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let before = unsafe { *errno };
+    // SAFETY: the kernel passes a signal's information and the interrupted context, which live until we return.
+    unsafe {
+        if !serve(signal, info, context.cast()) {
+            chain::pass_on(signal, info, context);
+        }
+        *errno = before;
+    }
+}
+
+/// Serves a fault on one of our regions; `false` where it is none.
+///
+/// # Safety
+/// `info` and `context` are what the kernel passed to the signal handler.
+unsafe fn serve(
+    signal: c_int,
+    info: *const libc::siginfo_t,
+    context: *const libc::ucontext_t,
+) -> bool {
+    // SAFETY: the caller's promise. The address is there for the signals and codes that slots are registered for; for
+    // others, `claim` compares the code before it believes the address.
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
+    let Some(claim) = slots::claim(signal, code, address) else {
+        return false;
+    };
+    // SAFETY: the caller's promise.
+    let Some(kind) = (unsafe { arch::access_kind(context) }) else {
+        return false;
+    };
+    let page = claim.registration().mapping.page_at(address);
+    if claim.registration().engine.settle(page, kind) {
+        return true;
+    }
+    let mut job = Job { claim, page, kind };
+    // SAFETY: `run` gets the job it expects, which lives until the call returns; the context is the kernel's.
+    unsafe { arch::call_on_interrupted_stack(context, run, (&raw mut job).cast()) };
+    true
+}
+
+/// One fault, on its way to another stack.
+struct Job {
+    claim: Claim,
+    page: PageId,
+    kind: AccessKind,
+}
+
+/// Calls the region's handler. `extern "C"`, so that a panic ends the process here rather than unwind into whatever was
+/// interrupted.
+extern "C" fn run(job: *mut c_void) {
+    // SAFETY: `serve` passes a living Job that nobody else uses meanwhile.
+    let job = unsafe { &*job.cast::<Job>() };
+    job.claim.registration().handler.fault(job.page, job.kind);
+}
