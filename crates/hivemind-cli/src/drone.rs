@@ -34,9 +34,6 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let error = Command::new(&program).args(arguments).exec();
     let hint = match error.kind() {
         std::io::ErrorKind::NotFound => " (is the interpreter that its first line names there?)",
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
-            " (a script needs `#!` and its interpreter in the first line)"
-        }
         _ => "",
     };
     eprintln!("hivemind: cannot run {}: {error}{hint}", program.display());

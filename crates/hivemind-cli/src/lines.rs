@@ -87,6 +87,8 @@ pub(crate) struct Sheet {
     /// What stands in front of each drone's lines.
     prefixes: Vec<Vec<u8>>,
     open: Option<Open>,
+    /// Whose unfinished lines were ended because another one wrote.
+    broken: Vec<Source>,
     out: Vec<u8>,
 }
 
@@ -104,6 +106,7 @@ impl Sheet {
         Self {
             prefixes,
             open: None,
+            broken: Vec::new(),
             out: Vec::new(),
         }
     }
@@ -111,9 +114,16 @@ impl Sheet {
     /// Adds one line, or a part of one.
     pub(crate) fn put(&mut self, source: Source, text: &[u8]) {
         let Some(&last) = text.last() else { return };
+        if let Some(at) = self.broken.iter().position(|&broken| broken == source) {
+            self.broken.swap_remove(at);
+            if text == b"\n" {
+                return;
+            }
+        }
         let begins = match self.open {
             Some(open) if open.source == source => open.returned && text[0] != b'\n',
-            Some(_) => {
+            Some(open) => {
+                self.broken.push(open.source);
                 self.out.push(b'\n');
                 true
             }
@@ -256,6 +266,17 @@ mod tests {
         desk.write(1, "whole\n");
         desk.write(0, " rest\n");
         assert_eq!(desk.seen(), "[0] half\n[1] whole\n[0]  rest\n");
+    }
+
+    #[test]
+    fn a_broken_line_that_only_lacked_its_end_leaves_no_empty_line() {
+        let mut desk = Desk::new(&["[0] ", "[1] "]);
+        desk.write(0, "all");
+        desk.wait(HOLD);
+        desk.write(1, "whole\n");
+        desk.write(0, "\n");
+        desk.write(0, "\n");
+        assert_eq!(desk.seen(), "[0] all\n[1] whole\n[0] \n");
     }
 
     #[test]

@@ -1,0 +1,7 @@
+//! The command as its users meet it: real processes, real signals, small shell scripts as programs.
+//!
+//! The library is not in here; how its programs run under the command is tested with the programs.
+
+mod ending;
+mod harness;
+mod output;
