@@ -30,7 +30,8 @@ pub struct Heap {
 const GRAIN_BYTES: u64 = 16;
 
 impl Heap {
-    /// A heap of `bytes` bytes from address 0 on, all free.
+    /// A heap of `bytes` bytes, all free but for the first grain: no block lies at address 0, which programs
+    /// may use as "nowhere".
     pub fn new(bytes: u64) -> Self {
         let bytes = bytes / GRAIN_BYTES * GRAIN_BYTES;
         let mut heap = Self {
@@ -40,7 +41,7 @@ impl Heap {
             fresh_from: 0,
             bytes,
         };
-        heap.insert_free(0, bytes);
+        heap.insert_free(GRAIN_BYTES, bytes.saturating_sub(GRAIN_BYTES));
         heap
     }
 
@@ -151,7 +152,7 @@ mod tests {
         {
             heap.free(*block).unwrap();
         }
-        assert_eq!(heap.largest_free(), 1 << 20);
+        assert_eq!(heap.largest_free(), (1 << 20) - GRAIN_BYTES);
     }
 
     #[test]
@@ -172,7 +173,7 @@ mod tests {
             refused,
             Err(Refusal::Insufficient {
                 bytes: 97,
-                largest: 96
+                largest: 80
             })
         );
         assert!(matches!(

@@ -1,0 +1,111 @@
+//! Small values that all drones exchange: broadcast and reduction, in a fixed order.
+
+use crate::{Hive, Result};
+use bytemuck::Pod;
+use hivemind_protocol::{DroneId, MeetingKind};
+
+/// Numbers that can be added and compared, for [`Hive::sum`], [`Hive::min`] and [`Hive::max`].
+pub trait Number: Pod {
+    /// The sum; integers wrap around.
+    fn plus(self, other: Self) -> Self;
+    /// The smaller; of floats, the one that is a number.
+    fn least(self, other: Self) -> Self;
+    /// The larger; of floats, the one that is a number.
+    fn most(self, other: Self) -> Self;
+}
+
+macro_rules! integers {
+    ($($integer:ty),*) => {$(
+        impl Number for $integer {
+            fn plus(self, other: Self) -> Self {
+                self.wrapping_add(other)
+            }
+            fn least(self, other: Self) -> Self {
+                Ord::min(self, other)
+            }
+            fn most(self, other: Self) -> Self {
+                Ord::max(self, other)
+            }
+        }
+    )*};
+}
+
+macro_rules! floats {
+    ($($float:ty),*) => {$(
+        impl Number for $float {
+            fn plus(self, other: Self) -> Self {
+                self + other
+            }
+            fn least(self, other: Self) -> Self {
+                self.min(other)
+            }
+            fn most(self, other: Self) -> Self {
+                self.max(other)
+            }
+        }
+    )*};
+}
+integers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize);
+floats!(f32, f64);
+
+impl Hive {
+    /// The value of drone `root`, on all drones. Collective, and a barrier.
+    ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// let mut hive = hivemind::Hive::join()?;
+    /// let seed = hive.broadcast(0, 42_u64)?;
+    /// assert_eq!(seed, 42);
+    /// # hive.leave() }
+    /// ```
+    ///
+    /// # Errors
+    /// A drone was lost, or makes another collective call.
+    ///
+    /// # Panics
+    /// If there is no drone `root`.
+    pub fn broadcast<T: Pod>(&mut self, root: usize, value: T) -> Result<T> {
+        assert!(root < self.drones(), "drone {root} cannot broadcast: there are {} drones", self.drones());
+        let bytes = size_of::<T>() as u64;
+        let kind = MeetingKind::Broadcast { root: DroneId(root as u32), bytes };
+        let own = if root == self.me() { bytemuck::bytes_of(&value).to_vec() } else { Vec::new() };
+        let (payloads, _) = self.meet(kind, own)?;
+        Ok(bytemuck::pod_read_unaligned(&payloads[root]))
+    }
+
+    /// Folds the values of all drones, in the order of the drones: for a given number of drones the result
+    /// has the same bits in every run. Collective, and a barrier.
+    ///
+    /// # Errors
+    /// A drone was lost, or makes another collective call.
+    pub fn reduce<T: Pod>(&mut self, value: T, fold: impl Fn(T, T) -> T) -> Result<T> {
+        let kind = MeetingKind::Reduce { bytes: size_of::<T>() as u64 };
+        let (payloads, _) = self.meet(kind, bytemuck::bytes_of(&value).to_vec())?;
+        let values = payloads.iter().map(|bytes| bytemuck::pod_read_unaligned(bytes));
+        Ok(values.reduce(fold).unwrap_or(value))
+    }
+
+    /// The sum of the values of all drones; see [`Hive::reduce`].
+    ///
+    /// # Errors
+    /// As for [`Hive::reduce`].
+    pub fn sum<T: Number>(&mut self, value: T) -> Result<T> {
+        self.reduce(value, T::plus)
+    }
+
+    /// The smallest of the values of all drones; see [`Hive::reduce`].
+    ///
+    /// # Errors
+    /// As for [`Hive::reduce`].
+    pub fn min<T: Number>(&mut self, value: T) -> Result<T> {
+        self.reduce(value, T::least)
+    }
+
+    /// The largest of the values of all drones; see [`Hive::reduce`].
+    ///
+    /// # Errors
+    /// As for [`Hive::reduce`].
+    pub fn max<T: Number>(&mut self, value: T) -> Result<T> {
+        self.reduce(value, T::most)
+    }
+}

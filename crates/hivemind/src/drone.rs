@@ -1,0 +1,282 @@
+//! The driver: joins the core to links, memory and the program's threads.
+//!
+//! The core sits behind one lock, and whoever has something for it drives it: the thread that faulted, the
+//! thread that calls, or the service thread when a peer asks. What the core decides lives in
+//! `hivemind-protocol`; what a program sees lives in `hive`.
+
+use crate::net::{Closed, Incoming, Links};
+use crate::report::Times;
+use crate::{Error, Result};
+use hivemind_memory::{FaultHandler, RegionMemory};
+use hivemind_protocol::{
+    AccessKind, Command, Core, DroneId, Effect, Event, Failure, Message, Outcome, PageId, Stats,
+    Ticket,
+};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// One drone of the hive, shared by the program's threads and the service thread.
+pub(crate) struct Drone {
+    pub(crate) me: DroneId,
+    state: Mutex<State>,
+    /// None in a hive of one.
+    links: Option<Links>,
+    pub(crate) times: Times,
+    wait_limit: Duration,
+    /// How long a waiting thread looks for messages itself before it sleeps.
+    spin: Duration,
+    stopping: AtomicBool,
+}
+
+/// What the lock protects.
+struct State {
+    core: Core<RegionMemory>,
+    waiting: HashMap<Ticket, Arc<Waiter>>,
+    next_ticket: u64,
+    effects: Vec<Effect>,
+    /// Where messages are encoded, kept for its memory.
+    frame: Vec<u8>,
+    /// How the first lost drone was lost.
+    lost_how: String,
+}
+
+/// Where a thread waits for its ticket.
+#[derive(Default)]
+struct Waiter {
+    result: Mutex<Option<std::result::Result<Outcome, Failure>>>,
+    done: AtomicBool,
+    condition: Condvar,
+}
+
+/// The service thread looks after silent peers this often.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Waking a thread that sleeps takes some tens of microseconds; looking for the answer oneself for about as
+/// long costs no more and is usually quicker.
+const SPIN: Duration = Duration::from_micros(50);
+
+/// How long a drone that leaves waits for the others' goodbye.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// A drone whose fault can't be served ends with this status: it has no caller to tell.
+const FAULT_FAILED_STATUS: i32 = 75;
+
+impl Drone {
+    pub(crate) fn new(
+        me: DroneId,
+        core: Core<RegionMemory>,
+        links: Option<Links>,
+        wait_limit: Duration,
+        may_spin: bool,
+    ) -> Self {
+        Self {
+            me,
+            state: Mutex::new(State {
+                core,
+                waiting: HashMap::new(),
+                next_ticket: 0,
+                effects: Vec::new(),
+                frame: Vec::new(),
+                lost_how: String::new(),
+            }),
+            links,
+            times: Times::default(),
+            wait_limit,
+            spin: if may_spin { SPIN } else { Duration::ZERO },
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Carries a command out and waits for its end. `operation` says in an error what was going on.
+    pub(crate) fn call(&self, command: Command, operation: &dyn Fn() -> String) -> Result<Outcome> {
+        let waiter = {
+            let mut state = self.state();
+            let (ticket, waiter) = state.new_ticket();
+            self.drive(&mut state, Event::Command { command, ticket });
+            waiter
+        };
+        self.wait(&waiter, operation)
+    }
+
+    /// Makes a page accessible; blocks until it is.
+    pub(crate) fn fetch(&self, page: PageId, kind: AccessKind) -> Result<()> {
+        let begin = Instant::now();
+        let waiter = {
+            let mut state = self.state();
+            let (ticket, waiter) = state.new_ticket();
+            self.drive(&mut state, Event::Fault { page, kind, ticket });
+            waiter
+        };
+        let outcome = self.wait(&waiter, &|| match kind {
+            AccessKind::Read => format!("fetching {page} to read it"),
+            AccessKind::Write => format!("fetching {page} to write it"),
+        });
+        self.times.fault(begin.elapsed());
+        outcome.map(|_| ())
+    }
+
+    /// What the core and the links have counted.
+    pub(crate) fn counts(&self) -> (Stats, crate::net::LinkStats) {
+        let links = self.links.as_ref().map(Links::stats).unwrap_or_default();
+        (self.state().core.stats(), links)
+    }
+
+    /// The service thread: serves peers while the program computes, and notices who falls silent.
+    pub(crate) fn serve(&self) {
+        let Some(links) = &self.links else { return };
+        let mut next_tick = Instant::now() + TICK;
+        while !self.stopping.load(Ordering::Acquire) {
+            let left = next_tick.saturating_duration_since(Instant::now());
+            if let Err(error) = links.poll(Some(left), &mut |from, incoming| self.receive(from, incoming)) {
+                self.end_process(&format!("cannot wait for messages: {error}"));
+            }
+            if Instant::now() >= next_tick {
+                links.tick(&mut |from, incoming| self.receive(from, incoming));
+                next_tick = Instant::now() + TICK;
+            }
+        }
+    }
+
+    /// Ends the service thread's loop soon.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        if let Some(links) = &self.links {
+            links.wake();
+        }
+    }
+
+    /// After the last meeting, with the service thread ended: sends all that is queued and takes nobody's
+    /// last message along.
+    pub(crate) fn say_goodbye(&self) -> Result<()> {
+        let Some(links) = &self.links else { return Ok(()) };
+        let farewell = links.close(FAREWELL, &mut |from, incoming| self.receive(from, incoming));
+        farewell.map_err(|error| Error::Farewell { me: self.me, why: error.to_string() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic in the core is a broken invariant: it has ended the process (see `drive`).
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands an event to the core and does what it says. Sends happen under the lock, so that each link
+    /// carries messages in the order of the core's effects; they never block.
+    fn drive(&self, state: &mut State, event: Event) {
+        let mut effects = std::mem::take(&mut state.effects);
+        let result = state.core.handle(event, &mut effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send { to, message } => self.send(state, to, &message),
+                Effect::Complete { ticket, result } => {
+                    if let Some(waiter) = state.waiting.remove(&ticket) {
+                        waiter.complete(result);
+                    }
+                }
+            }
+        }
+        state.effects = effects;
+        if let Err(misbehaviour) = result {
+            self.lose(state, misbehaviour.peer, misbehaviour.to_string());
+        }
+    }
+
+    fn send(&self, state: &mut State, to: DroneId, message: &Message) {
+        if let Some(links) = &self.links {
+            state.frame.clear();
+            message.encode(&mut state.frame);
+            links.send(to, &state.frame);
+        }
+    }
+
+    /// Takes what a link brings.
+    fn receive(&self, from: DroneId, incoming: Incoming<'_>) {
+        let mut state = self.state();
+        match incoming {
+            Incoming::Frame(body) => match Message::decode(body) {
+                Ok(message) => self.drive(&mut state, Event::Message { from, message }),
+                Err(error) => self.lose(&mut state, from, format!("{from} sent no message: {error}")),
+            },
+            // Only who has met all others for the last time says goodbye; nobody waits for it any more.
+            Incoming::Closed(Closed::Left) => {}
+            Incoming::Closed(Closed::Lost(how)) => self.lose(&mut state, from, how),
+        }
+    }
+
+    fn lose(&self, state: &mut State, drone: DroneId, how: String) {
+        if state.lost_how.is_empty() {
+            state.lost_how = how;
+        }
+        self.drive(state, Event::Lost { drone });
+    }
+
+    /// Waits until the ticket is complete: looks for messages itself for a while, then sleeps and lets the
+    /// service thread do it.
+    fn wait(&self, waiter: &Waiter, operation: &dyn Fn() -> String) -> Result<Outcome> {
+        if !waiter.done.load(Ordering::Acquire) {
+            self.spin(waiter);
+        }
+        match waiter.sleep(self.wait_limit) {
+            Some(Ok(outcome)) => Ok(outcome),
+            Some(Err(Failure::Refused(refusal))) => Err(Error::Refused { me: self.me, refusal }),
+            Some(Err(Failure::Lost(lost))) => {
+                let how = self.state().lost_how.clone();
+                Err(Error::Lost { me: self.me, lost, how, operation: operation() })
+            }
+            None => {
+                let limit = self.wait_limit;
+                Err(Error::TimedOut { me: self.me, operation: operation(), limit })
+            }
+        }
+    }
+
+    fn spin(&self, waiter: &Waiter) {
+        let Some(links) = &self.links else { return };
+        let end = Instant::now() + self.spin;
+        while Instant::now() < end && !waiter.done.load(Ordering::Acquire) {
+            let polled = links.try_poll(&mut |from, incoming| self.receive(from, incoming));
+            if !matches!(polled, Some(Ok(1..))) {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// For trouble that has no caller to go to: a fault, or the service thread's own.
+    fn end_process(&self, why: &str) -> ! {
+        eprintln!("hivemind: {}: {why}", self.me);
+        std::process::exit(FAULT_FAILED_STATUS)
+    }
+}
+
+impl FaultHandler for Drone {
+    fn fault(&self, page: PageId, kind: AccessKind) {
+        if let Err(error) = self.fetch(page, kind) {
+            self.end_process(&error.to_string());
+        }
+    }
+}
+
+impl State {
+    fn new_ticket(&mut self) -> (Ticket, Arc<Waiter>) {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let waiter = Arc::new(Waiter::default());
+        self.waiting.insert(ticket, Arc::clone(&waiter));
+        (ticket, waiter)
+    }
+}
+
+impl Waiter {
+    fn complete(&self, result: std::result::Result<Outcome, Failure>) {
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        self.done.store(true, Ordering::Release);
+        self.condition.notify_one();
+    }
+
+    /// The result, or none after `limit`.
+    fn sleep(&self, limit: Duration) -> Option<std::result::Result<Outcome, Failure>> {
+        let result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.condition.wait_timeout_while(result, limit, |result| result.is_none());
+        waiting.unwrap_or_else(PoisonError::into_inner).0.take()
+    }
+}

@@ -1,0 +1,368 @@
+//! The hive as a program sees it: joining, finding its place, allocating, leaving.
+//!
+//! Collective values live in `collective`, locks in `lock`, the byte-level calls in `bytes`, views in `view`.
+
+use crate::drone::Drone;
+use crate::join::{Agreement, Offer, join};
+use crate::launch::{Options, Seat};
+use crate::report::Report;
+use crate::view::{Ptr, Region, Shared};
+use crate::{Error, Result};
+use bytemuck::Pod;
+use hivemind_memory::{FaultGuard, RegionMemory};
+use hivemind_protocol::{
+    Address, BarrierId, Block, Command, Core, CoreConfig, DroneId, LockId, Meeting, MeetingKind,
+    Outcome, PAGE_SIZE,
+};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// This process's seat in a hive of drones, and its way to the memory that they share.
+///
+/// Calls that take `&mut self` may let others' writes in, so no view lives across them. Collective calls
+/// (`alloc`, `free`, `barrier`, `broadcast`, `reduce`, `mutex`, `leave` …) must be made by all drones in the
+/// same order; where they differ, each drone gets an error that says which drone did what.
+pub struct Hive {
+    pub(crate) drone: Arc<Drone>,
+    region: Region,
+    me: DroneId,
+    drones: u32,
+    options: Options,
+    /// Freed by this drone: start and size of blocks, to catch uses after it.
+    freed: BTreeMap<u64, u64>,
+    sizes: BTreeMap<u64, u64>,
+    pub(crate) next_mutex: u64,
+    service: Option<JoinHandle<()>>,
+    engine: &'static str,
+    started: Instant,
+    _faults: FaultGuard,
+}
+
+static JOINED: AtomicBool = AtomicBool::new(false);
+
+impl Hive {
+    /// Joins the hive that launched this process; alone, without a launcher, it is a hive of one.
+    ///
+    /// Blocks until all drones are here, at most the start timeout (30 s unless told otherwise).
+    ///
+    /// # Errors
+    /// A wrong environment, a drone that never came or differs from the others, memory or a fault engine
+    /// that the system refuses; each says what to do.
+    pub fn join() -> Result<Self> {
+        if JOINED.swap(true, Ordering::SeqCst) {
+            return Err(Error::JoinedAlready);
+        }
+        let started = Instant::now();
+        let seat = Seat::from_environment()?;
+        let options = Options::from_environment()?;
+        let me = DroneId(seat.rank);
+        let chosen = hivemind_memory::choose(options.engine)?;
+        if let Some(why) = chosen.fallback.as_ref().filter(|_| me == DroneId::FIRST) {
+            eprintln!("hivemind: {why}");
+        }
+        let bytes = options.region_bytes.next_multiple_of(PAGE_SIZE as u64);
+        let offer = Offer {
+            base_bitmap: hivemind_memory::free_bases(bytes),
+            facts: vec![
+                ("region in bytes".to_owned(), bytes.to_string()),
+                ("page in bytes".to_owned(), PAGE_SIZE.to_string()),
+            ],
+            start_timeout: options.start_timeout,
+            silence_limit: options.silence_limit,
+        };
+        let (links, Agreement { base_index, .. }) = join(&seat, offer)?;
+        let memory = RegionMemory::create(bytes, base_index, chosen.engine)?;
+        let region = Region::new(memory.view());
+        let config = CoreConfig {
+            me,
+            drones: seat.size,
+            pages: bytes / PAGE_SIZE as u64,
+            metadata_limit_bytes: options.metadata_limit_bytes,
+        };
+        // The guard needs the memory before the core takes it, and the drone after it has.
+        let late = Arc::new(LateHandler::default());
+        let faults = memory.handle_faults(late.clone());
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let may_spin = options.local_drones as usize <= cores;
+        let core = Core::new(config, memory);
+        let drone = Arc::new(Drone::new(me, core, links, options.wait_limit, may_spin));
+        late.set(Arc::clone(&drone));
+        let service = start_service(me, seat.size, &drone)?;
+        Ok(Self {
+            drone,
+            region,
+            me,
+            drones: seat.size,
+            options,
+            freed: BTreeMap::new(),
+            sizes: BTreeMap::new(),
+            next_mutex: 0,
+            service,
+            engine: chosen.engine.name(),
+            started,
+            _faults: faults,
+        })
+    }
+
+    /// How many drones there are.
+    pub fn drones(&self) -> usize {
+        self.drones as usize
+    }
+
+    /// Which drone this is, counted from 0.
+    pub fn me(&self) -> usize {
+        self.me.0 as usize
+    }
+
+    /// Whether this is drone 0, which usually does what is done once.
+    pub fn is_first(&self) -> bool {
+        self.me == DroneId::FIRST
+    }
+
+    /// How many threads this drone may use for itself: `hivemind run --threads`, or its share of the
+    /// machine's cores.
+    pub fn threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.options.threads.unwrap_or((cores / self.options.local_drones.max(1) as usize).max(1))
+    }
+
+    /// This drone's part of `all`: contiguous, all parts as equal as can be.
+    pub fn share_of(&self, all: Range<usize>) -> Range<usize> {
+        self.share_of_drone(all, self.me())
+    }
+
+    /// The part that `drone` has of `all`.
+    pub fn share_of_drone(&self, all: Range<usize>, drone: usize) -> Range<usize> {
+        let (len, drones) = (all.len() as u128, self.drones as u128);
+        let cut = |at: usize| all.start + (len * at as u128 / drones) as usize;
+        cut(drone)..cut(drone + 1)
+    }
+
+    /// Allocates shared memory for `len` values, all zero. Collective.
+    ///
+    /// Blocks of a page or more begin at a page, so that two arrays never share one.
+    ///
+    /// # Errors
+    /// Not enough memory (names the largest free block); the drones ask for different things.
+    pub fn alloc<T: Pod>(&mut self, len: usize) -> Result<Shared<T>> {
+        let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+        let page = PAGE_SIZE as u64;
+        let align = if bytes >= page { page } else { align_of::<T>() as u64 };
+        let kind = MeetingKind::Allocate { bytes, align: align.max(align_of::<T>() as u64) };
+        let (_, block) = self.meet(kind, Vec::new())?;
+        let block = block.expect("INV-10: an allocation that all made has a block");
+        self.remember(block, bytes);
+        let mut shared = Shared::new(block.address, len);
+        if !block.fresh {
+            // Somebody had it before: each drone clears its part.
+            let part = self.share_of(0..len);
+            shared.view_mut(self)[part].fill(T::zeroed());
+            self.barrier()?;
+        }
+        Ok(shared)
+    }
+
+    /// Gives shared memory back. Collective.
+    ///
+    /// # Errors
+    /// The drones free different things.
+    pub fn free<T: Pod>(&mut self, shared: Shared<T>) -> Result<()> {
+        self.meet(MeetingKind::Free(shared.address()), Vec::new())?;
+        self.forget(shared.address());
+        Ok(())
+    }
+
+    /// Puts one value into shared memory. Any drone may call it at any time; hand the place to others
+    /// through shared memory, under a lock or before a barrier.
+    ///
+    /// # Errors
+    /// Not enough memory.
+    pub fn create<T: Pod>(&mut self, value: T) -> Result<Ptr<T>> {
+        let place = Ptr::at(self.allocate(size_of::<T>() as u64, align_of::<T>() as u64)?);
+        self.set(place, value);
+        Ok(place)
+    }
+
+    /// Gives the memory of a value from [`Hive::create`] back. Any drone may call it at any time.
+    ///
+    /// # Errors
+    /// The place is not one that `create` gave, or was destroyed before.
+    pub fn destroy<T: Pod>(&mut self, place: Ptr<T>) -> Result<()> {
+        self.release_block(place.address())
+    }
+
+    /// Waits until all drones are here; then each sees what all have written.
+    ///
+    /// # Errors
+    /// A drone was lost, or makes another collective call; a lock is held.
+    pub fn barrier(&mut self) -> Result<()> {
+        self.barrier_at(0)
+    }
+
+    /// The same, with a name: drones that wait at different barriers are told so instead of going on.
+    ///
+    /// # Errors
+    /// As for [`Hive::barrier`].
+    pub fn barrier_at(&mut self, id: u32) -> Result<()> {
+        self.meet(MeetingKind::Barrier(BarrierId(id)), Vec::new()).map(|_| ())
+    }
+
+    /// What this drone's shared memory has done so far.
+    pub fn stats(&self) -> Report {
+        let (core, links) = self.drone.counts();
+        Report::new(self.me, self.engine, &core, &links, &self.drone.times, self.started.elapsed())
+    }
+
+    /// Takes leave: waits for all drones, then closes the links. Collective, and the last call.
+    ///
+    /// # Errors
+    /// A drone was lost or still makes other collective calls; a lock is held.
+    pub fn leave(mut self) -> Result<()> {
+        self.meet(MeetingKind::Leave, Vec::new())?;
+        let report = self.stats();
+        self.end_service();
+        self.drone.say_goodbye()?;
+        if let Some(path) = &self.options.report {
+            let written = report.write(path);
+            written.map_err(|cause| Error::System { me: self.me, what: "write its statistics", cause })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn region(&self) -> &Region {
+        &self.region
+    }
+
+    pub(crate) fn drone_id(&self) -> DroneId {
+        self.me
+    }
+
+    /// One collective call: what each drone brought, and the block that an allocation made.
+    pub(crate) fn meet(
+        &mut self,
+        kind: MeetingKind,
+        payload: Vec<u8>,
+    ) -> Result<(Vec<Vec<u8>>, Option<Block>)> {
+        let begin = Instant::now();
+        let command = Command::Meet(Meeting { kind, payload });
+        let outcome = self.drone.call(command, &|| format!("waiting at {kind}"));
+        self.drone.times.meeting(begin.elapsed());
+        match outcome? {
+            Outcome::Met { payloads, allocated } => Ok((payloads, allocated)),
+            other => unreachable!("INV-10: a meeting ends as a meeting, not as {other:?}"),
+        }
+    }
+
+    pub(crate) fn acquire(&mut self, lock: LockId) -> Result<()> {
+        let begin = Instant::now();
+        let acquired = self.drone.call(Command::Acquire(lock), &|| format!("waiting for {lock}"));
+        self.drone.times.lock(begin.elapsed());
+        acquired.map(|_| ())
+    }
+
+    pub(crate) fn release(&mut self, lock: LockId) -> Result<()> {
+        self.drone.call(Command::Release(lock), &|| format!("releasing {lock}")).map(|_| ())
+    }
+
+    pub(crate) fn allocate(&mut self, bytes: u64, align: u64) -> Result<Address> {
+        let operation = || format!("allocating {bytes} bytes");
+        match self.drone.call(Command::Allocate { bytes, align }, &operation)? {
+            Outcome::Allocated(block) => {
+                self.remember(block, bytes);
+                Ok(block.address)
+            }
+            other => unreachable!("INV-10: an allocation ends as one, not as {other:?}"),
+        }
+    }
+
+    pub(crate) fn release_block(&mut self, address: Address) -> Result<()> {
+        self.drone.call(Command::Free(address), &|| format!("freeing {address}"))?;
+        self.forget(address);
+        Ok(())
+    }
+
+    /// Whether the bytes are in the region and not in a block that this drone freed.
+    pub(crate) fn check_range(&self, address: Address, bytes: u64) -> Result<()> {
+        let region_bytes = self.region.bytes();
+        let end = address.0.checked_add(bytes).filter(|end| *end <= region_bytes);
+        let Some(end) = end else {
+            return Err(Error::OutOfBounds { address: address.0, bytes, region_bytes });
+        };
+        match self.freed.range(..end).next_back() {
+            Some((start, size)) if start + size > address.0 => {
+                Err(Error::Freed { address: address.0, bytes })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn remember(&mut self, block: Block, bytes: u64) {
+        let (start, bytes) = (block.address.0, bytes.max(1));
+        self.sizes.insert(start, bytes);
+        let overlaps = |(other, size): (&u64, &u64)| (*other + *size > start).then_some(*other);
+        while let Some(other) = self.freed.range(..start + bytes).next_back().and_then(overlaps) {
+            self.freed.remove(&other);
+        }
+    }
+
+    fn forget(&mut self, address: Address) {
+        // A block that another drone allocated: its size is not known here, its first byte is.
+        let bytes = self.sizes.remove(&address.0).unwrap_or(1);
+        self.freed.insert(address.0, bytes);
+    }
+
+    fn end_service(&mut self) {
+        self.drone.stop();
+        if let Some(service) = self.service.take() {
+            // It can only have panicked by a broken invariant, which has ended the process.
+            let _ = service.join();
+        }
+    }
+}
+
+impl Drop for Hive {
+    fn drop(&mut self) {
+        // Without `leave` the others must not mistake this for a farewell: links close without a goodbye.
+        self.end_service();
+    }
+}
+
+impl std::fmt::Debug for Hive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hive({} of {})", self.me, self.drones)
+    }
+}
+
+fn start_service(me: DroneId, drones: u32, drone: &Arc<Drone>) -> Result<Option<JoinHandle<()>>> {
+    if drones == 1 {
+        return Ok(None);
+    }
+    let service = Arc::clone(drone);
+    let thread = std::thread::Builder::new().name("hivemind".to_owned());
+    let started = thread.spawn(move || service.serve());
+    started.map(Some).map_err(|cause| Error::System { me, what: "start its service thread", cause })
+}
+
+/// Passes faults on to a drone that is made after the handler is installed.
+#[derive(Default)]
+struct LateHandler {
+    drone: std::sync::OnceLock<Arc<Drone>>,
+}
+
+impl LateHandler {
+    fn set(&self, drone: Arc<Drone>) {
+        // Set once, in `join`.
+        let _ = self.drone.set(drone);
+    }
+}
+
+impl hivemind_memory::FaultHandler for LateHandler {
+    fn fault(&self, page: hivemind_protocol::PageId, kind: hivemind_protocol::AccessKind) {
+        let drone = self.drone.get().expect("INV-11: nobody touches the region before the drone is made");
+        drone.fault(page, kind);
+    }
+}

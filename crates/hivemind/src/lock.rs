@@ -1,0 +1,167 @@
+//! Locks: held by a scope, and the typed lock that owns its data.
+
+use crate::{Hive, Result, Shared};
+use bytemuck::Pod;
+use hivemind_protocol::LockId;
+use std::ops::{Deref, DerefMut};
+
+/// A lock that this drone holds. It stands for the hive while it lives: views are taken through it, and
+/// further locks too. It is let go by [`Held::release`] or at the end of its scope.
+///
+/// ```standalone_crate
+/// # fn main() -> hivemind::Result<()> {
+/// let mut hive = hivemind::Hive::join()?;
+/// let mut count = hive.alloc::<u64>(1)?;
+/// let held = hive.lock(7)?;
+/// count.view_mut(&held)[0] += 1;
+/// held.release()?;
+/// # hive.leave() }
+/// ```
+#[must_use = "the lock is let go at the end of the scope of what `lock` gives"]
+#[derive(Debug)]
+pub struct Held<'a> {
+    hive: &'a mut Hive,
+    lock: LockId,
+    released: bool,
+}
+
+/// A value in shared memory with a lock of its own. Made by [`Hive::mutex`].
+///
+/// ```standalone_crate
+/// # fn main() -> hivemind::Result<()> {
+/// let mut hive = hivemind::Hive::join()?;
+/// let total = hive.mutex(0.0_f64)?;
+/// let mut guard = total.lock(&mut hive)?;
+/// *guard += 1.5;
+/// guard.release()?;
+/// # hive.leave() }
+/// ```
+#[derive(Debug)]
+pub struct Mutex<T> {
+    cell: Shared<T>,
+    lock: LockId,
+}
+
+/// A [`Mutex`] that this drone holds: it stands for the value.
+#[must_use = "the lock is let go at the end of the scope of what `lock` gives"]
+#[derive(Debug)]
+pub struct Guard<'a, T> {
+    cell: &'a Shared<T>,
+    held: Held<'a>,
+}
+
+/// The library's own locks are numbered from here on; a program's lie below.
+const FIRST_MUTEX: u64 = 1 << 32;
+
+impl Hive {
+    /// Takes a lock; any of the 2³² is there. Then this drone sees what its last holder saw.
+    /// Blocks until whoever holds it lets it go.
+    ///
+    /// # Errors
+    /// A drone was lost; this drone holds the lock already.
+    pub fn lock(&mut self, id: u32) -> Result<Held<'_>> {
+        self.hold(LockId(u64::from(id)))
+    }
+
+    /// Makes a value with a lock of its own. The value of drone 0 counts. Collective.
+    ///
+    /// # Errors
+    /// Not enough memory; the drones make different things.
+    pub fn mutex<T: Pod>(&mut self, value: T) -> Result<Mutex<T>> {
+        let mut cell = self.alloc(1)?;
+        if self.is_first() {
+            cell.view_mut(self)[0] = value;
+        }
+        self.barrier()?;
+        let lock = LockId(FIRST_MUTEX + self.next_mutex);
+        self.next_mutex += 1;
+        Ok(Mutex { cell, lock })
+    }
+
+    fn hold(&mut self, lock: LockId) -> Result<Held<'_>> {
+        self.acquire(lock)?;
+        Ok(Held { hive: self, lock, released: false })
+    }
+}
+
+impl Held<'_> {
+    /// Lets the lock go.
+    ///
+    /// # Errors
+    /// A drone was lost.
+    pub fn release(mut self) -> Result<()> {
+        self.released = true;
+        self.hive.release(self.lock)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if !self.released {
+            // A lost drone is what can go wrong here; the next call on the hive says so.
+            let _ = self.hive.release(self.lock);
+        }
+    }
+}
+
+impl Deref for Held<'_> {
+    type Target = Hive;
+
+    fn deref(&self) -> &Hive {
+        self.hive
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Hive {
+        self.hive
+    }
+}
+
+impl<T: Pod> Mutex<T> {
+    /// Takes the lock. Blocks until whoever holds it lets it go.
+    ///
+    /// # Errors
+    /// A drone was lost; this drone holds the lock already.
+    pub fn lock<'a>(&'a self, hive: &'a mut Hive) -> Result<Guard<'a, T>> {
+        let held = hive.hold(self.lock)?;
+        Ok(Guard { cell: &self.cell, held })
+    }
+
+    /// Gives the value's memory back. Collective.
+    ///
+    /// # Errors
+    /// The drones free different things.
+    pub fn free(self, hive: &mut Hive) -> Result<()> {
+        hive.free(self.cell)
+    }
+}
+
+impl<T: Pod> Guard<'_, T> {
+    /// The hive, to take further locks or views while this one is held.
+    pub fn hive(&mut self) -> &mut Hive {
+        &mut self.held
+    }
+
+    /// Lets the lock go.
+    ///
+    /// # Errors
+    /// A drone was lost.
+    pub fn release(self) -> Result<()> {
+        self.held.release()
+    }
+}
+
+impl<T: Pod> Deref for Guard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.cell.view(&self.held)[0]
+    }
+}
+
+impl<T: Pod> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.cell.view_alone(&mut self.held)[0]
+    }
+}

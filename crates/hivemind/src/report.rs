@@ -1,0 +1,162 @@
+//! What a drone's shared memory did, as numbers: counted by the core and the links, timed by the driver.
+
+use crate::net::LinkStats;
+use hivemind_protocol::{DroneId, Stats};
+use serde::Serialize;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Waiting times of one drone.
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    fault_ns: AtomicU64,
+    lock_ns: AtomicU64,
+    meeting_ns: AtomicU64,
+}
+
+/// The statistics of one drone since it joined.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// Which drone.
+    pub drone: u32,
+    /// Its fault engine.
+    pub engine: &'static str,
+    /// Read faults that the program took.
+    pub read_faults: u64,
+    /// Write faults that the program took.
+    pub write_faults: u64,
+    /// Whole pages fetched from peers.
+    pub pages_fetched: u64,
+    /// Whole pages given to peers.
+    pub pages_served: u64,
+    /// Twins made.
+    pub twins: u64,
+    /// Diffs made.
+    pub diffs_made: u64,
+    /// Diffs applied.
+    pub diffs_applied: u64,
+    /// Changed bytes in the diffs made.
+    pub diff_bytes: u64,
+    /// Intervals closed.
+    pub intervals: u64,
+    /// Write notices made with them.
+    pub write_notices: u64,
+    /// Pages made invalid.
+    pub invalidations: u64,
+    /// Locks acquired.
+    pub locks_acquired: u64,
+    /// Of these, without a message.
+    pub locks_cached: u64,
+    /// Barriers and other collective calls.
+    pub meetings: u64,
+    /// Collections outside of them.
+    pub collections: u64,
+    /// Protocol messages sent.
+    pub messages_sent: u64,
+    /// Protocol messages received.
+    pub messages_received: u64,
+    /// Bytes sent, frames and heartbeats included.
+    pub bytes_sent: u64,
+    /// Bytes received, frames and heartbeats included.
+    pub bytes_received: u64,
+    /// Time that threads waited for faults in µs, summed over threads.
+    pub fault_wait_us: u64,
+    /// Time waited for locks in µs.
+    pub lock_wait_us: u64,
+    /// Time waited in barriers and other collective calls in µs.
+    pub barrier_wait_us: u64,
+    /// Bytes of intervals, notices and diffs now.
+    pub metadata_bytes: u64,
+    /// The most they ever were.
+    pub metadata_peak_bytes: u64,
+    /// The process's resident memory now, in bytes, shared pages included.
+    pub resident_bytes: u64,
+    /// The most it ever was.
+    pub resident_peak_bytes: u64,
+    /// Time since this drone joined in µs.
+    pub elapsed_us: u64,
+}
+
+impl Times {
+    pub(crate) fn fault(&self, waited: Duration) {
+        add(&self.fault_ns, waited);
+    }
+
+    pub(crate) fn lock(&self, waited: Duration) {
+        add(&self.lock_ns, waited);
+    }
+
+    pub(crate) fn meeting(&self, waited: Duration) {
+        add(&self.meeting_ns, waited);
+    }
+}
+
+/// Sums of microseconds would lose the short waits: nanoseconds inside, microseconds in the report.
+fn add(sum: &AtomicU64, waited: Duration) {
+    sum.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+}
+
+impl Report {
+    pub(crate) fn new(
+        drone: DroneId,
+        engine: &'static str,
+        core: &Stats,
+        links: &LinkStats,
+        times: &Times,
+        elapsed: Duration,
+    ) -> Self {
+        let us = |sum: &AtomicU64| sum.load(Ordering::Relaxed) / 1000;
+        let (resident_bytes, resident_peak_bytes) = resident();
+        Self {
+            drone: drone.0,
+            engine,
+            read_faults: core.read_faults,
+            write_faults: core.write_faults,
+            pages_fetched: core.pages_fetched,
+            pages_served: core.pages_served,
+            twins: core.twins,
+            diffs_made: core.diffs_made,
+            diffs_applied: core.diffs_applied,
+            diff_bytes: core.diff_bytes,
+            intervals: core.intervals,
+            write_notices: core.write_notices,
+            invalidations: core.invalidations,
+            locks_acquired: core.locks_acquired,
+            locks_cached: core.locks_cached,
+            meetings: core.meetings,
+            collections: core.collections,
+            messages_sent: core.messages_sent,
+            messages_received: core.messages_received,
+            bytes_sent: links.bytes_sent,
+            bytes_received: links.bytes_received,
+            fault_wait_us: us(&times.fault_ns),
+            lock_wait_us: us(&times.lock_ns),
+            barrier_wait_us: us(&times.meeting_ns),
+            metadata_bytes: core.metadata_bytes,
+            metadata_peak_bytes: core.metadata_peak_bytes,
+            resident_bytes,
+            resident_peak_bytes,
+            elapsed_us: elapsed.as_micros() as u64,
+        }
+    }
+
+    /// Writes the report as one JSON object.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_string(self)?;
+        text.push('\n');
+        std::fs::write(path, text)
+    }
+}
+
+/// Resident memory now and at its peak in bytes; 0 where the system doesn't tell.
+fn resident() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim_start_matches(':').split_whitespace().next()?.parse::<u64>().ok()
+    };
+    (kib("VmRSS").unwrap_or(0) * 1024, kib("VmHWM").unwrap_or(0) * 1024)
+}
