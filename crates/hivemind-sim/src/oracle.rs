@@ -1,0 +1,391 @@
+//! What must be true whatever the core does: a reference memory, a happens-before of its own, locks, meetings
+//! and the heap. It never looks at the core's clocks; it sees only what programs do and get.
+//!
+//! Programs without data races see sequential consistency, so the reference is one memory to which each store
+//! is applied as it executes. That the programs of the simulator have no races is checked here as well.
+
+use crate::finding::{Finding, Verdict};
+use crate::shadow::Shadow;
+use hivemind_protocol::{Address, Block, DroneId, LockId, Meeting, MeetingKind, Outcome, Refusal};
+use std::collections::BTreeMap;
+
+/// The knowledge of what happened before what: for each drone, how many of its steps are known.
+pub(crate) type HappensBefore = Vec<u32>;
+
+/// The judge of one run.
+#[derive(Debug)]
+pub struct Oracle {
+    drones: u32,
+    region_bytes: u64,
+    /// What each drone knows.
+    known: Vec<HappensBefore>,
+    memory: Shadow,
+    locks: BTreeMap<LockId, Lock>,
+    /// Collective calls, in order.
+    episodes: Vec<Episode>,
+    /// How many collective calls each drone has begun.
+    begun: Vec<usize>,
+    /// Bytes asked for of blocks in use, by address.
+    heap: BTreeMap<u64, u64>,
+    reads_checked: u64,
+}
+
+/// A collective call that ended well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Together {
+    /// Whether this drone is the first to hear of it.
+    pub first: bool,
+    /// The block, if there is one.
+    pub allocated: Option<Block>,
+}
+
+#[derive(Debug, Default)]
+struct Lock {
+    holder: Option<DroneId>,
+    left_behind: Option<HappensBefore>,
+}
+
+#[derive(Debug)]
+struct Episode {
+    calls: Vec<Option<Meeting>>,
+    known: HappensBefore,
+    /// What the first drone to come out was told of an allocation.
+    allocated: Option<Option<Block>>,
+}
+
+impl Oracle {
+    /// The judge of a world at its start.
+    pub fn new(drones: u32, region_bytes: u64) -> Self {
+        let known = (0..drones as usize).map(|me| {
+            let mut known = vec![0; drones as usize];
+            known[me] = 1;
+            known
+        });
+        Self {
+            drones,
+            region_bytes,
+            known: known.collect(),
+            memory: Shadow::new(drones),
+            locks: BTreeMap::new(),
+            episodes: Vec::new(),
+            begun: vec![0; drones as usize],
+            heap: BTreeMap::new(),
+            reads_checked: 0,
+        }
+    }
+
+    /// How many bytes were loaded and compared.
+    pub fn reads_checked(&self) -> u64 {
+        self.reads_checked
+    }
+
+    /// A program loaded these bytes.
+    ///
+    /// # Errors
+    /// A byte is not what the last store before it in happens-before wrote.
+    pub fn loaded(&mut self, drone: DroneId, from: Address, bytes: &[u8]) -> Verdict<()> {
+        self.reads_checked += bytes.len() as u64;
+        self.memory
+            .load(drone, &self.known[drone.0 as usize], from, bytes)
+    }
+
+    /// A program stored these bytes.
+    ///
+    /// # Errors
+    /// The program races: the simulator's own mistake.
+    pub fn stored(&mut self, drone: DroneId, to: Address, bytes: &[u8]) -> Verdict<()> {
+        self.memory
+            .store(drone, &self.known[drone.0 as usize], to, bytes)
+    }
+
+    /// The reference's bytes.
+    pub fn expected(&self, from: Address, count: usize) -> Vec<u8> {
+        self.memory.bytes(from, count)
+    }
+
+    /// A drone was given a lock.
+    ///
+    /// # Errors
+    /// Another holds it.
+    pub fn acquired(&mut self, drone: DroneId, lock: LockId) -> Verdict<()> {
+        let found = self.locks.entry(lock).or_default();
+        if let Some(holder) = found.holder.replace(drone) {
+            let what = format!("{drone} was given {lock} while {holder} holds it");
+            return Err(Finding::new("a lock held by two", what));
+        }
+        if let Some(left) = &found.left_behind {
+            join(&mut self.known[drone.0 as usize], left);
+        }
+        Ok(())
+    }
+
+    /// A drone is about to let a lock go.
+    pub fn releases(&mut self, drone: DroneId, lock: LockId) {
+        let found = self.locks.entry(lock).or_default();
+        assert_eq!(
+            found.holder,
+            Some(drone),
+            "the simulator's program releases what it does not hold"
+        );
+        found.holder = None;
+        found.left_behind = Some(self.known[drone.0 as usize].clone());
+        self.known[drone.0 as usize][drone.0 as usize] += 1;
+    }
+
+    /// A drone is about to take part in a collective call.
+    pub fn meets(&mut self, drone: DroneId, meeting: &Meeting) {
+        let me = drone.0 as usize;
+        let episode = self.begun[me];
+        self.begun[me] += 1;
+        if self.episodes.len() == episode {
+            let calls = vec![None; self.drones as usize];
+            let known = vec![0; self.drones as usize];
+            self.episodes.push(Episode {
+                calls,
+                known,
+                allocated: None,
+            });
+        }
+        let found = &mut self.episodes[episode];
+        found.calls[me] = Some(meeting.clone());
+        join(&mut found.known, &self.known[me]);
+        self.known[me][me] += 1;
+    }
+
+    /// A collective call ended well for a drone.
+    ///
+    /// # Errors
+    /// Somebody is missing, or what it brought, or where the block lies.
+    pub fn met(&mut self, drone: DroneId, outcome: &Outcome) -> Verdict<Together> {
+        let me = drone.0 as usize;
+        let number = self.begun[me] - 1;
+        let episode = &mut self.episodes[number];
+        let Some(calls) = all(&episode.calls) else {
+            let missing = episode
+                .calls
+                .iter()
+                .position(Option::is_none)
+                .expect("one is missing");
+            let what = format!("{drone} came through call {number} before drone {missing} made it");
+            return Err(Finding::new("a meeting without somebody", what));
+        };
+        let Outcome::Met {
+            payloads,
+            allocated,
+        } = outcome
+        else {
+            return Err(Finding::new(
+                "a meeting's outcome",
+                format!("{drone} met and got {outcome:?}"),
+            ));
+        };
+        let brought: Vec<&[u8]> = calls.iter().map(|call| call.payload.as_slice()).collect();
+        if calls.iter().any(|call| call.kind != calls[0].kind) || brought != *payloads {
+            let what = format!("{drone} got {payloads:?} from {calls:?}");
+            return Err(Finding::new("a meeting's payloads", what));
+        }
+        let first = episode.allocated.is_none();
+        let first_told = *episode.allocated.get_or_insert(*allocated);
+        if first_told != *allocated {
+            let what = format!("{drone} was told {allocated:?}, another {first_told:?}");
+            return Err(Finding::new("a meeting's block", what));
+        }
+        let known = episode.known.clone();
+        join(&mut self.known[me], &known);
+        Ok(Together {
+            first,
+            allocated: *allocated,
+        })
+    }
+
+    /// A collective call was refused to all.
+    ///
+    /// # Errors
+    /// The refusal is wrong: they did make the same call, or not those that it says.
+    pub fn mismatched(&self, drone: DroneId, refusal: &Refusal) -> Verdict<()> {
+        let episode = &self.episodes[self.begun[drone.0 as usize] - 1];
+        let made = |who: DroneId| {
+            episode
+                .calls
+                .get(who.0 as usize)?
+                .as_ref()
+                .map(|call| call.kind)
+        };
+        let right = match refusal {
+            Refusal::Mismatch {
+                one,
+                here,
+                other,
+                there,
+            } => made(*one) == Some(*here) && made(*other) == Some(*there) && here != there,
+            _ => false,
+        };
+        if right && all(&episode.calls).is_some() {
+            return Ok(());
+        }
+        let what = format!(
+            "{drone} was told {refusal:?} when these were made: {:?}",
+            episode.calls
+        );
+        Err(Finding::new("a refused meeting", what))
+    }
+
+    /// Whether the last collective call that this drone began is made differently by some drone.
+    pub fn is_mismatch(&self, drone: DroneId) -> bool {
+        let episode = &self.episodes[self.begun[drone.0 as usize] - 1];
+        let mut kinds = episode.calls.iter().flatten().map(|call| call.kind);
+        let first: Option<MeetingKind> = kinds.next();
+        kinds.any(|kind| Some(kind) != first)
+    }
+
+    /// A block was given out.
+    ///
+    /// # Errors
+    /// It overlaps another, is not aligned or leaves the region.
+    pub fn allocated(&mut self, block: Block, bytes: u64, align: u64) -> Verdict<()> {
+        let (start, end) = (block.address.0, block.address.0 + bytes.max(1));
+        let before = self.heap.range(..end).next_back();
+        let overlapped = before.filter(|(other, size)| *other + (**size).max(1) > start);
+        if let Some((other, size)) = overlapped {
+            let what = format!("{bytes} bytes at {start} overlap {size} at {other}");
+            return Err(Finding::new("two blocks of the heap overlap", what));
+        }
+        if !start.is_multiple_of(align) || end > self.region_bytes {
+            let what = format!(
+                "{bytes} bytes aligned to {align} at {start} of {}",
+                self.region_bytes
+            );
+            return Err(Finding::new("a block of the heap", what));
+        }
+        if block.fresh && self.memory.was_written(start, end) {
+            let what = format!("{bytes} bytes at {start} are called fresh but were written");
+            return Err(Finding::new("a fresh block of the heap", what));
+        }
+        self.heap.insert(start, bytes);
+        Ok(())
+    }
+
+    /// A block is about to be given back; false if there is no such block.
+    pub fn frees(&mut self, address: Address) -> bool {
+        self.heap.remove(&address.0).is_some()
+    }
+
+    /// An allocation was refused for want of room.
+    ///
+    /// # Errors
+    /// There is room.
+    pub fn refused_room(&self, bytes: u64, align: u64) -> Verdict<()> {
+        let mut at = 0;
+        let end_of_last = (self.region_bytes, 0);
+        let blocks = self
+            .heap
+            .iter()
+            .map(|(start, size)| (*start, *size))
+            .chain([end_of_last]);
+        for (start, size) in blocks {
+            // A grain of rounding at either end, and the skip to the alignment, may be lost.
+            if start.saturating_sub(at) > bytes.saturating_add(align + 64) {
+                let what =
+                    format!("{bytes} bytes aligned to {align} were refused; {at}..{start} is free");
+                return Err(Finding::new("an allocation refused without need", what));
+            }
+            at = start + size;
+        }
+        Ok(())
+    }
+}
+
+fn all(calls: &[Option<Meeting>]) -> Option<Vec<&Meeting>> {
+    calls.iter().map(Option::as_ref).collect()
+}
+
+fn join(into: &mut HappensBefore, from: &HappensBefore) {
+    for (mine, other) in into.iter_mut().zip(from) {
+        *mine = (*mine).max(*other);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCK: LockId = LockId(1);
+    const ONE: DroneId = DroneId(0);
+    const TWO: DroneId = DroneId(1);
+
+    #[test]
+    fn a_wrong_byte_is_found_and_a_right_one_is_not() {
+        let mut oracle = Oracle::new(2, 8192);
+        oracle.acquired(ONE, LOCK).expect("free");
+        oracle.stored(ONE, Address(10), &[1, 2]).expect("no race");
+        oracle.releases(ONE, LOCK);
+        oracle.acquired(TWO, LOCK).expect("free");
+        assert_eq!(oracle.loaded(TWO, Address(9), &[0, 1, 2]), Ok(()));
+        let found = oracle
+            .loaded(TWO, Address(9), &[0, 1, 3])
+            .expect_err("a wrong byte");
+        assert_eq!(found.rule, "a read of a wrong value");
+    }
+
+    #[test]
+    fn a_race_of_the_simulators_own_programs_is_found() {
+        let mut oracle = Oracle::new(2, 8192);
+        oracle.stored(ONE, Address(0), &[1]).expect("no race");
+        assert!(oracle.loaded(TWO, Address(0), &[1]).is_err());
+        assert!(oracle.stored(TWO, Address(0), &[1]).is_err());
+        oracle.loaded(TWO, Address(1), &[0]).expect("no race");
+        assert!(oracle.stored(ONE, Address(1), &[1]).is_err());
+    }
+
+    #[test]
+    fn two_holders_and_early_meetings_are_found() {
+        let mut oracle = Oracle::new(2, 8192);
+        oracle.acquired(ONE, LOCK).expect("free");
+        assert!(oracle.acquired(TWO, LOCK).is_err());
+        let kind = MeetingKind::Barrier(hivemind_protocol::BarrierId(0));
+        oracle.meets(
+            ONE,
+            &Meeting {
+                kind,
+                payload: vec![],
+            },
+        );
+        let outcome = Outcome::Met {
+            payloads: vec![vec![], vec![]],
+            allocated: None,
+        };
+        assert!(oracle.met(ONE, &outcome).is_err());
+        oracle.meets(
+            TWO,
+            &Meeting {
+                kind,
+                payload: vec![],
+            },
+        );
+        assert_eq!(
+            oracle.met(ONE, &outcome),
+            Ok(Together {
+                first: true,
+                allocated: None
+            })
+        );
+    }
+
+    #[test]
+    fn blocks_that_overlap_are_found() {
+        let mut oracle = Oracle::new(1, 8192);
+        let block = |start| Block {
+            address: Address(start),
+            fresh: false,
+        };
+        oracle.allocated(block(64), 64, 16).expect("room");
+        oracle.allocated(block(128), 64, 16).expect("room");
+        oracle.allocated(block(0), 64, 16).expect("room");
+        assert!(oracle.allocated(block(112), 16, 16).is_err());
+        assert!(oracle.frees(Address(64)));
+        assert!(!oracle.frees(Address(64)));
+        oracle.allocated(block(112), 16, 16).expect("room");
+        assert!(oracle.refused_room(4000, 16).is_err());
+        assert_eq!(oracle.refused_room(8192, 16), Ok(()));
+    }
+}

@@ -1,0 +1,132 @@
+//! A world and its program, drawn from a seed: how many drones, pages and locks, which weather, which faults.
+//! Nothing runs here.
+
+use crate::layout::{Ingredients, Layout};
+use crate::network::Weather;
+use crate::prng::Prng;
+use crate::program::{Amount, Program};
+use crate::world::WorldPlan;
+use hivemind_protocol::{DroneId, WriteDetection};
+
+/// All that a run depends on.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The seed that it was drawn from.
+    pub seed: u64,
+    /// The drones and the network.
+    pub world: WorldPlan,
+    /// What the drones do.
+    pub program: Program,
+    /// The longest pause between two steps of a thread, in microseconds, for each drone.
+    pub paces_us: Vec<u64>,
+    /// When a drone stops, which, and for how long, in microseconds.
+    pub stops: Vec<(u64, DroneId, u64)>,
+    /// When a drone dies, which, and whether what it sent last dies with it.
+    pub kill: Option<(u64, DroneId, bool)>,
+}
+
+/// What a plan draws its parts from, so that one part can be drawn anew without the others.
+mod purpose {
+    pub(super) const SHAPE: u64 = 1;
+    pub(super) const LAYOUT: u64 = 2;
+    pub(super) const PROGRAM: u64 = 3;
+    pub(super) const FAULTS: u64 = 4;
+    pub(super) const NETWORK: u64 = 5;
+}
+
+/// A world in a hundred has an hour of computing in it.
+const HOUR_US: u64 = 3_600_000_000;
+
+impl Plan {
+    /// Draws the plan of a seed.
+    pub fn draw(seed: u64) -> Self {
+        let prng = &mut Prng::of(seed, purpose::SHAPE);
+        let drones = match prng.below(20) {
+            0 => 1,
+            1..=7 => 2,
+            8..=14 => 3,
+            15..=17 => prng.between(4, 6) as u32,
+            _ => prng.between(7, 12) as u32,
+        };
+        let (ingredients, amount) = draw_shape(prng, drones);
+        let heap_pages = if amount.heap { prng.between(1, 8) } else { 0 };
+        let layout = Layout::draw(&mut Prng::of(seed, purpose::LAYOUT), ingredients);
+        let program = Program::draw(&mut Prng::of(seed, purpose::PROGRAM), layout, amount);
+        let world = WorldPlan {
+            detections: draw_detections(prng, drones),
+            pages: ingredients.pages + heap_pages,
+            metadata_limit_bytes: *prng.pick(&[0, 1, 100, 500, 3_000, 20_000, u64::MAX]),
+            weather: Weather::draw(prng, drones),
+            seed: Prng::of(seed, purpose::NETWORK).word(),
+        };
+        let fastest_us = *prng.pick(&[1, 20, 200]);
+        let paces = (0..drones).map(|_| fastest_us * if prng.chance(15) { 50 } else { 1 });
+        let paces_us = paces.collect();
+        let prng = &mut Prng::of(seed, purpose::FAULTS);
+        let drone = |prng: &mut Prng| DroneId(prng.below(u64::from(drones)) as u32);
+        let stops = (0..prng.skewed(5))
+            .map(|_| (prng.skewed(1 << 17), drone(prng), prng.skewed(10_000_000)));
+        let stops = stops.collect();
+        let kill = (drones > 1 && prng.chance(10))
+            .then(|| (prng.skewed(1 << 17), drone(prng), prng.chance(50)));
+        Self {
+            seed,
+            world,
+            program,
+            paces_us,
+            stops,
+            kill,
+        }
+    }
+
+    /// How many drones there are.
+    pub fn drones(&self) -> u32 {
+        self.program.layout.drones
+    }
+}
+
+fn draw_shape(prng: &mut Prng, drones: u32) -> (Ingredients, Amount) {
+    let locks_alone = prng.chance(25);
+    let used = 1 + prng.skewed(8);
+    // Homes are given out in rows of pages: a wide region has pages at home at every drone.
+    let pages = if prng.chance(40) {
+        17 * u64::from(drones).min(6)
+    } else {
+        used
+    };
+    let heap = prng.chance(35);
+    let ingredients = Ingredients {
+        drones,
+        pages,
+        used: used.min(pages),
+        barriers: !locks_alone,
+        heap,
+    };
+    let amount = Amount {
+        phases: if locks_alone { 1 } else { 1 + prng.skewed(12) },
+        items: if locks_alone {
+            *prng.pick(&[10, 60, 250])
+        } else {
+            *prng.pick(&[2, 6, 20])
+        },
+        helpers: *prng.pick(&[0, 0, 50, 100]),
+        heap,
+        longest_us: if prng.chance(1) {
+            HOUR_US
+        } else {
+            *prng.pick(&[100, 10_000, 300_000])
+        },
+    };
+    (ingredients, amount)
+}
+
+fn draw_detections(prng: &mut Prng, drones: u32) -> Vec<WriteDetection> {
+    let style = prng.below(3);
+    (0..drones)
+        .map(|_| match style {
+            0 => WriteDetection::Traps,
+            1 => WriteDetection::Scans,
+            _ => *prng.pick(&[WriteDetection::Traps, WriteDetection::Scans]),
+        })
+        .collect()
+}

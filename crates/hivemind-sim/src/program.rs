@@ -1,0 +1,475 @@
+//! Random programs that have no data races by construction. Here they are drawn and written down; `expand`
+//! turns their items into steps, `run` executes these.
+
+use crate::layout::{Cell, Freedom, Guard, Layout};
+use crate::prng::Prng;
+use hivemind_protocol::{BarrierId, DroneId};
+
+/// A program for all drones: phases that end with a collective call.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Where its data lie.
+    pub layout: Layout,
+    /// Whether the area is allocated from the heap before anything else.
+    pub allocates_area: bool,
+    /// The phases, in order. After the last, all drones read everything, and leave.
+    pub phases: Vec<Phase>,
+}
+
+/// What happens between two collective calls.
+#[derive(Clone, Debug)]
+pub struct Phase {
+    /// Its number as drawn: decides who owns what in it.
+    pub number: u64,
+    /// For each drone, what it does.
+    pub work: Vec<Work>,
+    /// The collective call at its end.
+    pub end: End,
+    /// Whether a call in which the drones disagree precedes the end.
+    pub mismatch: bool,
+}
+
+/// What one drone does in a phase.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    /// Its main thread, which alone locks and meets.
+    pub main: Vec<Item>,
+    /// A second thread, which only touches pages.
+    pub helper: Vec<Item>,
+}
+
+/// A collective call at the end of a phase.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// A barrier.
+    Barrier(BarrierId),
+    /// A value from one drone.
+    Broadcast(DroneId),
+    /// A value from each.
+    Reduce,
+    /// A block for all, with this number.
+    Allocate {
+        /// Its number.
+        block: usize,
+        /// Its size.
+        bytes: u64,
+        /// Its alignment.
+        align: u64,
+    },
+    /// The block with this number is given back.
+    Free(usize),
+}
+
+/// Something a thread does: can be left out without making the rest race.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Item {
+    /// Nothing, for so many microseconds.
+    Compute(u64),
+    /// These in order. Locks that are taken here are let go here.
+    Section(Vec<Deed>),
+    /// If the baton is this drone's, touch its data and pass it on.
+    Pass {
+        /// Which.
+        baton: usize,
+        /// To whom.
+        next: DroneId,
+        /// Whether the data are touched outside of the lock.
+        outside: bool,
+        /// What is done with the data.
+        touches: Vec<Touch>,
+    },
+    /// If the slot has no block, allocate one and fill it partly.
+    Fill {
+        /// Which slot.
+        slot: usize,
+        /// How many bytes to allocate.
+        bytes: u64,
+        /// Their alignment.
+        align: u64,
+        /// What the block gets, at most as much as fits.
+        content: Vec<u8>,
+    },
+    /// If the slot has a block, load from it, store to it.
+    Use {
+        /// Which slot.
+        slot: usize,
+        /// Where in the block, scaled to its size: of 2¹⁶.
+        place: u64,
+        /// What to store there.
+        content: Vec<u8>,
+    },
+    /// If the slot has a block, free it.
+    Empty {
+        /// Which slot.
+        slot: usize,
+    },
+    /// Allocate without any lock, use the block alone if nobody had it before, keep it.
+    Keep {
+        /// How many bytes.
+        bytes: u64,
+        /// What the block gets.
+        content: Vec<u8>,
+    },
+    /// If that block of all exists, touch this drone's stripe of it.
+    Stripe {
+        /// Which block.
+        block: usize,
+        /// Which element of the stripe.
+        element: u64,
+        /// What to store; its length is the width of an element. Empty: load instead.
+        content: Vec<u8>,
+    },
+    /// A call that must be refused and change nothing.
+    Wrong(Wrong),
+}
+
+/// A part of a section.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Deed {
+    /// Take this lock (its number in the layout).
+    Lock(usize),
+    /// Let it go.
+    Unlock(usize),
+    /// Touch memory.
+    Touch(Touch),
+    /// Do nothing for so many microseconds.
+    Compute(u64),
+    /// Take a lock that is held: refused.
+    LockAgain(usize),
+    /// Meet while a lock is held: refused.
+    MeetHolding(usize),
+}
+
+/// An access, by its place in the area.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Touch {
+    /// Load so many bytes.
+    Load {
+        /// Where.
+        at: u64,
+        /// How many.
+        bytes: u64,
+    },
+    /// Store bytes.
+    Store {
+        /// Where.
+        at: u64,
+        /// What.
+        content: Vec<u8>,
+    },
+    /// Load so many bytes and store them plus one.
+    Increment {
+        /// Where.
+        at: u64,
+        /// How many.
+        bytes: u64,
+    },
+}
+
+/// A call that must be refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wrong {
+    /// Let go of a lock that is not held.
+    Release(usize),
+    /// Free an address where no block starts.
+    Free(u64),
+    /// Ask for an odd alignment.
+    Align(u64),
+}
+
+/// How much a program does.
+#[derive(Clone, Copy, Debug)]
+pub struct Amount {
+    /// How many phases.
+    pub phases: u64,
+    /// How many items at most a drone and phase.
+    pub items: u64,
+    /// How much of a hundred drones have a helper.
+    pub helpers: u64,
+    /// Whether the heap is used.
+    pub heap: bool,
+    /// The longest computing, in microseconds.
+    pub longest_us: u64,
+}
+
+impl Program {
+    /// Draws a program on a layout.
+    pub fn draw(prng: &mut Prng, layout: Layout, amount: Amount) -> Self {
+        let has_helper: Vec<bool> = (0..layout.drones)
+            .map(|_| prng.chance(amount.helpers))
+            .collect();
+        let mut blocks = 0;
+        let phases = (0..amount.phases).map(|number| {
+            let work = (0..layout.drones).map(|drone| {
+                let mut draw = Draw {
+                    prng,
+                    layout: &layout,
+                    amount,
+                    phase: number,
+                    blocks,
+                    drone: DroneId(drone),
+                };
+                Work {
+                    main: draw.items(false),
+                    helper: if has_helper[drone as usize] {
+                        draw.items(true)
+                    } else {
+                        Vec::new()
+                    },
+                }
+            });
+            let work = work.collect();
+            let end = draw_end(prng, layout.drones, amount.heap, &mut blocks);
+            let mismatch = layout.drones > 1 && prng.chance(2);
+            Phase {
+                number,
+                work,
+                end,
+                mismatch,
+            }
+        });
+        let phases = phases.collect();
+        Self {
+            layout,
+            allocates_area: amount.heap,
+            phases,
+        }
+    }
+}
+
+fn draw_end(prng: &mut Prng, drones: u32, heap: bool, blocks: &mut usize) -> End {
+    match prng.below(10) {
+        0 => End::Broadcast(DroneId(prng.below(u64::from(drones)) as u32)),
+        1 => End::Reduce,
+        2..=3 if heap => {
+            *blocks += 1;
+            End::Allocate {
+                block: *blocks - 1,
+                bytes: prng.skewed(9_000),
+                align: 1 << prng.below(13),
+            }
+        }
+        4 if *blocks > 0 => End::Free(prng.below(*blocks as u64) as usize),
+        _ => End::Barrier(BarrierId(prng.below(3) as u32)),
+    }
+}
+
+/// Draws the items of one drone in one phase.
+struct Draw<'a> {
+    prng: &'a mut Prng,
+    layout: &'a Layout,
+    amount: Amount,
+    phase: u64,
+    blocks: usize,
+    drone: DroneId,
+}
+
+impl Draw<'_> {
+    fn items(&mut self, helper: bool) -> Vec<Item> {
+        let count = self.prng.skewed(self.amount.items + 1);
+        (0..count)
+            .map(|_| {
+                if helper {
+                    self.free_item()
+                } else {
+                    self.item()
+                }
+            })
+            .collect()
+    }
+
+    fn item(&mut self) -> Item {
+        match self.prng.below(100) {
+            0..=44 => self.section(),
+            45..=64 => self.free_item(),
+            65..=74 if !self.layout.batons.is_empty() => self.pass(),
+            75..=89 if !self.layout.slots.is_empty() => self.heap_item(),
+            90..=93 if self.amount.heap => self.keep(),
+            94..=95 => self.wrong(),
+            96..=99 => Item::Compute(self.prng.skewed(self.amount.longest_us)),
+            _ => self.section(),
+        }
+    }
+
+    /// An item that needs no lock.
+    fn free_item(&mut self) -> Item {
+        if self.blocks > 0 && self.prng.chance(25) {
+            let block = self.prng.below(self.blocks as u64) as usize;
+            let element = self.prng.skewed(600);
+            let width = 1 + self.prng.below(4);
+            let content = if self.prng.chance(60) {
+                self.content(width)
+            } else {
+                Vec::new()
+            };
+            return Item::Stripe {
+                block,
+                element,
+                content,
+            };
+        }
+        let mut deeds = Vec::new();
+        for _ in 0..self.prng.between(1, 5) {
+            deeds.extend(self.touch(&[]).map(Deed::Touch));
+        }
+        Item::Section(deeds)
+    }
+
+    /// Nested and crossing critical sections; locks are taken in ascending order only, so none deadlocks.
+    fn section(&mut self) -> Item {
+        let (mut deeds, mut held): (Vec<Deed>, Vec<usize>) = (Vec::new(), Vec::new());
+        let depth = 1 + self.prng.skewed(4);
+        for _ in 0..depth * 2 {
+            let next = held.iter().max().map_or(1, |most| most + 1);
+            if next < self.layout.locks.len() && self.prng.chance(50) || held.is_empty() {
+                let lock =
+                    next + self.prng.skewed((self.layout.locks.len() - next) as u64) as usize;
+                deeds.push(Deed::Lock(lock));
+                held.push(lock);
+            } else {
+                let at = self.prng.below(held.len() as u64) as usize;
+                deeds.push(Deed::Unlock(held.remove(at)));
+            }
+            for _ in 0..self.prng.below(4) {
+                deeds.extend(self.touch(&held).map(Deed::Touch));
+            }
+            self.spice(&mut deeds, &held);
+        }
+        while let Some(lock) = held.pop() {
+            deeds.push(Deed::Unlock(lock));
+        }
+        Item::Section(deeds)
+    }
+
+    /// Now and then a pause, or a call that must be refused.
+    fn spice(&mut self, deeds: &mut Vec<Deed>, held: &[usize]) {
+        match (self.prng.below(60), held.first()) {
+            (0..=3, _) => deeds.push(Deed::Compute(self.prng.skewed(2_000))),
+            (4, Some(lock)) => deeds.push(Deed::LockAgain(*lock)),
+            (5, Some(lock)) => deeds.push(Deed::MeetHolding(*lock)),
+            _ => {}
+        }
+    }
+
+    /// An access to a cell that may be touched while these locks are held.
+    fn touch(&mut self, held: &[usize]) -> Option<Touch> {
+        let locked = |cell: &Cell| matches!(cell.guard, Guard::Lock(lock) if held.contains(&lock));
+        let free = |cell: &Cell| self.layout.without_lock(cell.guard, self.drone, self.phase);
+        let may = |cell: &Cell| {
+            if locked(cell) {
+                Freedom::Write
+            } else {
+                free(cell)
+            }
+        };
+        let prefer_locked = !held.is_empty() && self.prng.chance(80);
+        let cells = self.layout.cells.iter().filter(|cell| {
+            if prefer_locked {
+                locked(cell)
+            } else {
+                may(cell) > Freedom::Nothing
+            }
+        });
+        let cells: Vec<Cell> = cells.copied().collect();
+        let cell = cells[self.prng.index(cells.len())?];
+        let freedom = may(&cell);
+        Some(self.touch_cell(cell, freedom))
+    }
+
+    fn touch_cell(&mut self, cell: Cell, freedom: Freedom) -> Touch {
+        let bytes = (1 + self.prng.skewed(64)).min(cell.bytes);
+        let spare = cell.bytes - bytes;
+        let offset = match self.prng.below(4) {
+            0 => 0,
+            1 => spare,
+            _ => self.prng.below(spare + 1),
+        };
+        let at = cell.start + offset;
+        match self.prng.below(10) {
+            _ if freedom == Freedom::Read => Touch::Load { at, bytes },
+            0..=3 => Touch::Load { at, bytes },
+            4..=7 => Touch::Store {
+                at,
+                content: self.content(bytes),
+            },
+            _ => Touch::Increment {
+                at,
+                bytes: bytes.min(8),
+            },
+        }
+    }
+
+    /// Bytes to store: anything, or a few small values so that stores often change nothing.
+    fn content(&mut self, bytes: u64) -> Vec<u8> {
+        let small = self.prng.chance(30);
+        let byte = |_| {
+            if small {
+                self.prng.below(3) as u8
+            } else {
+                self.prng.word() as u8
+            }
+        };
+        (0..bytes).map(byte).collect()
+    }
+
+    fn pass(&mut self) -> Item {
+        let baton = self.prng.below(self.layout.batons.len() as u64) as usize;
+        let cells = self.layout.guarded(Guard::BatonData(baton));
+        let mut touches = Vec::new();
+        for _ in 0..self.prng.below(4) {
+            let Some(at) = self.prng.index(cells.len()) else {
+                break;
+            };
+            touches.push(self.touch_cell(cells[at], Freedom::Write));
+        }
+        let next = DroneId(self.prng.below(u64::from(self.layout.drones)) as u32);
+        Item::Pass {
+            baton,
+            next,
+            outside: self.prng.chance(50),
+            touches,
+        }
+    }
+
+    fn heap_item(&mut self) -> Item {
+        let slot = self.prng.below(self.layout.slots.len() as u64) as usize;
+        match self.prng.below(10) {
+            0..=2 => {
+                let (bytes, width) = (self.prng.skewed(9_000), self.prng.below(32));
+                let align = 1 << self.prng.below(14);
+                Item::Fill {
+                    slot,
+                    bytes,
+                    align,
+                    content: self.content(width),
+                }
+            }
+            3 => Item::Empty { slot },
+            _ => {
+                let width = self.prng.below(32);
+                Item::Use {
+                    slot,
+                    place: self.prng.below(1 << 16),
+                    content: self.content(width),
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self) -> Item {
+        let bytes = 1 + self.prng.skewed(200);
+        Item::Keep {
+            bytes,
+            content: self.content(bytes.min(24)),
+        }
+    }
+
+    fn wrong(&mut self) -> Item {
+        let lock = self.prng.below(self.layout.locks.len() as u64) as usize;
+        Item::Wrong(match self.prng.below(3) {
+            0 => Wrong::Release(lock),
+            1 => Wrong::Free(self.prng.below(self.layout.area_bytes) | 1),
+            _ => Wrong::Align(3 + 2 * self.prng.below(5)),
+        })
+    }
+}

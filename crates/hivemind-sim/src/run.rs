@@ -1,0 +1,739 @@
+//! One run: a plan's programs are executed on a world, and the oracle judges each access and each call.
+//! What the steps mean for the core is here; what they mean for the program is in `expand`.
+
+use crate::expand::{Purpose, Step};
+use crate::finding::{Finding, Verdict};
+use crate::memory::RacingStore;
+use crate::oracle::Oracle;
+use crate::plan::Plan;
+use crate::program::End;
+use crate::thread::{Actor, HELPER, MAIN, State};
+use crate::trace::Trace;
+use crate::world::{Completed, Happening, Started, World};
+use hivemind_protocol::{
+    Address, Block, Command, DroneId, Failure, Meeting, MeetingKind, Outcome, PAGE_SIZE, Refusal,
+};
+
+/// A run in progress.
+#[derive(Debug)]
+pub struct Run {
+    plan: Plan,
+    world: World,
+    oracle: Oracle,
+    actors: Vec<Actor>,
+    heap: HeapCalls,
+    faults: Faults,
+}
+
+/// What was injected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Faults {
+    /// Messages that took more than a millisecond.
+    pub delays: u64,
+    /// Drones that stopped for a while.
+    pub stops: u64,
+    /// Drones that died.
+    pub kills: u64,
+    /// Stores that landed in the middle of a call into the core.
+    pub races: u64,
+}
+
+/// What a run that found nothing did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    /// Events that the cores took.
+    pub events: u64,
+    /// Messages sent.
+    pub messages: u64,
+    /// Bytes loaded and compared.
+    pub reads_checked: u64,
+    /// Virtual time in microseconds.
+    pub virtual_us: u64,
+    /// Collections, summed over the drones.
+    pub collections: u64,
+    /// What was injected.
+    pub faults: Faults,
+    /// The hash of everything that happened.
+    pub hash: u64,
+}
+
+/// Which calls to the heap are under way: only when one is alone can a refusal be judged.
+#[derive(Debug, Default)]
+struct HeapCalls {
+    outstanding: u64,
+    alone: bool,
+}
+
+/// More events than any drawn program needs: a run that takes more is going round in circles.
+const EVENTS_MOST: u64 = 3_000_000;
+
+/// More faults than an access needs, however often collections protect its page again before it is made.
+const TRIES_MOST: u64 = 2_000;
+
+impl Run {
+    /// A run at its start.
+    pub fn new(plan: Plan, trace: Trace) -> Self {
+        let mut world = World::new(&plan.world, trace);
+        let drones = plan.drones();
+        let region_bytes = plan.world.pages * PAGE_SIZE as u64;
+        let actors = (0..drones).map(|me| {
+            Actor::new(
+                DroneId(me),
+                plan.world.seed,
+                plan.paces_us[me as usize],
+                &plan.program,
+            )
+        });
+        let actors = actors.collect();
+        for drone in (0..drones).map(DroneId) {
+            world.schedule(
+                0,
+                Happening::Step {
+                    drone,
+                    thread: MAIN,
+                },
+            );
+        }
+        for (at_us, drone, for_us) in &plan.stops {
+            world.schedule(
+                *at_us,
+                Happening::Stop {
+                    drone: *drone,
+                    for_us: *for_us,
+                },
+            );
+        }
+        if let Some((at_us, drone, reset)) = plan.kill {
+            world.schedule(at_us, Happening::Kill { drone, reset });
+        }
+        let oracle = Oracle::new(drones, region_bytes);
+        Self {
+            plan,
+            world,
+            oracle,
+            actors,
+            heap: HeapCalls::default(),
+            faults: Faults::default(),
+        }
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// The first thing that is found to be wrong.
+    pub fn to_end(&mut self) -> Verdict<Report> {
+        while let Some(what) = self.world.next() {
+            match what {
+                Happening::Deliver { from, to } => self.deliver(from, to)?,
+                Happening::Step { drone, thread } => self.go_on(drone, thread)?,
+                Happening::Stop { drone, for_us } => {
+                    self.faults.stops += 1;
+                    self.world.stop(drone, for_us);
+                }
+                Happening::Kill { drone, reset } => self.kill(drone, reset),
+            }
+            if self.world.events() > EVENTS_MOST {
+                let what = format!(
+                    "{EVENTS_MOST} events passed and programs still run\n{}",
+                    self.standing()
+                );
+                return Err(Finding::new("no progress", what));
+            }
+        }
+        self.check_end()?;
+        Ok(self.report())
+    }
+
+    /// What everybody does and waits for, a line a drone.
+    pub fn standing(&self) -> String {
+        let mut lines = Vec::new();
+        for actor in &self.actors {
+            let waits: Vec<String> = self
+                .world
+                .waiting(actor.drone)
+                .map(|(ticket, what)| format!("{ticket} for {what}"))
+                .collect();
+            let dead = if self.world.is_dead(actor.drone) {
+                " (dead)"
+            } else {
+                ""
+            };
+            lines.push(format!("{}{dead}; waits: {waits:?}", actor.describe()));
+        }
+        lines.join("\n")
+    }
+
+    /// The record of the run.
+    pub fn trace(&self) -> &Trace {
+        &self.world.trace
+    }
+
+    fn report(&self) -> Report {
+        let drones = (0..self.world.drones()).map(DroneId);
+        Report {
+            events: self.world.events(),
+            messages: self.world.messages(),
+            reads_checked: self.oracle.reads_checked(),
+            virtual_us: self.world.now_us(),
+            collections: drones
+                .map(|drone| self.world.stats(drone).collections)
+                .sum(),
+            faults: Faults {
+                delays: self.world.network().delayed(),
+                ..self.faults
+            },
+            hash: self.world.trace.hash(),
+        }
+    }
+
+    /// A drone dies, unless some have left already: then the others don't need it any more.
+    fn kill(&mut self, drone: DroneId, reset: bool) {
+        self.faults.kills += 1;
+        self.world.kill(drone, reset);
+    }
+
+    fn check_end(&self) -> Verdict<()> {
+        for actor in &self.actors {
+            let over = |state: &State| matches!(state, State::Idle | State::Failed);
+            let ended = actor.threads.iter().all(|thread| over(&thread.state));
+            if !ended && !self.world.is_dead(actor.drone) {
+                let what = format!("nothing happens any more, yet\n{}", self.standing());
+                return Err(Finding::new("programs that never end", what));
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, from: DroneId, to: DroneId) -> Verdict<()> {
+        let armed = self.arm(to, None);
+        let completed = self.world.deliver(from, to);
+        let completed = completed?;
+        self.settle_race(to, armed)?;
+        self.dispatch(completed)
+    }
+
+    /// Perhaps lets the next store of a computing thread land in the middle of what the core does now.
+    fn arm(&mut self, drone: DroneId, except: Option<usize>) -> Option<(usize, RacingStore)> {
+        let actor = &mut self.actors[drone.0 as usize];
+        if actor.in_call || !actor.prng.chance(40) {
+            return None;
+        }
+        let thread = actor.prng.below(2) as usize;
+        let ready = actor.threads[thread].state == State::Ready && except != Some(thread);
+        if !ready || (thread == HELPER && actor.wants_call) {
+            return None;
+        }
+        let Some(Step::Store { at, content }) = actor.threads[thread].steps.front() else {
+            return None;
+        };
+        let bytes = content[..chunk(*at, content.len())].to_vec();
+        if bytes.is_empty() {
+            return None;
+        }
+        let store = RacingStore {
+            address: *at,
+            bytes,
+            after_calls: actor.prng.below(5),
+        };
+        self.world.memory_mut(drone).arm(store.clone());
+        Some((thread, store))
+    }
+
+    /// Tells the oracle if the armed store landed.
+    fn settle_race(&mut self, drone: DroneId, armed: Option<(usize, RacingStore)>) -> Verdict<()> {
+        let Some((thread, store)) = armed else {
+            return Ok(());
+        };
+        if self.world.memory_mut(drone).disarm().is_some() {
+            return Ok(());
+        }
+        self.faults.races += 1;
+        self.world
+            .trace
+            .note(|| format!("            {drone}  stores meanwhile {store:?}"));
+        self.oracle.stored(drone, store.address, &store.bytes)?;
+        let thread = &mut self.actors[drone.0 as usize].threads[thread];
+        let Some(Step::Store { at, content }) = thread.steps.pop_front() else {
+            unreachable!("the armed store is the thread's next step")
+        };
+        thread.tries = 0;
+        let rest = content[store.bytes.len()..].to_vec();
+        if !rest.is_empty() {
+            let at = Address(at.0 + store.bytes.len() as u64);
+            thread.steps.push_front(Step::Store { at, content: rest });
+        }
+        Ok(())
+    }
+
+    /// A thread's scheduled step.
+    fn go_on(&mut self, drone: DroneId, thread: usize) -> Verdict<()> {
+        let me = drone.0 as usize;
+        if self.actors[me].threads[thread].state != State::Ready {
+            return Ok(());
+        }
+        let held_up = self.actors[me].in_call || self.actors[me].wants_call;
+        if thread == HELPER && held_up {
+            self.actors[me].threads[HELPER].state = State::Parked;
+            self.wake(drone, MAIN);
+            return Ok(());
+        }
+        self.refill(drone, thread);
+        match self.actors[me].threads[thread].steps.pop_front() {
+            Some(step) => self.execute(drone, thread, step),
+            None => {
+                self.actors[me].threads[thread].state = State::Idle;
+                if thread == HELPER {
+                    self.wake(drone, MAIN);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn refill(&mut self, drone: DroneId, thread: usize) {
+        let actor = &mut self.actors[drone.0 as usize];
+        if thread == HELPER {
+            actor.refill_helper(&self.plan.program);
+        } else if actor.refill_main(&self.plan.program) {
+            actor.threads[HELPER].state = State::Ready;
+            self.schedule(drone, HELPER, 0);
+        }
+    }
+
+    /// A parked thread goes on.
+    fn wake(&mut self, drone: DroneId, thread: usize) {
+        let found = &mut self.actors[drone.0 as usize].threads[thread];
+        if found.state == State::Parked {
+            found.state = State::Ready;
+            self.schedule(drone, thread, 0);
+        }
+    }
+
+    /// Schedules a thread's next step, after a pause of its own choice and `more_us`.
+    fn schedule(&mut self, drone: DroneId, thread: usize, more_us: u64) {
+        let actor = &mut self.actors[drone.0 as usize];
+        let after_us = actor.prng.below(actor.pace_us + 1) + more_us;
+        self.world
+            .schedule(after_us, Happening::Step { drone, thread });
+    }
+
+    fn execute(&mut self, drone: DroneId, thread: usize, step: Step) -> Verdict<()> {
+        match step {
+            Step::Compute(us) => {
+                self.schedule(drone, thread, us);
+                Ok(())
+            }
+            Step::Load { at, bytes, begun } => self.load(drone, thread, at, bytes, begun),
+            Step::Store { at, content } => self.store(drone, thread, at, content),
+            Step::StoreIncremented { at } => {
+                let loaded = &self.actors[drone.0 as usize].threads[thread].loaded;
+                let content = loaded.iter().map(|byte| byte.wrapping_add(1)).collect();
+                self.store(drone, thread, at, content)
+            }
+            Step::Decide(decision) => {
+                let actor = &mut self.actors[drone.0 as usize];
+                let steps = actor.scene(&self.plan.program, thread).decide(decision);
+                for step in steps.into_iter().rev() {
+                    actor.threads[thread].steps.push_front(step);
+                }
+                self.schedule(drone, thread, 0);
+                Ok(())
+            }
+            Step::Join if !self.actors[drone.0 as usize].helper_is_idle() => {
+                self.park(drone, Step::Join);
+                Ok(())
+            }
+            Step::Join => {
+                self.schedule(drone, thread, 0);
+                Ok(())
+            }
+            call => self.call(drone, thread, call),
+        }
+    }
+
+    fn park(&mut self, drone: DroneId, step: Step) {
+        let main = &mut self.actors[drone.0 as usize].threads[MAIN];
+        main.steps.push_front(step);
+        main.state = State::Parked;
+    }
+
+    fn load(
+        &mut self,
+        drone: DroneId,
+        thread: usize,
+        at: Address,
+        bytes: u64,
+        begun: bool,
+    ) -> Verdict<()> {
+        let count = chunk(at, bytes as usize);
+        let mut loaded = vec![0; count];
+        let result = if count == 0 {
+            Ok(())
+        } else {
+            self.world.memory(drone).load(at, &mut loaded)
+        };
+        let found = &mut self.actors[drone.0 as usize].threads[thread];
+        if let Err(blocked) = result {
+            found.steps.push_front(Step::Load { at, bytes, begun });
+            return self.fault(drone, thread, blocked);
+        }
+        found.tries = 0;
+        if !begun {
+            found.loaded.clear();
+        }
+        found.loaded.extend_from_slice(&loaded);
+        let rest = bytes - count as u64;
+        if rest > 0 {
+            let at = Address(at.0 + count as u64);
+            found.steps.push_front(Step::Load {
+                at,
+                bytes: rest,
+                begun: true,
+            });
+        }
+        let now_us = self.world.now_us();
+        let line = || {
+            crate::trace::line(
+                now_us,
+                drone,
+                &format!("loads {count} bytes at {}", describe(at)),
+            )
+        };
+        self.world.trace.note(line);
+        self.schedule(drone, thread, 0);
+        self.oracle.loaded(drone, at, &loaded)
+    }
+
+    fn store(
+        &mut self,
+        drone: DroneId,
+        thread: usize,
+        at: Address,
+        mut content: Vec<u8>,
+    ) -> Verdict<()> {
+        let count = chunk(at, content.len());
+        let head = &content[..count];
+        let result = if count == 0 {
+            Ok(())
+        } else {
+            self.world.memory_mut(drone).store(at, head)
+        };
+        let found = &mut self.actors[drone.0 as usize].threads[thread];
+        if let Err(blocked) = result {
+            found.steps.push_front(Step::Store { at, content });
+            return self.fault(drone, thread, blocked);
+        }
+        found.tries = 0;
+        let rest = content.split_off(count);
+        if !rest.is_empty() {
+            found.steps.push_front(Step::Store {
+                at: Address(at.0 + count as u64),
+                content: rest,
+            });
+        }
+        let now_us = self.world.now_us();
+        let line = || {
+            crate::trace::line(
+                now_us,
+                drone,
+                &format!("stores {content:?} at {}", describe(at)),
+            )
+        };
+        self.world.trace.note(line);
+        self.schedule(drone, thread, 0);
+        self.oracle.stored(drone, at, &content)
+    }
+
+    fn fault(
+        &mut self,
+        drone: DroneId,
+        thread: usize,
+        blocked: crate::memory::Blocked,
+    ) -> Verdict<()> {
+        let found = &mut self.actors[drone.0 as usize].threads[thread];
+        found.tries += 1;
+        if found.tries > TRIES_MOST {
+            let what = format!("{drone} faulted on {blocked:?} {TRIES_MOST} times in a row");
+            return Err(Finding::new("an access that never succeeds", what));
+        }
+        let armed = self.arm(drone, Some(thread));
+        let started = self.world.fault(drone, blocked)?;
+        self.settle_race(drone, armed)?;
+        self.await_ticket(drone, thread, started, None)
+    }
+
+    fn await_ticket(
+        &mut self,
+        drone: DroneId,
+        thread: usize,
+        started: Started,
+        call: Option<Step>,
+    ) -> Verdict<()> {
+        let Started { ticket, completed } = started;
+        self.actors[drone.0 as usize].threads[thread].state = State::Waiting { ticket, call };
+        self.dispatch(completed)
+    }
+
+    /// A call of the program into the core.
+    fn call(&mut self, drone: DroneId, thread: usize, step: Step) -> Verdict<()> {
+        let me = drone.0 as usize;
+        let command = command_of(&step);
+        let waits = matches!(command, Command::Acquire(_) | Command::Meet(_));
+        if waits {
+            // Nobody may be in a fault when the program acquires or meets.
+            let actor = &mut self.actors[me];
+            actor.wants_call = matches!(actor.threads[HELPER].state, State::Waiting { .. });
+            if actor.wants_call {
+                self.park(drone, step);
+                return Ok(());
+            }
+            actor.in_call = true;
+        }
+        self.before_call(drone, &step);
+        let armed = if waits {
+            None
+        } else {
+            self.arm(drone, Some(thread))
+        };
+        let started = self.world.command(drone, command)?;
+        self.settle_race(drone, armed)?;
+        let done_at_once = started
+            .completed
+            .iter()
+            .any(|done| done.ticket == started.ticket);
+        if matches!(step, Step::Release(_)) && !done_at_once {
+            return Err(Finding::new(
+                "a release that waits",
+                format!("{drone}: {step:?}"),
+            ));
+        }
+        self.await_ticket(drone, thread, started, Some(step))
+    }
+
+    /// What the oracle must know before the core does.
+    fn before_call(&mut self, drone: DroneId, step: &Step) {
+        match step {
+            Step::Release(lock) => {
+                self.oracle.releases(drone, *lock);
+                self.actors[drone.0 as usize]
+                    .held
+                    .retain(|held| held != lock);
+            }
+            Step::Meet(meeting, _) => {
+                self.oracle.meets(drone, meeting);
+                if let MeetingKind::Free(address) = meeting.kind {
+                    self.oracle.frees(address);
+                }
+            }
+            Step::Allocate { .. } => {
+                self.heap.alone = self.heap.outstanding == 0;
+                self.heap.outstanding += 1;
+            }
+            Step::Free(address) => {
+                self.heap.alone = false;
+                self.heap.outstanding += 1;
+                let known = self.oracle.frees(*address);
+                assert!(
+                    known,
+                    "the simulator's program frees what it has not allocated"
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn dispatch(&mut self, completed: Vec<Completed>) -> Verdict<()> {
+        for Completed {
+            drone,
+            ticket,
+            result,
+        } in completed
+        {
+            let actor = &mut self.actors[drone.0 as usize];
+            let thread = actor
+                .waits_for(ticket)
+                .expect("the world knows its tickets");
+            let State::Waiting { call, .. } = std::mem::take(&mut actor.threads[thread].state)
+            else {
+                unreachable!("the thread waits for the ticket")
+            };
+            actor.threads[thread].state = State::Ready;
+            if matches!(
+                call,
+                Some(Step::Acquire(_) | Step::Meet(..) | Step::Refused(..))
+            ) {
+                actor.in_call = false;
+            }
+            if let Err(Failure::Lost(lost)) = result {
+                self.fail(drone, thread, lost)?;
+                continue;
+            }
+            match call {
+                None if result == Ok(Outcome::Done) => {}
+                None => {
+                    let what = format!("{drone}'s fault completed with {result:?}");
+                    return Err(Finding::new("a fault's outcome", what));
+                }
+                Some(step) => self.after_call(drone, thread, step, result)?,
+            }
+            self.schedule(drone, thread, 0);
+            self.wake(drone, HELPER);
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, drone: DroneId, thread: usize, lost: DroneId) -> Verdict<()> {
+        if !self.world.is_dead(lost) {
+            let what = format!("{drone} is told that {lost} is lost, which lives");
+            return Err(Finding::new("a loss that is none", what));
+        }
+        for found in &mut self.actors[drone.0 as usize].threads {
+            if matches!(found.state, State::Parked) {
+                found.state = State::Failed;
+            }
+        }
+        self.actors[drone.0 as usize].threads[thread].state = State::Failed;
+        Ok(())
+    }
+
+    fn after_call(
+        &mut self,
+        drone: DroneId,
+        thread: usize,
+        step: Step,
+        result: Result<Outcome, Failure>,
+    ) -> Verdict<()> {
+        let actor = &mut self.actors[drone.0 as usize];
+        match (step, result) {
+            (Step::Acquire(lock), Ok(Outcome::Done)) => {
+                actor.held.push(lock);
+                self.oracle.acquired(drone, lock)
+            }
+            (Step::Release(_), Ok(Outcome::Done)) => Ok(()),
+            (Step::Meet(meeting, purpose), result) => {
+                self.after_meeting(drone, meeting, purpose, result)
+            }
+            (Step::Allocate { bytes, align }, Ok(Outcome::Allocated(block))) => {
+                self.heap.outstanding -= 1;
+                actor.threads[thread].allocated = Some(block);
+                self.oracle.allocated(block, bytes, align)
+            }
+            (
+                Step::Allocate { bytes, align },
+                Err(Failure::Refused(Refusal::Insufficient { .. })),
+            ) => {
+                self.heap.outstanding -= 1;
+                actor.threads[thread].allocated = None;
+                if self.heap.alone {
+                    self.oracle.refused_room(bytes, align)
+                } else {
+                    Ok(())
+                }
+            }
+            (Step::Free(_), Ok(Outcome::Done)) => {
+                self.heap.outstanding -= 1;
+                Ok(())
+            }
+            (Step::Refused(_, wanted), Err(Failure::Refused(got))) if wanted == got => Ok(()),
+            (step, result) => {
+                let what = format!("{drone}: {step:?} completed with {result:?}");
+                Err(Finding::new("a call's outcome", what))
+            }
+        }
+    }
+
+    fn after_meeting(
+        &mut self,
+        drone: DroneId,
+        meeting: Meeting,
+        purpose: Purpose,
+        result: Result<Outcome, Failure>,
+    ) -> Verdict<()> {
+        let outcome = match result {
+            Err(Failure::Refused(refusal)) => {
+                return self.after_refused(drone, meeting, purpose, &refusal);
+            }
+            Ok(outcome) if purpose != Purpose::Mismatch => outcome,
+            other => {
+                let what = format!("{drone}: {purpose:?} ended with {other:?}");
+                return Err(Finding::new("a meeting's outcome", what));
+            }
+        };
+        let together = self.oracle.met(drone, &outcome)?;
+        let MeetingKind::Allocate { bytes, align } = meeting.kind else {
+            if let Purpose::PhaseEnd(End::Free(block)) = purpose {
+                self.actors[drone.0 as usize].blocks[block] = None;
+            }
+            return Ok(());
+        };
+        let Some(block) = together.allocated else {
+            return Err(Finding::new(
+                "a meeting's block",
+                format!("{drone} got none from {meeting:?}"),
+            ));
+        };
+        self.keep_block(drone, purpose, block, bytes);
+        if together.first {
+            self.oracle.allocated(block, bytes, align)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn keep_block(&mut self, drone: DroneId, purpose: Purpose, block: Block, bytes: u64) {
+        let actor = &mut self.actors[drone.0 as usize];
+        match purpose {
+            Purpose::PhaseEnd(End::Allocate { block: number, .. }) => {
+                actor.blocks[number] = Some((block.address.0, bytes));
+            }
+            _ => actor.base = block.address.0,
+        }
+    }
+
+    fn after_refused(
+        &mut self,
+        drone: DroneId,
+        meeting: Meeting,
+        purpose: Purpose,
+        refusal: &Refusal,
+    ) -> Verdict<()> {
+        match (meeting.kind, refusal) {
+            _ if purpose == Purpose::Mismatch => self.oracle.mismatched(drone, refusal),
+            (MeetingKind::Allocate { bytes, align }, Refusal::Insufficient { .. }) => {
+                self.oracle.refused_room(bytes, align)
+            }
+            _ => {
+                let what = format!("{drone}: {meeting:?} was refused: {refusal:?}");
+                Err(Finding::new("a meeting refused", what))
+            }
+        }
+    }
+}
+
+/// How many bytes of an access lie within its first page.
+fn chunk(at: Address, bytes: usize) -> usize {
+    bytes.min(PAGE_SIZE - (at.0 % PAGE_SIZE as u64) as usize)
+}
+
+fn describe(at: Address) -> String {
+    format!(
+        "page {} + {}",
+        at.0 / PAGE_SIZE as u64,
+        at.0 % PAGE_SIZE as u64
+    )
+}
+
+fn command_of(step: &Step) -> Command {
+    match step {
+        Step::Acquire(lock) => Command::Acquire(*lock),
+        Step::Release(lock) => Command::Release(*lock),
+        Step::Meet(meeting, _) => Command::Meet(meeting.clone()),
+        Step::Allocate { bytes, align } => Command::Allocate {
+            bytes: *bytes,
+            align: *align,
+        },
+        Step::Free(address) => Command::Free(*address),
+        Step::Refused(command, _) => command.clone(),
+        other => unreachable!("{other:?} is no call"),
+    }
+}

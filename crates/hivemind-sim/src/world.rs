@@ -1,0 +1,412 @@
+//! The world: drones with the shipped core and simulated memories, the network between them, and virtual
+//! time. It drives and checks what holds for any program: nobody misbehaves, the wire form keeps every
+//! message, each wait ends once. What programs do, and what they must see, is in `run` and `oracle`.
+
+use crate::finding::{Finding, Verdict};
+use crate::memory::SimMemory;
+use crate::network::{Network, Parcel, Weather};
+use crate::trace::{Trace, describe_effect, describe_event, line};
+use hivemind_protocol::{
+    Command, Core, CoreConfig, DroneId, Effect, Event, Failure, Message, Outcome, Stats, Ticket,
+    WriteDetection,
+};
+use std::collections::BTreeMap;
+
+/// What a world is made of.
+#[derive(Clone, Debug)]
+pub struct WorldPlan {
+    /// How each drone's memory learns of writes; as many as there are drones.
+    pub detections: Vec<WriteDetection>,
+    /// How many pages the region has.
+    pub pages: u64,
+    /// How large protocol memory may grow before a drone asks for a collection.
+    pub metadata_limit_bytes: u64,
+    /// How long messages travel.
+    pub weather: Weather,
+    /// Where the network's delays are drawn from.
+    pub seed: u64,
+}
+
+/// Something that is to happen at a time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Happening {
+    /// The next parcel of this link arrives.
+    Deliver {
+        /// The sender.
+        from: DroneId,
+        /// The receiver.
+        to: DroneId,
+    },
+    /// A thread of a drone's program goes on.
+    Step {
+        /// The drone.
+        drone: DroneId,
+        /// Which of its threads.
+        thread: usize,
+    },
+    /// The drone stops for a time, in microseconds: nothing happens at it.
+    Stop {
+        /// The drone.
+        drone: DroneId,
+        /// How long.
+        for_us: u64,
+    },
+    /// The drone dies.
+    Kill {
+        /// The drone.
+        drone: DroneId,
+        /// Whether what it sent last is lost with it.
+        reset: bool,
+    },
+}
+
+/// A ticket that came back.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Completed {
+    /// At which drone.
+    pub drone: DroneId,
+    /// Which.
+    pub ticket: Ticket,
+    /// How it went.
+    pub result: Result<Outcome, Failure>,
+}
+
+/// Drones, links and time.
+#[derive(Debug)]
+pub struct World {
+    seats: Vec<Seat>,
+    network: Network,
+    now_us: u64,
+    agenda: BTreeMap<(u64, u64), Happening>,
+    scheduled: u64,
+    events: u64,
+    messages: u64,
+    encoded: Vec<u8>,
+    effects: Vec<Effect>,
+    /// What happened.
+    pub trace: Trace,
+}
+
+#[derive(Debug)]
+struct Seat {
+    core: Core<SimMemory>,
+    waiting: BTreeMap<Ticket, String>,
+    tickets: u64,
+    stopped_until_us: u64,
+    dead: bool,
+    lost: bool,
+}
+
+impl World {
+    /// A world at its start.
+    pub fn new(plan: &WorldPlan, trace: Trace) -> Self {
+        let drones = plan.detections.len() as u32;
+        let seats = plan.detections.iter().zip(0..).map(|(detection, me)| {
+            let me = DroneId(me);
+            let memory = SimMemory::new(me, plan.pages, *detection);
+            let metadata_limit_bytes = plan.metadata_limit_bytes;
+            let config = CoreConfig {
+                me,
+                drones,
+                pages: plan.pages,
+                metadata_limit_bytes,
+            };
+            Seat {
+                core: Core::new(config, memory),
+                waiting: BTreeMap::new(),
+                tickets: 0,
+                stopped_until_us: 0,
+                dead: false,
+                lost: false,
+            }
+        });
+        Self {
+            seats: seats.collect(),
+            network: Network::new(plan.weather.clone(), plan.seed),
+            now_us: 0,
+            agenda: BTreeMap::new(),
+            scheduled: 0,
+            events: 0,
+            messages: 0,
+            encoded: Vec::new(),
+            effects: Vec::new(),
+            trace,
+        }
+    }
+
+    /// How many drones there are.
+    pub fn drones(&self) -> u32 {
+        self.seats.len() as u32
+    }
+
+    /// Virtual time since the start, in microseconds.
+    pub fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    /// How many events the cores took.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// How many messages the drones sent.
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// The links.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// A drone's memory.
+    pub fn memory(&self, drone: DroneId) -> &SimMemory {
+        self.seat(drone).core.memory()
+    }
+
+    /// A drone's memory, for its program's stores.
+    pub fn memory_mut(&mut self, drone: DroneId) -> &mut SimMemory {
+        self.seat_mut(drone).core.memory_mut()
+    }
+
+    /// What a drone's core counted.
+    pub fn stats(&self, drone: DroneId) -> Stats {
+        self.seat(drone).core.stats()
+    }
+
+    /// Whether a drone died.
+    pub fn is_dead(&self, drone: DroneId) -> bool {
+        self.seat(drone).dead
+    }
+
+    /// Whether a drone was told of another's death.
+    pub fn has_lost(&self, drone: DroneId) -> bool {
+        self.seat(drone).lost
+    }
+
+    /// What a drone's tickets wait for, in words.
+    pub fn waiting(&self, drone: DroneId) -> impl Iterator<Item = (Ticket, &str)> {
+        self.seat(drone)
+            .waiting
+            .iter()
+            .map(|(ticket, what)| (*ticket, what.as_str()))
+    }
+
+    /// Lets something happen `after_us` from now.
+    pub fn schedule(&mut self, after_us: u64, what: Happening) {
+        self.schedule_at(self.now_us + after_us, what);
+    }
+
+    /// Moves time to the next happening and gives it; none when nothing is left to happen.
+    pub fn next(&mut self) -> Option<Happening> {
+        loop {
+            let ((at_us, _), what) = self.agenda.pop_first()?;
+            self.now_us = self.now_us.max(at_us);
+            let place = match what {
+                Happening::Deliver { to, .. } => to,
+                Happening::Step { drone, .. }
+                | Happening::Stop { drone, .. }
+                | Happening::Kill { drone, .. } => drone,
+            };
+            let seat = &self.seats[place.0 as usize];
+            if seat.stopped_until_us > self.now_us {
+                self.schedule_at(seat.stopped_until_us, what);
+            } else if !seat.dead {
+                return Some(what);
+            }
+        }
+    }
+
+    /// Stops a drone for a time: what happens at it meanwhile happens afterwards, in the same order a link.
+    pub fn stop(&mut self, drone: DroneId, for_us: u64) {
+        let until_us = self.now_us + for_us;
+        self.seat_mut(drone).stopped_until_us = until_us;
+        self.say(drone, || format!("stops until {until_us} µs"));
+    }
+
+    /// A drone dies: all others learn it by their links' ends.
+    pub fn kill(&mut self, drone: DroneId, reset: bool) {
+        self.seat_mut(drone).dead = true;
+        self.say(drone, || {
+            format!(
+                "dies{}",
+                if reset {
+                    ", and what it sent last with it"
+                } else {
+                    ""
+                }
+            )
+        });
+        for other in (0..self.drones())
+            .map(DroneId)
+            .filter(|other| *other != drone)
+        {
+            if reset {
+                self.network.clear(drone, other);
+            }
+            self.post(drone, other, Parcel::Closed);
+        }
+    }
+
+    /// Delivers the next parcel of a link.
+    ///
+    /// # Errors
+    /// What is found to be wrong.
+    pub fn deliver(&mut self, from: DroneId, to: DroneId) -> Verdict<Vec<Completed>> {
+        let event = match self.network.take(from, to) {
+            None => return Ok(Vec::new()),
+            Some(Parcel::Message(message)) => Event::Message { from, message },
+            Some(Parcel::Closed) => Event::Lost { drone: from },
+        };
+        let lost = matches!(event, Event::Lost { .. });
+        let completed = self.handle(to, event)?;
+        if lost {
+            self.seat_mut(to).lost = true;
+            if let Some((ticket, what)) = self.waiting(to).next() {
+                let what = format!("{to} lost {from}, yet {ticket} still waits for {what}");
+                return Err(Finding::new("a wait without an end", what));
+            }
+        }
+        Ok(completed)
+    }
+
+    /// A program's fault.
+    ///
+    /// # Errors
+    /// What is found to be wrong.
+    pub fn fault(&mut self, drone: DroneId, blocked: crate::memory::Blocked) -> Verdict<Started> {
+        let crate::memory::Blocked { page, kind } = blocked;
+        let ticket = self.ticket(drone, || format!("a {kind:?} fault of {page}"));
+        let completed = self.handle(drone, Event::Fault { page, kind, ticket })?;
+        Ok(Started { ticket, completed })
+    }
+
+    /// A program's call.
+    ///
+    /// # Errors
+    /// What is found to be wrong.
+    pub fn command(&mut self, drone: DroneId, command: Command) -> Verdict<Started> {
+        if matches!(command, Command::Acquire(_) | Command::Meet(_)) {
+            self.memory_mut(drone).set_waits(true);
+        }
+        let ticket = self.ticket(drone, || format!("{command:?}"));
+        let completed = self.handle(drone, Event::Command { command, ticket })?;
+        Ok(Started { ticket, completed })
+    }
+
+    fn ticket(&mut self, drone: DroneId, what: impl FnOnce() -> String) -> Ticket {
+        let seat = self.seat_mut(drone);
+        seat.tickets += 1;
+        let ticket = Ticket(seat.tickets);
+        seat.waiting.insert(ticket, what());
+        ticket
+    }
+
+    /// Hands one event to a core and sees to its effects.
+    fn handle(&mut self, drone: DroneId, event: Event) -> Verdict<Vec<Completed>> {
+        self.events += 1;
+        self.trace.mix(self.now_us);
+        self.trace.mix(u64::from(drone.0));
+        self.say(drone, || describe_event(&event));
+        let mut effects = std::mem::take(&mut self.effects);
+        let result = self.seat_mut(drone).core.handle(event, &mut effects);
+        let mut completed = Vec::new();
+        for effect in effects.drain(..) {
+            self.say(drone, || describe_effect(&effect));
+            match effect {
+                Effect::Send { to, message } => self.send(drone, to, message)?,
+                Effect::Complete { ticket, result } => {
+                    completed.push(self.complete(drone, ticket, result)?);
+                }
+            }
+        }
+        self.effects = effects;
+        match result {
+            Ok(()) => Ok(completed),
+            Err(misbehaviour) => {
+                let what = format!("{drone} says: {misbehaviour}");
+                Err(Finding::new(
+                    "a correct drone is called a misbehaving one",
+                    what,
+                ))
+            }
+        }
+    }
+
+    fn send(&mut self, from: DroneId, to: DroneId, message: Message) -> Verdict<()> {
+        if to == from || to.0 >= self.drones() {
+            let what = format!("{from} sends to {to}: {message:?}");
+            return Err(Finding::new("a message to nobody", what));
+        }
+        self.messages += 1;
+        self.encoded.clear();
+        message.encode(&mut self.encoded);
+        self.trace.mix_bytes(&self.encoded);
+        let message = match Message::decode(&self.encoded) {
+            Ok(decoded) if decoded == message => decoded,
+            other => {
+                let what = format!("{from} sends {message:?}, {to} would get {other:?}");
+                return Err(Finding::new("the wire form changes a message", what));
+            }
+        };
+        if !self.seat(to).dead {
+            self.post(from, to, Parcel::Message(message));
+        }
+        Ok(())
+    }
+
+    fn post(&mut self, from: DroneId, to: DroneId, parcel: Parcel) {
+        let arrives_us = self.network.send(from, to, parcel, self.now_us);
+        self.schedule_at(arrives_us, Happening::Deliver { from, to });
+    }
+
+    fn complete(
+        &mut self,
+        drone: DroneId,
+        ticket: Ticket,
+        result: Result<Outcome, Failure>,
+    ) -> Verdict<Completed> {
+        self.trace.mix(ticket.0);
+        let seat = self.seat_mut(drone);
+        let Some(what) = seat.waiting.remove(&ticket) else {
+            let what = format!("{drone} completes {ticket}, which waits for nothing: {result:?}");
+            return Err(Finding::new("a wait ends twice", what));
+        };
+        let is_call = what.starts_with("Acquire") || what.starts_with("Meet");
+        if is_call {
+            seat.core.memory_mut().set_waits(false);
+        }
+        Ok(Completed {
+            drone,
+            ticket,
+            result,
+        })
+    }
+
+    fn schedule_at(&mut self, at_us: u64, what: Happening) {
+        self.scheduled += 1;
+        self.agenda.insert((at_us, self.scheduled), what);
+    }
+
+    fn say(&mut self, drone: DroneId, what: impl FnOnce() -> String) {
+        let now_us = self.now_us;
+        self.trace.note(|| line(now_us, drone, &what()));
+    }
+
+    fn seat(&self, drone: DroneId) -> &Seat {
+        &self.seats[drone.0 as usize]
+    }
+
+    fn seat_mut(&mut self, drone: DroneId) -> &mut Seat {
+        &mut self.seats[drone.0 as usize]
+    }
+}
+
+/// A fault or a command that was handed in.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Started {
+    /// Its ticket.
+    pub ticket: Ticket,
+    /// What completed at once, itself perhaps.
+    pub completed: Vec<Completed>,
+}
