@@ -1,2 +1,107 @@
-//! Under construction.
-fn main() {}
+//! The project's own commands, called as `cargo xtask …`: run the demo, run every test, torture, simulate.
+//!
+//! Here are the command line and the way to cargo. What a test run is stands in `test`, what its last line
+//! counts in `tally`, the demo in `demo`. The rules of the house are a test: `tests/architecture.rs`.
+
+#![forbid(unsafe_code)]
+
+mod demo;
+mod tally;
+mod test;
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+/// HiveMind's own commands.
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Options {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand, Debug)]
+enum Task {
+    Demo(demo::Demo),
+    Test(test::Test),
+    Torture(test::Torture),
+    /// Drive the protocol core with seeds in the simulator; all arguments are the simulator's.
+    Sim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Options::parse().command {
+        Task::Demo(demo) => demo.run(),
+        Task::Test(test) => test.run(),
+        Task::Torture(torture) => torture.run(),
+        Task::Sim { arguments } => simulate(&arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn simulate(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    let mut simulator = cargo(&["run", "--release", "--package", "hivemind-sim", "--"]);
+    Err(become_it(simulator.args(arguments)))
+}
+
+/// Cargo in the project's folder, with these words.
+fn cargo(words: &[&str]) -> Command {
+    let mut command = Command::new(cargo_path());
+    command.args(words).current_dir(root());
+    command
+}
+
+fn cargo_path() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// The project's folder.
+fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("xtask lies in the project's folder")
+}
+
+/// Where cargo puts programs of the release profile.
+fn release_folder() -> anyhow::Result<PathBuf> {
+    let output = cargo(&["metadata", "--format-version=1", "--no-deps"])
+        .output()
+        .context("cannot run cargo")?;
+    anyhow::ensure!(
+        output.status.success(),
+        "cargo metadata failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let target = metadata["target_directory"]
+        .as_str()
+        .context("cargo metadata names no target folder")?;
+    Ok(Path::new(target).join("release"))
+}
+
+/// Builds all programs in release.
+fn build() -> anyhow::Result<()> {
+    let words = ["build", "--release", "--workspace", "--bins"];
+    let status = cargo(&words).status().context("cannot run cargo")?;
+    anyhow::ensure!(status.success(), "the build failed");
+    Ok(())
+}
+
+/// Becomes another program, so that signals and the exit status are its own. Comes back only with an error.
+fn become_it(command: &mut Command) -> anyhow::Error {
+    let error = command.exec();
+    anyhow::Error::new(error).context(format!(
+        "cannot run {}",
+        command.get_program().to_string_lossy()
+    ))
+}
