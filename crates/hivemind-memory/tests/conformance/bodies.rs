@@ -253,13 +253,13 @@ pub(crate) fn two_threads_on_one_page_both_get_through(case: &Case) {
 }
 
 /// Takes a mutex and much stack, as a driver does.
-struct Deep {
+struct Deep<const STACK_BYTES: usize> {
     memory: Mutex<RegionMemory>,
 }
 
-impl FaultHandler for Deep {
+impl<const STACK_BYTES: usize> FaultHandler for Deep<STACK_BYTES> {
     fn fault(&self, page: PageId, kind: AccessKind) {
-        let mut much = [0u8; 256 * 1024];
+        let mut much = [0u8; STACK_BYTES];
         std::hint::black_box(&mut much);
         let boxed = Box::new(if kind == WRITE {
             Access::ReadWrite
@@ -279,7 +279,7 @@ pub(crate) fn eight_threads_lose_no_store_to_invalidations(case: &Case) {
     const STORES: u64 = 4_000;
     let memory = create(PAGES * PAGE_SIZE as u64, case.engine);
     let view = memory.view();
-    let deep = Arc::new(Deep {
+    let deep = Arc::new(Deep::<{ 256 * 1024 }> {
         memory: Mutex::new(memory),
     });
     let _guard = deep.memory.lock().unwrap().handle_faults(deep.clone());
@@ -435,21 +435,7 @@ pub(crate) fn a_fault_is_handled_on_the_threads_own_stack(case: &Case) {
 
 pub(crate) fn a_thread_without_an_alternate_stack_is_served(case: &Case) {
     let region = Fixture::new(1, case.engine);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut old = alternate_stack();
-            let off = libc::stack_t {
-                ss_sp: ptr::null_mut(),
-                ss_flags: libc::SS_DISABLE,
-                ss_size: 0,
-            };
-            // SAFETY: a thread may do without an alternate stack; its own is given back below.
-            assert_eq!(unsafe { libc::sigaltstack(&off, &mut old) }, 0);
-            region.store(0, 0, 5);
-            // SAFETY: what was there before.
-            assert_eq!(unsafe { libc::sigaltstack(&old, ptr::null_mut()) }, 0);
-        });
-    });
+    on_alternate_stack(&mut [], || region.store(0, 0, 5));
     assert_eq!(region.load(0, 0), 5);
 }
 
@@ -464,17 +450,26 @@ extern "C" fn touch(_: libc::c_int) {
 
 pub(crate) fn a_handler_on_the_alternate_stack_is_served(case: &Case) {
     let _both_engines_use_one_signal = ONE_AT_A_TIME.lock().unwrap();
-    let region = Fixture::new(1, case.engine);
-    TOUCH.store(region.at(0, 3).expose_provenance(), Ordering::Relaxed);
-    // SAFETY: zeros are an action; the handler takes the one argument that its flags promise.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = touch as *const () as usize;
-        action.sa_flags = libc::SA_ONSTACK;
-        assert_eq!(libc::sigaction(libc::SIGUSR1, &action, ptr::null_mut()), 0);
-        assert_eq!(libc::raise(libc::SIGUSR1), 0);
-    }
-    assert_eq!(region.load(0, 3), 1);
+    let memory = create(PAGE_SIZE as u64, case.engine);
+    let view = memory.view();
+    // Enough stack to overwrite the frames of both signals, if it were to start among them.
+    let deep = Arc::new(Deep::<{ 32 * 1024 }> {
+        memory: Mutex::new(memory),
+    });
+    let _guard = deep.memory.lock().unwrap().handle_faults(deep.clone());
+    TOUCH.store(view.base().expose_provenance(), Ordering::Relaxed);
+    on_alternate_stack(&mut vec![0; 256 * 1024], || {
+        // SAFETY: zeros are an action; the handler takes the one argument that its flags promise.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = touch as *const () as usize;
+            action.sa_flags = libc::SA_ONSTACK;
+            assert_eq!(libc::sigaction(libc::SIGUSR1, &action, ptr::null_mut()), 0);
+            assert_eq!(libc::raise(libc::SIGUSR1), 0);
+        }
+    });
+    // SAFETY: inside the view, and the handler makes it present.
+    assert_eq!(unsafe { view.base().read_volatile() }, 1);
 }
 
 pub(crate) fn a_system_call_is_refused_until_the_page_is_touched(case: &Case) {
@@ -615,6 +610,25 @@ fn assert_breaks(what: &str, undertaking: impl FnOnce()) {
 fn fill_by_system_call(address: *mut u8) -> bool {
     // SAFETY: the kernel stores into memory of the test's own region, or answers EFAULT.
     unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC, address) == 0 }
+}
+
+/// Plays something on a thread that has this alternate stack, or none.
+fn on_alternate_stack(room: &mut [u8], play: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let new = libc::stack_t {
+                ss_sp: room.as_mut_ptr().cast(),
+                ss_flags: if room.is_empty() { libc::SS_DISABLE } else { 0 },
+                ss_size: room.len(),
+            };
+            let old = alternate_stack();
+            // SAFETY: the stack outlives the scope; the thread's own is given back below.
+            assert_eq!(unsafe { libc::sigaltstack(&new, ptr::null_mut()) }, 0);
+            play();
+            // SAFETY: what was there before.
+            assert_eq!(unsafe { libc::sigaltstack(&old, ptr::null_mut()) }, 0);
+        });
+    });
 }
 
 fn alternate_stack() -> libc::stack_t {

@@ -23,7 +23,7 @@ pub(crate) struct Case {
 const CHILD: &str = "HIVEMIND_MEMORY_TEST_CHILD";
 
 /// A child that hangs is killed after this time; none needs a tenth of it.
-const CHILD_SECONDS: u32 = 120;
+const CHILD_SECONDS: u32 = 60;
 
 impl Case {
     pub(crate) fn run(engine: EngineKind, test: &'static str, body: fn(&Case)) {
