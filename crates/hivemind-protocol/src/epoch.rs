@@ -107,6 +107,12 @@ impl Epoch {
         self.phase == Phase::Arrived
     }
 
+    /// Whether the program waited in the meeting already when this drone arrived: it writes nothing until
+    /// departure, so all it wrote is in closed intervals.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.prepared
+    }
+
     /// Whether new faults have to wait for the next epoch.
     pub(crate) fn holds_faults(&self) -> bool {
         self.phase != Phase::Open
@@ -240,7 +246,7 @@ impl<M: Memory> Core<M> {
         }
         let departure = Departure {
             homes_move: met.is_some(),
-            parked: self.epoch.prepared,
+            parked: self.epoch.is_parked(),
             last: met.is_some() && self.calls.is_leaving(),
         };
         let flushes = self.turn_pages(departure);

@@ -186,18 +186,23 @@ impl<M: Memory> Core<M> {
     fn pass_on(&mut self, id: LockId) {
         let held = self.locks.held.contains(&id);
         let arrived = self.epoch.has_arrived();
+        let parked = self.epoch.is_parked();
         let lock = self.lock(id);
         if !lock.token || held || lock.next.is_none() {
             return;
         }
-        if arrived {
-            // Between arrival and departure no interval may end (INV-7): the wish waits.
+        if arrived && !parked {
+            // Between arrival and departure no interval may end (INV-7), and this program may be writing. The
+            // wish waits, for a short time: a collection waits for no program. In a meeting there is nothing
+            // to end, and the meeting itself may have to wait for whoever wants the lock.
             self.locks.owed.insert(id);
             return;
         }
         let Some(wish) = lock.next.take() else { return };
         lock.token = false;
-        self.close_interval();
+        if !arrived {
+            self.close_interval();
+        }
         let nothing = VectorTimestamp::new();
         let known = if wish.epoch == self.epoch.id {
             &wish.known

@@ -18,8 +18,15 @@ use alloc::vec::Vec;
 #[derive(Debug)]
 pub(crate) struct Calls {
     meeting: Option<(Meeting, Ticket)>,
-    heap: BTreeMap<u64, Ticket>,
+    heap: BTreeMap<u64, HeapCall>,
     next_request: u64,
+}
+
+/// A call to the heap that waits for its answer.
+#[derive(Clone, Copy, Debug)]
+struct HeapCall {
+    ticket: Ticket,
+    frees: bool,
 }
 
 /// What the first drone keeps for all: who has arrived, and the heap.
@@ -65,7 +72,7 @@ impl Calls {
     /// Every ticket that waits.
     pub(crate) fn tickets(&self) -> impl Iterator<Item = Ticket> {
         let meeting = self.meeting.iter().map(|(_, ticket)| *ticket);
-        meeting.chain(self.heap.values().copied())
+        meeting.chain(self.heap.values().map(|call| call.ticket))
     }
 }
 
@@ -159,8 +166,10 @@ impl<M: Memory> Core<M> {
     pub(crate) fn ask_heap(&mut self, ticket: Ticket, message: impl FnOnce(u64) -> Message) {
         let request = self.calls.next_request;
         self.calls.next_request += 1;
-        self.calls.heap.insert(request, ticket);
-        self.send(DroneId::FIRST, message(request));
+        let message = message(request);
+        let frees = matches!(message, Message::Free { .. });
+        self.calls.heap.insert(request, HeapCall { ticket, frees });
+        self.send(DroneId::FIRST, message);
     }
 
     /// The first drone has decided.
@@ -170,21 +179,22 @@ impl<M: Memory> Core<M> {
         request: u64,
         result: Result<Block, Refusal>,
     ) -> Result<(), Misbehaviour> {
-        let ticket = self
+        let call = self
             .calls
             .heap
             .remove(&request)
             .filter(|_| from == DroneId::FIRST);
-        let Some(ticket) = ticket else {
+        let Some(HeapCall { ticket, frees }) = call else {
             return Err(misbehaviour(
                 from,
                 "it answers a heap request that nobody made",
             ));
         };
-        self.complete(
-            ticket,
-            result.map(Outcome::Allocated).map_err(Failure::Refused),
-        );
+        let outcome = |block| match frees {
+            true => Outcome::Done,
+            false => Outcome::Allocated(block),
+        };
+        self.complete(ticket, result.map(outcome).map_err(Failure::Refused));
         Ok(())
     }
 
