@@ -1,0 +1,217 @@
+//! Torture that lasts: a drone that says nothing for long, very many barriers, very many hand-overs of a
+//! lock. The last two watch this process's memory, print it, and fail where it grows.
+
+use super::Torture;
+use crate::program::Failure;
+use hivemind::Hive;
+use std::time::Instant;
+
+/// The last drone sleeps while the others wait at a barrier and then want its lock; then all count.
+pub(super) fn silence(torture: &Torture, hive: &mut Hive) -> Result<(), Failure> {
+    let last = hive.drones() - 1;
+    let mut counter = hive.alloc::<u64>(1)?;
+    for round in 0..torture.rounds {
+        if hive.me() == last {
+            let held = hive.lock(60)?;
+            std::thread::sleep(torture.silence / 2);
+            counter.view_mut(&held)[0] += 1;
+            held.release()?;
+            std::thread::sleep(torture.silence / 2);
+        } else {
+            let held = hive.lock(60)?;
+            counter.view_mut(&held)[0] += 1;
+            held.release()?;
+        }
+        hive.barrier()?;
+        let expected = (round + 1) * hive.drones() as u64;
+        torture.expect(
+            hive,
+            &format!("the counter after silence {round}"),
+            counter.view(hive)[0],
+            expected,
+        )?;
+        hive.barrier()?;
+    }
+    hive.free(counter)?;
+    Ok(())
+}
+
+/// Barriers with a little work between them: each drone writes one word of a page that all share, another
+/// one each time, and reads its neighbour's.
+pub(super) fn barriers(torture: &Torture, hive: &mut Hive) -> Result<(), Failure> {
+    let (me, drones) = (hive.me(), hive.drones());
+    let mut words = hive.alloc::<u64>(drones)?;
+    let mut watch = Watch::new(torture, "barrier");
+    for round in 0..torture.rounds {
+        // Every eighth time only: a barrier without anything written is another way through the protocol.
+        if round.is_multiple_of(8) {
+            words.view_mut(hive)[me] = round + 1;
+        }
+        hive.barrier()?;
+        if round.is_multiple_of(8) {
+            let neighbour = (me + 1) % drones;
+            let what = format!("the word of drone {neighbour} in round {round}");
+            torture.expect(hive, &what, words.view(hive)[neighbour], round + 1)?;
+        }
+        watch.at(hive, round + 1)?;
+    }
+    watch.end(hive)?;
+    hive.barrier()?;
+    hive.free(words)?;
+    Ok(())
+}
+
+/// One lock that goes from drone to drone: who gets it back from itself lets it go at once, so only true
+/// hand-overs count. Alone, every acquire counts.
+pub(super) fn handoffs(torture: &Torture, hive: &mut Hive) -> Result<(), Failure> {
+    let me = hive.me() as u64;
+    let alone = hive.drones() == 1;
+    // Who had it last (counted from 1), how many hand-overs there were, and how often each drone got it.
+    let mut state = hive.alloc::<u64>(OWN + hive.drones())?;
+    let mut watch = Watch::new(torture, "hand-over");
+    let mut own = 0;
+    loop {
+        let held = hive.lock(70)?;
+        let words = state.view(&held);
+        let (last, count) = (words[LAST], words[COUNT]);
+        if count == torture.rounds {
+            held.release()?;
+            break;
+        }
+        if last == me + 1 && !alone {
+            held.release()?;
+            std::thread::yield_now();
+            continue;
+        }
+        let words = state.view_mut(&held);
+        words[LAST] = me + 1;
+        words[COUNT] = count + 1;
+        words[OWN + me as usize] += 1;
+        held.release()?;
+        own += 1;
+        watch.at(hive, count + 1)?;
+    }
+    watch.end(hive)?;
+    hive.barrier()?;
+    let words = state.view(hive);
+    torture.expect(hive, "its own hand-overs", words[OWN + me as usize], own)?;
+    torture.expect(
+        hive,
+        "the sum of all drones' hand-overs",
+        words[OWN..].iter().sum(),
+        torture.rounds,
+    )?;
+    hive.barrier()?;
+    hive.free(state)?;
+    Ok(())
+}
+
+const LAST: usize = 0;
+const COUNT: usize = 1;
+const OWN: usize = 2;
+
+/// Watches this process's memory while rounds go by.
+struct Watch<'a> {
+    torture: &'a Torture<'a>,
+    unit: &'static str,
+    start: Instant,
+    /// When the memory is looked at next, in rounds.
+    next: u64,
+    /// The most memory seen in the first half of the rounds, and in the second.
+    peaks_kib: [u64; 2],
+    progress: crate::progress::Progress,
+}
+
+/// So many looks at the memory are taken over all rounds; a line is printed for every tenth part of them.
+const LOOKS: u64 = 200;
+const LINES: u64 = 10;
+/// What the second half may have above the first: caches that still fill, and the allocator's slack. A
+/// million rounds that kept one word each would have four times as much in their second half.
+const SLACK_KIB: u64 = 1024;
+/// Short runs are over before caches have filled, and show nothing.
+const SHORTEST_WATCHED: u64 = 20_000;
+
+impl<'a> Watch<'a> {
+    fn new(torture: &'a Torture<'a>, unit: &'static str) -> Watch<'a> {
+        let progress = torture.console.progress(unit, torture.rounds);
+        Watch {
+            torture,
+            unit,
+            start: Instant::now(),
+            next: 0,
+            peaks_kib: [0; 2],
+            progress,
+        }
+    }
+
+    fn at(&mut self, hive: &Hive, round: u64) -> Result<(), Failure> {
+        if round < self.next {
+            return Ok(());
+        }
+        let rounds = self.torture.rounds;
+        let before = self.next;
+        self.next = round + (rounds / LOOKS).max(1);
+        let resident = resident_kib()?;
+        let half = usize::from(round > rounds / 2);
+        self.peaks_kib[half] = self.peaks_kib[half].max(resident);
+        self.progress.at(round);
+        let part = |round: u64| u128::from(round) * u128::from(LINES) / u128::from(rounds);
+        if rounds >= SHORTEST_WATCHED && part(round) > part(before.saturating_sub(1)) {
+            self.print(hive, round, resident);
+        }
+        Ok(())
+    }
+
+    fn print(&self, hive: &Hive, round: u64, resident_kib: u64) {
+        let per_round = self.start.elapsed() / u32::try_from(round.max(1)).unwrap_or(u32::MAX);
+        self.torture.console.answer(format_args!(
+            "{} {round} of {}: {} resident, {} of protocol, {per_round:.1?} each",
+            self.unit,
+            self.torture.rounds,
+            kib(resident_kib),
+            kib(hive.stats().metadata_bytes / 1024),
+        ));
+    }
+
+    /// Fails where the second half of the rounds needed more memory than the first.
+    fn end(&self, hive: &Hive) -> Result<(), Failure> {
+        let [first, second] = self.peaks_kib;
+        // A drone that lost the last race has not looked in the second half.
+        if self.torture.rounds < SHORTEST_WATCHED || second <= first + SLACK_KIB {
+            return Ok(());
+        }
+        Err(Failure::WrongHere(format!(
+            "{}: the memory of drone {} grows: at most {} in the first half of the rounds, {} in the second",
+            self.torture.label(),
+            hive.me(),
+            kib(first),
+            kib(second)
+        )))
+    }
+}
+
+/// What this process has in memory, all of it, in KiB.
+fn resident_kib() -> Result<u64, Failure> {
+    let refused =
+        |what: String| Failure::WrongHere(format!("can't read /proc/self/status: {what}"));
+    let status =
+        std::fs::read_to_string("/proc/self/status").map_err(|error| refused(error.to_string()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.ok_or_else(|| refused("it has no VmRSS".to_owned()))
+}
+
+fn kib(kib: u64) -> String {
+    format!("{:.2} MiB", kib as f64 / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_some_memory() {
+        let resident = resident_kib().unwrap();
+        assert!((100..1 << 30).contains(&resident), "{resident}");
+    }
+}

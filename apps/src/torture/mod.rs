@@ -1,0 +1,182 @@
+//! Programs that try to catch the shared memory in a mistake. None has a data race, so each has exactly one
+//! right result, and checks it. Those that write pages are in [`pages`], those that live on locks in
+//! [`locks`], lists and tables in [`structures`], the heap in [`heap`], those that run for long and watch
+//! their memory in [`endurance`].
+
+mod endurance;
+mod heap;
+mod locks;
+mod pages;
+mod structures;
+
+use crate::program::{Console, Failure, parse_count, seconds, timed};
+use clap::{Parser, ValueEnum};
+use hivemind::Hive;
+use std::fmt::Debug;
+use std::time::Duration;
+
+/// Torture for the shared memory: each program checks its own result and ends with 1 where it is wrong.
+#[derive(Parser, Debug)]
+#[command(name = "torture", version)]
+pub struct Arguments {
+    /// Which program to run
+    #[arg(value_enum)]
+    pub name: Name,
+    /// How many rounds; each program has its own default
+    #[arg(long, value_parser = parse_rounds)]
+    pub rounds: Option<u64>,
+    /// How long `silence` is silent, in seconds
+    #[arg(long, default_value_t = 5)]
+    pub seconds: u64,
+    /// All programs check themselves; the option is there because the others have it
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// The torture programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Name {
+    /// A counter under one lock, taken over and over
+    Counter,
+    /// Every drone writes its own bytes of the same pages between barriers
+    Bytes,
+    /// Four locks, each guarding slots of one page
+    Slots,
+    /// A linked list that all drones grow under one lock
+    List,
+    /// A hash table that all drones grow under many locks
+    Table,
+    /// Allocations and frees from every drone
+    Heap,
+    /// A lock passed round a ring of drones
+    Ring,
+    /// Two threads of each drone fault on the same pages
+    Threads,
+    /// Sums of floating-point numbers that must be the same to the last bit
+    Sums,
+    /// One drone says nothing for some seconds
+    Silence,
+    /// Very many barriers; memory must stay flat
+    Barriers,
+    /// Very many hand-overs of a lock; memory must stay flat
+    Handoffs,
+    /// All of them, one after the other
+    All,
+}
+
+/// Does what the command line says; collective.
+pub fn run(arguments: &Arguments, hive: &mut Hive, console: &Console) -> Result<(), Failure> {
+    let single = [arguments.name];
+    let names = if arguments.name == Name::All {
+        ALL.as_slice()
+    } else {
+        &single
+    };
+    for &name in names {
+        let rounds = arguments.rounds.unwrap_or_else(|| default_rounds(name));
+        let torture = Torture {
+            name,
+            rounds,
+            silence: Duration::from_secs(arguments.seconds),
+            console,
+        };
+        let (outcome, time) = timed(|| torture.run(hive));
+        outcome?;
+        let drones = hive.drones();
+        let (name, time) = (torture.label(), seconds(time));
+        console.answer(format_args!(
+            "{name}: right (drones {drones}, rounds {rounds}, {time})"
+        ));
+    }
+    Ok(())
+}
+
+/// All programs but `all`.
+const ALL: [Name; 12] = [
+    Name::Counter,
+    Name::Bytes,
+    Name::Slots,
+    Name::List,
+    Name::Table,
+    Name::Heap,
+    Name::Ring,
+    Name::Threads,
+    Name::Sums,
+    Name::Silence,
+    Name::Barriers,
+    Name::Handoffs,
+];
+
+/// Enough to hit what goes wrong one time in thousands, and done in about a second.
+fn default_rounds(name: Name) -> u64 {
+    match name {
+        Name::Counter | Name::Slots | Name::Handoffs => 2000,
+        Name::Bytes | Name::Ring => 100,
+        Name::List => 300,
+        Name::Table => 500,
+        Name::Heap | Name::Barriers => 1000,
+        Name::Threads | Name::Sums => 50,
+        Name::Silence | Name::All => 1,
+    }
+}
+
+/// One torture program on its way.
+struct Torture<'a> {
+    name: Name,
+    rounds: u64,
+    silence: Duration,
+    console: &'a Console,
+}
+
+impl Torture<'_> {
+    fn run(&self, hive: &mut Hive) -> Result<(), Failure> {
+        match self.name {
+            Name::Counter => locks::counter(self, hive),
+            Name::Bytes => pages::bytes(self, hive),
+            Name::Slots => locks::slots(self, hive),
+            Name::List => structures::list(self, hive),
+            Name::Table => structures::table(self, hive),
+            Name::Heap => heap::heap(self, hive),
+            Name::Ring => locks::ring(self, hive),
+            Name::Threads => pages::threads(self, hive),
+            Name::Sums => pages::sums(self, hive),
+            Name::Silence => endurance::silence(self, hive),
+            Name::Barriers => endurance::barriers(self, hive),
+            Name::Handoffs => endurance::handoffs(self, hive),
+            Name::All => Ok(()),
+        }
+    }
+
+    fn label(&self) -> String {
+        format!("{:?}", self.name).to_lowercase()
+    }
+
+    /// Right where `found` is `expected`; otherwise the sentence that the drone ends with.
+    fn expect<T: PartialEq + Debug>(
+        &self,
+        hive: &Hive,
+        what: &str,
+        found: T,
+        expected: T,
+    ) -> Result<(), Failure> {
+        if found == expected {
+            return Ok(());
+        }
+        let name = self.label();
+        let me = hive.me();
+        Err(Failure::WrongHere(format!(
+            "{name}: drone {me} found {what} to be {found:?} and not {expected:?}"
+        )))
+    }
+}
+
+fn parse_rounds(text: &str) -> Result<u64, String> {
+    match parse_count(text)? {
+        0 => Err("at least 1 round is needed".to_owned()),
+        rounds if rounds > MOST_ROUNDS => Err(format!("at most {MOST_ROUNDS} rounds")),
+        rounds => Ok(rounds),
+    }
+}
+
+/// So many that a product with the number of drones still fits easily.
+const MOST_ROUNDS: u64 = 1 << 40;
