@@ -37,7 +37,7 @@ pub struct Hive {
     sizes: BTreeMap<u64, u64>,
     pub(crate) next_mutex: u64,
     service: Option<JoinHandle<()>>,
-    engine: &'static str,
+    engine: String,
     started: Instant,
     _faults: FaultGuard,
 }
@@ -102,7 +102,7 @@ impl Hive {
             sizes: BTreeMap::new(),
             next_mutex: 0,
             service,
-            engine: chosen.engine.name(),
+            engine: chosen.engine.to_string(),
             started,
             _faults: faults,
         })
@@ -214,7 +214,7 @@ impl Hive {
     /// What this drone's shared memory has done so far.
     pub fn stats(&self) -> Report {
         let (core, links) = self.drone.counts();
-        Report::new(self.me, self.engine, &core, &links, &self.drone.times, self.started.elapsed())
+        Report::new(self.me, &self.engine, &core, &links, &self.drone.times, self.started.elapsed())
     }
 
     /// Takes leave: waits for all drones, then closes the links. Collective, and the last call.

@@ -23,7 +23,7 @@ pub struct Report {
     /// Which drone.
     pub drone: u32,
     /// Its fault engine.
-    pub engine: &'static str,
+    pub engine: String,
     /// Read faults that the program took.
     pub read_faults: u64,
     /// Write faults that the program took.
@@ -102,7 +102,7 @@ fn add(sum: &AtomicU64, waited: Duration) {
 impl Report {
     pub(crate) fn new(
         drone: DroneId,
-        engine: &'static str,
+        engine: &str,
         core: &Stats,
         links: &LinkStats,
         times: &Times,
@@ -112,7 +112,7 @@ impl Report {
         let (resident_bytes, resident_peak_bytes) = resident();
         Self {
             drone: drone.0,
-            engine,
+            engine: engine.to_owned(),
             read_faults: core.read_faults,
             write_faults: core.write_faults,
             pages_fetched: core.pages_fetched,
