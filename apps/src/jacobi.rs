@@ -102,7 +102,7 @@ pub fn serial(plate: Plate) -> Swept<Vec<f64>> {
         tolerance,
     } = plate;
     let mut now = vec![0.0; size * size];
-    now[..size].fill(HOT);
+    warm(size, &(0..size), &mut now);
     let mut next = now.clone();
     let rows = 1..size - 1;
     let start = Instant::now();
@@ -141,10 +141,9 @@ pub fn shared(
     let mut now = hive.alloc::<f64>(size * size)?;
     let mut next = hive.alloc::<f64>(size * size)?;
     let rows = hive.share_of(1..size - 1);
-    if rows.contains(&1) {
-        now.view_mut(hive)[..size].fill(HOT);
-        next.view_mut(hive)[..size].fill(HOT);
-    }
+    let with_edges = band_with_edges(hive, size);
+    warm(size, &with_edges, now.view_mut(hive));
+    warm(size, &with_edges, next.view_mut(hive));
     hive.barrier()?;
     let start = Instant::now();
     let mut sweeps = 0;
@@ -176,6 +175,20 @@ const HOT: f64 = 100.0;
 const LOOK_EVERY: u64 = 16;
 /// More points along a side than the addresses of any machine reach.
 const MOST_POINTS: u64 = 1 << 22;
+
+/// Sets these rows to where the sweeps start from: the heat falls evenly from the hot top edge to the bottom,
+/// and the sides are cold.
+fn warm(size: usize, rows: &Range<usize>, plate: &mut [f64]) {
+    for row in rows.clone() {
+        let heat = HOT * (size - 1 - row) as f64 / (size - 1) as f64;
+        let points = &mut plate[row * size..][..size];
+        points.fill(heat);
+        if row > 0 {
+            points[0] = 0.0;
+            points[size - 1] = 0.0;
+        }
+    }
+}
 
 /// Sweeps the band `rows` of the plate `now` into `next`, with all threads of this drone.
 fn sweep(
@@ -359,9 +372,11 @@ mod tests {
 
     #[test]
     fn no_sweeps_leave_the_plate_as_it_is() {
-        let swept = plate(4, 0, None);
+        let swept = plate(5, 0, None);
         assert_eq!(swept.sweeps, 0);
-        assert_eq!(swept.points.iter().sum::<f64>(), 400.0);
+        assert_eq!(swept.points[..5], [100.0; 5]);
+        assert_eq!(swept.points[5..10], [0.0, 75.0, 75.0, 75.0, 0.0]);
+        assert_eq!(swept.points[20..], [0.0; 5]);
     }
 
     #[test]

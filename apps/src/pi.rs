@@ -26,7 +26,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, hive: &mut Hive, console: &Console) -> Result<(), Failure> {
     let steps = arguments.steps;
     let workers = program::workers(hive)?;
-    let progress = console.progress("step", steps / hive.drones() as u64);
+    let progress = console.progress("step", steps);
     let start = Instant::now();
     let answer = shared(hive, steps, &workers, &progress)?;
     let time = start.elapsed();
@@ -68,7 +68,9 @@ pub fn shared(
                 .zip(batch.clone())
                 .for_each(|(sum, block)| *sum = blocks.sum(block));
         });
-        progress.at((batch.end - begin) as u64 * blocks.length);
+        // All drones have equal parts: this one's speaks for all.
+        let done = (batch.end - begin) * hive.drones();
+        progress.at((done as u64 * blocks.length).min(steps));
     }
     hive.barrier()?;
     let answer = fold(sums.view(hive).iter().copied(), steps);

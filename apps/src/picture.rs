@@ -78,13 +78,13 @@ fn points(size: usize, side: usize, at: usize) -> Range<usize> {
 fn colour(t: f64) -> [u8; 3] {
     let lightness = 0.18 + 0.78 * t;
     let hue = (290.0 + 175.0 * t).to_radians();
-    let mut chroma = 0.06 + 0.17 * (t * std::f64::consts::PI).sin();
+    let mut chroma = 0.05 + 0.14 * (t * std::f64::consts::PI).sin();
     loop {
         let rgb = linear_rgb(lightness, chroma * hue.cos(), chroma * hue.sin());
         if rgb.iter().all(|channel| (0.0..=1.0).contains(channel)) || chroma < 0.001 {
             return rgb.map(|channel| (gamma(channel.clamp(0.0, 1.0)) * 255.0).round() as u8);
         }
-        chroma *= 0.98;
+        chroma *= 0.995;
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::program::{self, Comparison, Console, Failure, timed};
 use bytemuck::{Pod, Zeroable};
 use clap::Parser;
-use hivemind::{Hive, Ptr};
+use hivemind::{Address, Hive, Ptr};
 use std::time::Instant;
 
 /// A tour of everything that shared memory offers, on any number of drones.
@@ -90,10 +90,10 @@ pub fn shared(hive: &mut Hive) -> hivemind::Result<Harvest> {
     // 5. Bytes at an address, for those who want to lay things out themselves.
     let mut address = 0;
     if hive.is_first() {
-        address = hive.malloc(NOTE.len())?.into();
-        hive.write_n(address.into(), NOTE.as_bytes())?;
+        address = hive.malloc(NOTE.len())?.0;
+        hive.write_n(Address(address), NOTE.as_bytes())?;
     }
-    let address = hive.broadcast(0, address)?.into(); // What was written before it is seen after it.
+    let address = Address(hive.broadcast(0, address)?); // What was written before it is seen after it.
     let note = String::from_utf8_lossy(&hive.read_n(address, NOTE.len())?).into_owned();
     hive.barrier()?; // All have read: now it can go.
     if hive.is_first() {

@@ -3,7 +3,7 @@
 
 use super::Torture;
 use crate::program::Failure;
-use hivemind::Hive;
+use hivemind::{Hive, Report};
 use std::time::Instant;
 
 /// The last drone sleeps while the others wait at a barrier and then want its lock; then all count.
@@ -53,7 +53,7 @@ pub(super) fn barriers(torture: &Torture, hive: &mut Hive) -> Result<(), Failure
             let what = format!("the word of drone {neighbour} in round {round}");
             torture.expect(hive, &what, words.view(hive)[neighbour], round + 1)?;
         }
-        watch.at(hive, round + 1)?;
+        watch.at(hive, round + 1);
     }
     watch.end(hive)?;
     hive.barrier()?;
@@ -89,7 +89,7 @@ pub(super) fn handoffs(torture: &Torture, hive: &mut Hive) -> Result<(), Failure
         words[OWN + me as usize] += 1;
         held.release()?;
         own += 1;
-        watch.at(hive, count + 1)?;
+        watch.at(hive, count + 1);
     }
     watch.end(hive)?;
     hive.barrier()?;
@@ -118,7 +118,7 @@ struct Watch<'a> {
     /// When the memory is looked at next, in rounds.
     next: u64,
     /// The most memory seen in the first half of the rounds, and in the second.
-    peaks_kib: [u64; 2],
+    peaks_bytes: [u64; 2],
     progress: crate::progress::Progress,
 }
 
@@ -127,7 +127,7 @@ const LOOKS: u64 = 200;
 const LINES: u64 = 10;
 /// What the second half may have above the first: caches that still fill, and the allocator's slack. A
 /// million rounds that kept one word each would have four times as much in their second half.
-const SLACK_KIB: u64 = 1024;
+const SLACK_BYTES: u64 = 1 << 20;
 /// Short runs are over before caches have filled, and show nothing.
 const SHORTEST_WATCHED: u64 = 20_000;
 
@@ -139,79 +139,56 @@ impl<'a> Watch<'a> {
             unit,
             start: Instant::now(),
             next: 0,
-            peaks_kib: [0; 2],
+            peaks_bytes: [0; 2],
             progress,
         }
     }
 
-    fn at(&mut self, hive: &Hive, round: u64) -> Result<(), Failure> {
+    fn at(&mut self, hive: &Hive, round: u64) {
         if round < self.next {
-            return Ok(());
+            return;
         }
         let rounds = self.torture.rounds;
         let before = self.next;
         self.next = round + (rounds / LOOKS).max(1);
-        let resident = resident_kib()?;
+        let report = hive.stats();
         let half = usize::from(round > rounds / 2);
-        self.peaks_kib[half] = self.peaks_kib[half].max(resident);
+        self.peaks_bytes[half] = self.peaks_bytes[half].max(report.resident_bytes);
         self.progress.at(round);
         let part = |round: u64| u128::from(round) * u128::from(LINES) / u128::from(rounds);
         if rounds >= SHORTEST_WATCHED && part(round) > part(before.saturating_sub(1)) {
-            self.print(hive, round, resident);
+            self.print(round, &report);
         }
-        Ok(())
     }
 
-    fn print(&self, hive: &Hive, round: u64, resident_kib: u64) {
+    fn print(&self, round: u64, report: &Report) {
         let per_round = self.start.elapsed() / u32::try_from(round.max(1)).unwrap_or(u32::MAX);
         self.torture.console.answer(format_args!(
             "{} {round} of {}: {} resident, {} of protocol, {per_round:.1?} each",
             self.unit,
             self.torture.rounds,
-            kib(resident_kib),
-            kib(hive.stats().metadata_bytes / 1024),
+            mib(report.resident_bytes),
+            mib(report.metadata_bytes),
         ));
     }
 
     /// Fails where the second half of the rounds needed more memory than the first.
     fn end(&self, hive: &Hive) -> Result<(), Failure> {
-        let [first, second] = self.peaks_kib;
+        let [first, second] = self.peaks_bytes;
         // A drone that lost the last race has not looked in the second half.
-        if self.torture.rounds < SHORTEST_WATCHED || second <= first + SLACK_KIB {
+        if self.torture.rounds < SHORTEST_WATCHED || second <= first + SLACK_BYTES {
             return Ok(());
         }
         Err(Failure::WrongHere(format!(
             "{}: the memory of drone {} grows: at most {} in the first half of the rounds, {} in the second",
             self.torture.label(),
             hive.me(),
-            kib(first),
-            kib(second)
+            mib(first),
+            mib(second)
         )))
     }
 }
 
-/// What this process has in memory, all of it, in KiB.
-fn resident_kib() -> Result<u64, Failure> {
-    let refused =
-        |what: String| Failure::WrongHere(format!("can't read /proc/self/status: {what}"));
-    let status =
-        std::fs::read_to_string("/proc/self/status").map_err(|error| refused(error.to_string()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.ok_or_else(|| refused("it has no VmRSS".to_owned()))
-}
-
-fn kib(kib: u64) -> String {
-    format!("{:.2} MiB", kib as f64 / 1024.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_process_has_some_memory() {
-        let resident = resident_kib().unwrap();
-        assert!((100..1 << 30).contains(&resident), "{resident}");
-    }
+fn mib(bytes: u64) -> String {
+    format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20))
 }

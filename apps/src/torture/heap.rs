@@ -52,14 +52,14 @@ fn hand_over(torture: &Torture, hive: &mut Hive, alive: VecDeque<Block>) -> Resu
     let mut table = hive.alloc::<[u64; WORDS]>(drones * ALIVE)?;
     let own = hive.me() * ALIVE;
     for (place, block) in table.view_mut(hive)[own..][..ALIVE].iter_mut().zip(&alive) {
-        *place = [u64::from(block.address), block.size, block.mark];
+        *place = [block.address.0, block.size, block.mark];
     }
     hive.barrier()?;
     let from = (hive.me() + 1) % drones * ALIVE;
     let others = table.view(hive)[from..][..ALIVE].to_vec();
     for [address, size, mark] in others.into_iter().filter(|[_, size, _]| *size > 0) {
         Block {
-            address: address.into(),
+            address: Address(address),
             size,
             mark,
         }
