@@ -1,15 +1,19 @@
-//! `hivemind __drone LAUNCHER PROGRAM ARGS…`: the last step before a drone is the program.
+//! `hivemind __drone LAUNCHER DIRECTORY PROGRAM ARGS…`: the last step before a drone is the program.
 //!
-//! It binds the process's life to the launcher's and then becomes the program, so that not even a launcher
-//! killed by SIGKILL leaves a drone behind. Being a process of its own it needs no code between fork and exec.
+//! It binds the process's life to the launcher's, signs in with the keeper, and then becomes the program, so
+//! that not even a launcher killed by SIGKILL leaves anything behind. Being a process of its own it needs no
+//! code between fork and exec.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
-use crate::trouble::{NOT_EXECUTABLE, NOT_FOUND};
+use crate::keeper;
+use crate::trouble::{MACHINE, NOT_EXECUTABLE, NOT_FOUND, USAGE};
 
 /// The word by which the launcher calls it.
 pub(crate) const SUBCOMMAND: &str = "__drone";
@@ -19,17 +23,25 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let launcher = arguments
         .next()
         .and_then(|word| word.to_str()?.parse::<i32>().ok());
-    let (Some(launcher), Some(program)) = (launcher, arguments.next()) else {
+    let (Some(launcher), Some(directory), Some(program)) =
+        (launcher, arguments.next(), arguments.next())
+    else {
         eprintln!("hivemind: `{SUBCOMMAND}` is what `hivemind run` calls; it is of no use by hand");
-        return ExitCode::from(crate::trouble::USAGE);
+        return ExitCode::from(USAGE);
     };
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
         eprintln!("hivemind: the kernel refuses to end drones with their launcher: {error}");
-        return ExitCode::from(crate::trouble::MACHINE);
+        return ExitCode::from(MACHINE);
     }
-    // The launcher may have died before the line above; then no signal comes any more.
+    let signed_in = File::create(keeper::sign_in_path(Path::new(&directory), getpid()));
+    // The launcher may have died before it was to be our death. Asked only after the keeper can know of us.
     if getppid().map(|parent| parent.as_raw_nonzero().get()) != Some(launcher) {
-        return ExitCode::from(crate::trouble::MACHINE);
+        return ExitCode::from(MACHINE);
+    }
+    if let Err(error) = signed_in {
+        let directory = directory.display();
+        eprintln!("hivemind: a drone cannot write to the job's directory {directory}: {error}");
+        return ExitCode::from(MACHINE);
     }
     let error = Command::new(&program).args(arguments).exec();
     let hint = match error.kind() {

@@ -17,7 +17,6 @@ use signal_hook::consts::SIGPIPE;
 
 use crate::console::{Console, ERROR, OUTPUT};
 use crate::ending::{Culprit, Ending, Inquiry, of_signal, sentence_of_signal};
-use crate::keeper::Keeper;
 use crate::local::{self, Local};
 use crate::options::Color;
 use crate::plan::Plan;
@@ -115,7 +114,6 @@ impl Job {
     pub(crate) fn start(
         plan: &Plan,
         directory: &Path,
-        keeper: &mut Keeper,
         signals: Signals,
         color: Color,
         prefix: bool,
@@ -146,7 +144,7 @@ impl Job {
             buffer: vec![0; READ_BYTES],
         };
         for number in 0..plan.drones {
-            if let Err(error) = job.start_drone(plan, number, directory, keeper) {
+            if let Err(error) = job.start_drone(plan, number, directory) {
                 job.reason = Reason::Start;
                 job.kill(Instant::now());
                 job.watch();
@@ -159,15 +157,8 @@ impl Job {
         Ok(job)
     }
 
-    fn start_drone(
-        &mut self,
-        plan: &Plan,
-        number: u32,
-        directory: &Path,
-        keeper: &mut Keeper,
-    ) -> std::io::Result<()> {
+    fn start_drone(&mut self, plan: &Plan, number: u32, directory: &Path) -> std::io::Result<()> {
         let (process, pipes) = local::start(plan, number, directory)?;
-        keeper.remember(process.pid());
         let pipes = pipes.map(Some);
         self.drones.push(Drone {
             process,

@@ -49,6 +49,7 @@ pub(crate) fn start(
         .arg0("hivemind")
         .arg(drone::SUBCOMMAND)
         .arg(std::process::id().to_string())
+        .arg(directory)
         .arg(&plan.program)
         .args(plan.arguments.iter().map(AsRef::<OsStr>::as_ref))
         .envs(plan.environment(number, directory))

@@ -36,24 +36,16 @@ pub(crate) fn run(options: &Run, color: Color) -> Result<u8, Trouble> {
     }
     let stats = Destination::open(options.stats.as_ref(), options.drones)?;
     let signals = Signals::install().map_err(|error| refused("a signal handler", &error))?;
-    let scratch = Scratch::create(&job)?;
-    let mut keeper = Keeper::start(Path::new(local::COMMAND), scratch.path())
+    let mut keeper = Keeper::start(Path::new(local::COMMAND))
         .map_err(|error| refused("the keeper process", &error))?;
-    let watched = Job::start(
-        &plan,
-        scratch.path(),
-        &mut keeper,
-        signals,
-        color,
-        !options.no_prefix,
-    )
-    .map(|mut job| {
-        job.watch();
-        stats.finish(plan.drones, scratch.path(), &mut job);
-        job
-    });
-    // From here on nothing is left that a keeper would have to look after.
-    drop(scratch);
+    let watched =
+        Scratch::create(&job, |directory| keeper.look_after(directory)).and_then(|scratch| {
+            let mut job = Job::start(&plan, scratch.path(), signals, color, !options.no_prefix)?;
+            job.watch();
+            stats.finish(plan.drones, scratch.path(), &mut job);
+            Ok(job)
+        });
+    // The directory is gone, the drones are; only their output may still be on its way.
     keeper.dismiss();
     Ok(watched?.finish())
 }

@@ -28,15 +28,16 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Makes a directory for the job of this name, and removes those of jobs that are gone.
+    /// Makes a directory for the job of this name, and removes those of jobs that are gone. `announce` hears
+    /// of each directory before it is made.
     ///
     /// # Errors
     /// Names every place that was tried and why it was refused.
-    pub(crate) fn create(job: &str) -> Result<Self, Trouble> {
+    pub(crate) fn create(job: &str, mut announce: impl FnMut(&Path)) -> Result<Self, Trouble> {
         let mut refusals = Vec::new();
         for place in places() {
             remove_stale(&place);
-            match Self::create_in(&place, job) {
+            match Self::create_in(&place, job, &mut announce) {
                 Ok(scratch) => return Ok(scratch),
                 Err(error) => refusals.push(format!("{}: {error}", place.display())),
             }
@@ -62,12 +63,13 @@ impl Scratch {
         &self.path
     }
 
-    fn create_in(place: &Path, job: &str) -> io::Result<Self> {
+    fn create_in(place: &Path, job: &str, announce: &mut dyn FnMut(&Path)) -> io::Result<Self> {
         for attempt in 0..TRIES {
             let path = place.join(match attempt {
                 0 => format!("{PREFIX}{job}"),
                 _ => format!("{PREFIX}{job}-{attempt}"),
             });
+            announce(&path);
             match DirBuilder::new().mode(0o700).create(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made?,
@@ -140,7 +142,7 @@ mod tests {
     #[test]
     fn a_directory_is_private_and_goes_with_its_job() {
         let place = tempfile::tempdir().expect("a directory");
-        let scratch = Scratch::create_in(place.path(), "job").expect("it can be made");
+        let scratch = Scratch::create_in(place.path(), "job", &mut |_| {}).expect("it can be made");
         let path = scratch.path().to_owned();
         let mode = fs::metadata(&path)
             .expect("it is there")
@@ -155,7 +157,8 @@ mod tests {
     #[test]
     fn only_directories_without_a_living_job_are_stale() {
         let place = tempfile::tempdir().expect("a directory");
-        let living = Scratch::create_in(place.path(), "living").expect("it can be made");
+        let living =
+            Scratch::create_in(place.path(), "living", &mut |_| {}).expect("it can be made");
         let stale = place.path().join(format!("{PREFIX}stale"));
         let other = place.path().join("other");
         fs::create_dir(&stale).expect("it can be made");
@@ -170,8 +173,8 @@ mod tests {
     #[test]
     fn two_jobs_of_one_name_get_two_directories() {
         let place = tempfile::tempdir().expect("a directory");
-        let one = Scratch::create_in(place.path(), "job").expect("it can be made");
-        let two = Scratch::create_in(place.path(), "job").expect("it can be made");
+        let one = Scratch::create_in(place.path(), "job", &mut |_| {}).expect("it can be made");
+        let two = Scratch::create_in(place.path(), "job", &mut |_| {}).expect("it can be made");
         assert_ne!(one.path(), two.path());
     }
 }
