@@ -1,0 +1,201 @@
+//! The start: drones find each other, agree, and are linked, each with each. It counts: all come together within the
+//! start timeout, or each that came says who is missing.
+//!
+//! Drone 0 listens where the launcher said and gathers the others; each other drone knocks there until it is let in
+//! or refused. When all are here, drone 0 tells each where the others listen and which base address is free on all;
+//! the higher of two drones connects to the lower; each says when it is ready, and drone 0 says go. Nothing listens
+//! any more after that.
+//!
+//! Drone 0's part lives in `root.rs`, the others' in `member.rs`, what is decided in `muster.rs`, what is said in
+//! `letter.rs`, strangers in `porch.rs`. Deliberately elsewhere: the links themselves (`net`).
+
+mod letter;
+mod member;
+mod muster;
+mod porch;
+mod root;
+
+#[cfg(test)]
+mod tests;
+
+use crate::launch::Seat;
+use crate::net::{ByteStream, Links, LinksConfig, Tcp};
+use hivemind_protocol::DroneId;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Files that a drone has open beside its links: standard streams, epoll sets, the region, a program's own.
+const OTHER_FILES: u64 = 256;
+
+/// The least number of silent ticks, one a second, that mean anything: heartbeats may come two seconds apart.
+const LEAST_SILENT_TICKS: u32 = 3;
+
+/// What a drone brings to the start.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    /// At which of the agreed bases the region could lie, a bit each.
+    pub(crate) base_bitmap: u32,
+    /// What must be equal on all drones: name and value. A name that ends in "in bytes" is shown as a size.
+    pub(crate) facts: Vec<(String, String)>,
+    /// How long to wait for all to be here.
+    pub(crate) start_timeout: Duration,
+    /// After how long a silent peer counts as lost. Rounded up to seconds, three at the least.
+    pub(crate) silence_limit: Duration,
+}
+
+/// What all drones have agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Agreement {
+    /// The lowest base that is free on all.
+    pub(crate) base_index: usize,
+}
+
+/// Why a drone did not get into its hive.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// Drone 0 can't open its address.
+    #[error(
+        "drone 0 cannot listen at {address}: {cause}; give HIVEMIND_ROOT an address of this machine with a free port"
+    )]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// The file through which drones find drone 0 can't be written.
+    #[error("{me} cannot write its address to {}: {cause}; HIVEMIND_ROOT must name a file in a directory that it may write", path.display())]
+    Rendezvous {
+        /// This drone.
+        me: DroneId,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// Drone 0 does not let this drone in.
+    #[error("{me} was refused by drone 0: {why}")]
+    Refused {
+        /// This drone.
+        me: DroneId,
+        /// In drone 0's words.
+        why: String,
+    },
+    /// The hive did not come together.
+    #[error("the hive did not come together, says {me}: {why}")]
+    Incomplete {
+        /// This drone.
+        me: DroneId,
+        /// Who is missing, or what is in the way.
+        why: String,
+    },
+    /// Something else listens where drone 0 should.
+    #[error("{me} found something else at {address} than its drone 0: {why}; see HIVEMIND_ROOT")]
+    NotAHive {
+        /// This drone.
+        me: DroneId,
+        /// Where.
+        address: String,
+        /// What it is.
+        why: String,
+    },
+    /// A drone that had come is gone, or does what it mustn't.
+    #[error("{me} lost {peer} at the start: {why}")]
+    Lost {
+        /// This drone.
+        me: DroneId,
+        /// The other one.
+        peer: DroneId,
+        /// What happened.
+        why: String,
+    },
+    /// Two drones can't connect.
+    #[error(
+        "{me} cannot connect to {peer} at {address}: {cause}; all drones must be able to reach each other"
+    )]
+    Unreachable {
+        /// This drone.
+        me: DroneId,
+        /// The other one.
+        peer: DroneId,
+        /// Where it listens.
+        address: String,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// The operating system refused something.
+    #[error(
+        "{me} cannot {what}: {cause}; with too many open files, raise the limit (ulimit -n) above the number of drones"
+    )]
+    System {
+        /// This drone.
+        me: DroneId,
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        cause: io::Error,
+    },
+}
+
+/// Brings this drone into its hive. Blocks until all are here (at most the start timeout) and linked (at most as long
+/// again). A hive of one has no links, and agrees with itself.
+///
+/// # Errors
+///
+/// Who is missing or refused, or what the system refuses.
+pub(crate) fn join(seat: &Seat, offer: Offer) -> Result<(Option<Links>, Agreement), JoinError> {
+    let me = DroneId(seat.rank);
+    if seat.size == 1 {
+        let alone = muster::Muster::new(1, &seat.job, &offer.facts, offer.base_bitmap);
+        let base_index = alone
+            .base()
+            .map_err(|why| JoinError::Incomplete { me, why })?;
+        return Ok((None, Agreement { base_index }));
+    }
+    allow_open_files(u64::from(seat.size) + OTHER_FILES);
+    let (streams, agreement) = match me {
+        DroneId::FIRST => root::gather(seat, &offer)?,
+        _ => member::join(seat, &offer)?,
+    };
+    let links = link(streams, offer.silence_limit);
+    let links = links.map_err(|cause| JoinError::System {
+        me,
+        what: "set up its links",
+        cause,
+    })?;
+    Ok((Some(links), agreement))
+}
+
+fn link(streams: Vec<(DroneId, TcpStream)>, silence_limit: Duration) -> io::Result<Links> {
+    let seconds = silence_limit
+        .as_millis()
+        .div_ceil(1000)
+        .min(u128::from(u32::MAX)) as u32;
+    let config = LinksConfig {
+        silence_limit_ticks: seconds.max(LEAST_SILENT_TICKS),
+        ..LinksConfig::default()
+    };
+    let carry = |(peer, stream)| Ok((peer, Box::new(Tcp::new(stream)?) as Box<dyn ByteStream>));
+    let streams: io::Result<Vec<_>> = streams.into_iter().map(carry).collect();
+    Links::new(streams?, config)
+}
+
+/// Raises the limit of open files, as far as one may, to what a drone of a large hive needs. Where it doesn't suffice
+/// the call that needs a file says so.
+fn allow_open_files(wanted: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let current = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(current),
+                maximum: limit.maximum,
+            },
+        );
+    }
+}

@@ -1,0 +1,300 @@
+//! Drone 0's part of the start: it listens, gathers the others, tells each where the others are, and says go.
+//!
+//! Whom to refuse is decided in `muster.rs`; strangers are kept in `porch.rs`; the others' part is `member.rs`.
+
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use hivemind_protocol::DroneId;
+
+use super::letter::{Letter, LetterError, MAX_LETTER_BYTES, Mailbox};
+use super::muster::Muster;
+use super::porch::{Porch, wait};
+use super::{Agreement, JoinError, Offer};
+use crate::launch::{Root, Seat};
+
+const ME: DroneId = DroneId::FIRST;
+
+/// Where drone 0 listens, for as long as the value lives.
+struct Meeting {
+    porch: Porch,
+    /// A file that tells the others the address.
+    file: Option<PathBuf>,
+}
+
+impl Drop for Meeting {
+    fn drop(&mut self) {
+        if let Some(path) = &self.file {
+            // It may be gone with its directory already.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Everything of a start in progress.
+struct Gathering<'a> {
+    meeting: Meeting,
+    muster: Muster,
+    /// By rank; none for drone 0 and for who isn't here.
+    members: Vec<Option<Mailbox>>,
+    ready: Vec<bool>,
+    offer: &'a Offer,
+    deadline: Instant,
+}
+
+/// Brings the hive together. Gives the connections to all others.
+pub(super) fn gather(
+    seat: &Seat,
+    offer: &Offer,
+) -> Result<(Vec<(DroneId, TcpStream)>, Agreement), JoinError> {
+    let mut gathering = Gathering {
+        meeting: listen(&seat.root)?,
+        muster: Muster::new(seat.size, &seat.job, &offer.facts, offer.base_bitmap),
+        members: (0..seat.size).map(|_| None).collect(),
+        ready: (0..seat.size).map(|rank| rank == 0).collect(),
+        offer,
+        deadline: Instant::now() + offer.start_timeout,
+    };
+    match gathering.run() {
+        Ok(agreement) => Ok((gathering.into_streams(), agreement)),
+        Err(error) => {
+            gathering.tell_all(&error.to_string());
+            Err(error)
+        }
+    }
+}
+
+impl Gathering<'_> {
+    fn run(&mut self) -> Result<Agreement, JoinError> {
+        while !self.muster.is_complete() {
+            if !self.turn()? {
+                return Err(self.incomplete(self.muster.missing(self.offer.start_timeout)));
+            }
+        }
+        let base_index = self.muster.base().map_err(|why| self.incomplete(why))?;
+        // Who came last shall not leave the others without time to connect.
+        self.deadline = Instant::now() + self.offer.start_timeout;
+        let addresses = self.muster.addresses();
+        self.send_to_all(&Letter::Welcome {
+            addresses,
+            base_index,
+        })?;
+        while !self.ready.iter().all(|ready| *ready) {
+            if !self.turn()? {
+                return Err(self.incomplete(self.not_ready()));
+            }
+        }
+        self.send_to_all(&Letter::Go)?;
+        Ok(Agreement { base_index })
+    }
+
+    /// Waits for anybody to say something, and hears them. False after the deadline.
+    fn turn(&mut self) -> Result<bool, JoinError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let present: Vec<usize> = (0..self.members.len())
+            .filter(|&rank| self.members[rank].is_some())
+            .collect();
+        let mut fds: Vec<_> = self.members.iter().flatten().map(Mailbox::fd).collect();
+        let patience = self.meeting.porch.watch(&mut fds).unwrap_or(left);
+        let woken = wait(&fds, left.min(patience))
+            .map_err(|cause| refused_by_system("wait for drones", cause))?;
+        for (&rank, _) in present.iter().zip(woken).filter(|(_, woken)| *woken) {
+            self.hear(rank)?;
+        }
+        self.hear_strangers()?;
+        Ok(true)
+    }
+
+    /// A member says something, or is gone.
+    fn hear(&mut self, rank: usize) -> Result<(), JoinError> {
+        let Some(member) = self.members.get_mut(rank).and_then(Option::as_mut) else {
+            return Ok(());
+        };
+        let drone = DroneId(rank as u32);
+        let gathering = !self.muster.is_complete();
+        match member.receive() {
+            Ok(None) => Ok(()),
+            Ok(Some(Letter::Ready)) if !gathering => {
+                self.ready[rank] = true;
+                Ok(())
+            }
+            Ok(Some(Letter::Refusal(why))) => {
+                Err(self.incomplete(format!("{drone} gave up: {why}")))
+            }
+            Ok(Some(_)) => Err(lost(drone, "it said something out of turn")),
+            // Before all are here a drone may go and another may come in its place.
+            Err(LetterError::Closed | LetterError::Broken(_)) if gathering => {
+                self.members[rank] = None;
+                self.muster.depart(drone);
+                Ok(())
+            }
+            Err(error) => Err(lost(drone, &error.to_string())),
+        }
+    }
+
+    fn hear_strangers(&mut self) -> Result<(), JoinError> {
+        let callers = self.meeting.porch.serve();
+        let callers = callers.map_err(|cause| refused_by_system("accept connections", cause))?;
+        for mut caller in callers {
+            if let Ok(Letter::Hello(hello)) = &caller.said {
+                // Who had the place may have gone since we last looked.
+                self.hear(hello.rank as usize)?;
+            }
+            let why = match caller.said {
+                Ok(Letter::Hello(hello)) => match self.muster.consider(&hello) {
+                    Ok(drone) => {
+                        // A member that is gone already is noticed when it is heard.
+                        let _ = caller.mailbox.send(&Letter::Admitted);
+                        self.members[drone.0 as usize] = Some(caller.mailbox);
+                        continue;
+                    }
+                    Err(why) => why,
+                },
+                Ok(_) => {
+                    "this is drone 0 of a hive that comes together: say hello first".to_owned()
+                }
+                Err(LetterError::Garbage) => continue,
+                Err(error) => {
+                    self.muster
+                        .refused(format!("somebody knocked, but {error}"));
+                    format!(
+                        "drone 0 cannot read your hello: {}",
+                        from_the_other_side(&error)
+                    )
+                }
+            };
+            self.meeting.porch.refuse(caller.mailbox, &why);
+        }
+        Ok(())
+    }
+
+    fn send_to_all(&mut self, letter: &Letter) -> Result<(), JoinError> {
+        for (rank, member) in self.members.iter_mut().enumerate() {
+            if let Some(member) = member {
+                let sent = member.send(letter);
+                sent.map_err(|error| {
+                    lost(
+                        DroneId(rank as u32),
+                        &format!("it takes no letters: {error}"),
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells everybody who is here why the hive doesn't come together.
+    fn tell_all(&mut self, why: &str) {
+        for member in self.members.iter_mut().flatten() {
+            member.refuse(why);
+        }
+    }
+
+    fn not_ready(&self) -> String {
+        let waits = self.ready.iter().position(|ready| !ready).unwrap_or(0);
+        format!(
+            "drone {waits} could not reach the drones below it, or they not it, within {:?}: all drones must be able to \
+             connect to each other",
+            self.offer.start_timeout
+        )
+    }
+
+    fn incomplete(&self, why: String) -> JoinError {
+        JoinError::Incomplete { me: ME, why }
+    }
+
+    fn into_streams(self) -> Vec<(DroneId, TcpStream)> {
+        let members = self.members.into_iter().enumerate();
+        let streams = members
+            .filter_map(|(rank, member)| Some((DroneId(rank as u32), member?.into_stream())));
+        streams.collect()
+    }
+}
+
+/// The same complaint as the one who made it would put it.
+fn from_the_other_side(error: &LetterError) -> String {
+    match error {
+        LetterError::Version(theirs) => format!(
+            "you speak protocol version {theirs}, this hive speaks {}: build all drones from the same version",
+            hivemind_protocol::PROTOCOL_VERSION
+        ),
+        other => other.to_string(),
+    }
+}
+
+fn listen(root: &Root) -> Result<Meeting, JoinError> {
+    let (listener, file) = match root {
+        Root::Address(address) => (listen_at(address)?, None),
+        Root::File(path) => {
+            let listener = TcpListener::bind("127.0.0.1:0").map_err(|cause| JoinError::Listen {
+                address: "127.0.0.1".to_owned(),
+                cause,
+            })?;
+            let published = listener
+                .local_addr()
+                .and_then(|address| publish(address, path));
+            published.map_err(|cause| JoinError::Rendezvous {
+                me: ME,
+                path: path.clone(),
+                cause,
+            })?;
+            (listener, Some(path.clone()))
+        }
+        Root::Alone => unreachable!("a hive of one gathers nobody"),
+    };
+    let porch = Porch::new(listener)
+        .map_err(|cause| refused_by_system("listen without blocking", cause))?;
+    Ok(Meeting { porch, file })
+}
+
+fn listen_at(address: &str) -> Result<TcpListener, JoinError> {
+    let resolved: io::Result<Vec<SocketAddr>> = address.to_socket_addrs().map(Iterator::collect);
+    let listener = resolved.and_then(|addresses| TcpListener::bind(&addresses[..]));
+    listener.map_err(|cause| JoinError::Listen {
+        address: address.to_owned(),
+        cause,
+    })
+}
+
+/// Writes the address so that whoever finds the file finds all of it.
+fn publish(address: SocketAddr, path: &Path) -> io::Result<()> {
+    let mut name = path
+        .file_name()
+        .ok_or(ErrorKind::InvalidFilename)?
+        .to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let draft = path.with_file_name(name);
+    let written = fs::File::create(&draft).and_then(|mut file| writeln!(file, "{address}"));
+    let published = written.and_then(|()| fs::rename(&draft, path));
+    if published.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    published
+}
+
+fn lost(peer: DroneId, why: &str) -> JoinError {
+    JoinError::Lost {
+        me: ME,
+        peer,
+        why: why.to_owned(),
+    }
+}
+
+fn refused_by_system(what: &'static str, cause: io::Error) -> JoinError {
+    JoinError::System {
+        me: ME,
+        what,
+        cause,
+    }
+}
+
+/// A connection to drone 0 whose letters may be long.
+pub(super) fn mailbox_to_root(stream: TcpStream) -> io::Result<Mailbox> {
+    Mailbox::new(stream, MAX_LETTER_BYTES)
+}

@@ -1,0 +1,454 @@
+//! Whole starts, with drones as threads of this process and real sockets on the loopback.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use super::*;
+use crate::launch::Root;
+use crate::net::{Closed, Incoming};
+
+/// No test waits longer than this for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Joined = Result<(Option<Links>, Agreement), JoinError>;
+
+/// A directory of its own for each test, gone with it.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("hivemind-join-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn root(&self) -> Root {
+        Root::File(self.0.join("root"))
+    }
+
+    /// Where drone 0 listens, as soon as it says so.
+    fn address(&self) -> SocketAddr {
+        let start = Instant::now();
+        loop {
+            assert!(start.elapsed() < PATIENCE);
+            if let Ok(text) = std::fs::read_to_string(self.0.join("root")) {
+                return text.trim().parse().unwrap();
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let left: Vec<_> = std::fs::read_dir(&self.0).unwrap().collect();
+        std::fs::remove_dir_all(&self.0).unwrap();
+        if !thread::panicking() {
+            assert!(left.is_empty(), "the start left files behind: {left:?}");
+        }
+    }
+}
+
+fn seat(rank: u32, size: u32, directory: &Directory) -> Seat {
+    Seat {
+        rank,
+        size,
+        job: "job".to_owned(),
+        root: directory.root(),
+    }
+}
+
+fn offer(start_timeout: Duration) -> Offer {
+    Offer {
+        base_bitmap: 0b1010,
+        facts: vec![("region in bytes".to_owned(), (1_u64 << 30).to_string())],
+        start_timeout,
+        silence_limit: Duration::from_secs(30),
+    }
+}
+
+fn start(seat: Seat, offer: Offer) -> JoinHandle<Joined> {
+    thread::spawn(move || join(&seat, offer))
+}
+
+fn start_all(size: u32, directory: &Directory) -> Vec<JoinHandle<Joined>> {
+    (0..size)
+        .map(|rank| start(seat(rank, size, directory), offer(PATIENCE)))
+        .collect()
+}
+
+fn sentence(drone: JoinHandle<Joined>) -> String {
+    match drone.join().unwrap() {
+        Ok(_) => panic!("it joined"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Each drone sends its number to each other and leaves; each must have heard all others.
+fn talk_and_leave(drones: Vec<JoinHandle<Joined>>) {
+    let size = drones.len() as u32;
+    let talkers = drones.into_iter().zip(0..).map(|(drone, me)| {
+        let (links, agreement) = drone.join().unwrap().unwrap();
+        assert_eq!(agreement, Agreement { base_index: 1 });
+        thread::spawn(move || {
+            let links = links.unwrap();
+            for peer in (0..size).filter(|&peer| peer != me) {
+                links.send(DroneId(peer), &me.to_le_bytes());
+            }
+            let mut heard = Vec::new();
+            links
+                .close(PATIENCE, &mut |from, incoming| match incoming {
+                    Incoming::Frame(body) => {
+                        assert_eq!(body, from.0.to_le_bytes());
+                        heard.push(from.0);
+                    }
+                    Incoming::Closed(closed) => assert_eq!(closed, Closed::Left),
+                })
+                .unwrap();
+            heard.sort_unstable();
+            assert_eq!(
+                heard,
+                (0..size).filter(|&peer| peer != me).collect::<Vec<_>>()
+            );
+        })
+    });
+    for talker in talkers.collect::<Vec<_>>() {
+        talker.join().unwrap();
+    }
+}
+
+#[test]
+fn a_hive_of_one_needs_no_links() {
+    let seat = Seat {
+        rank: 0,
+        size: 1,
+        job: String::new(),
+        root: Root::Alone,
+    };
+    let (links, agreement) = join(&seat, offer(PATIENCE)).unwrap();
+    assert!(links.is_none());
+    assert_eq!(agreement.base_index, 1);
+}
+
+#[test]
+fn two_drones_join_talk_and_leave() {
+    let directory = Directory::new();
+    talk_and_leave(start_all(2, &directory));
+}
+
+#[test]
+fn eight_drones_join_talk_and_leave() {
+    let directory = Directory::new();
+    talk_and_leave(start_all(8, &directory));
+}
+
+#[test]
+fn sixty_four_drones_join_talk_and_leave() {
+    allow_open_files(8192);
+    let directory = Directory::new();
+    talk_and_leave(start_all(64, &directory));
+}
+
+#[test]
+fn drone_0_may_come_last() {
+    let directory = Directory::new();
+    let mut drones = vec![
+        start(seat(1, 3, &directory), offer(PATIENCE)),
+        start(seat(2, 3, &directory), offer(PATIENCE)),
+    ];
+    thread::sleep(Duration::from_millis(100));
+    drones.insert(0, start(seat(0, 3, &directory), offer(PATIENCE)));
+    talk_and_leave(drones);
+}
+
+#[test]
+fn drones_meet_at_a_host_and_port() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let root = Root::Address(format!("localhost:{port}"));
+    let seat = |rank| Seat {
+        rank,
+        size: 2,
+        job: "job".to_owned(),
+        root: root.clone(),
+    };
+    talk_and_leave(vec![
+        start(seat(0), offer(PATIENCE)),
+        start(seat(1), offer(PATIENCE)),
+    ]);
+}
+
+#[test]
+fn each_says_who_is_missing() {
+    let directory = Directory::new();
+    let short = || offer(Duration::from_millis(400));
+    let drones: Vec<_> = [0, 1, 2]
+        .into_iter()
+        .map(|rank| start(seat(rank, 4, &directory), short()))
+        .collect();
+    for (drone, me) in drones.into_iter().zip(0..) {
+        let sentence = sentence(drone);
+        assert!(
+            sentence.contains(&format!("says drone {me}:")),
+            "{sentence}"
+        );
+        assert!(
+            sentence.contains("drone 3 never came within 400ms (3 of 4 are here)"),
+            "{sentence}"
+        );
+    }
+}
+
+#[test]
+fn without_drone_0_the_others_say_so() {
+    let directory = Directory::new();
+    let sentence = sentence(start(
+        seat(1, 2, &directory),
+        offer(Duration::from_millis(200)),
+    ));
+    assert!(
+        sentence.contains("drone 0 never came within 200ms: its address is not in"),
+        "{sentence}"
+    );
+}
+
+/// Lets a wrong drone knock at a hive of two, wants it refused with `expected`, and the hive to come together after.
+fn wrong_drone_is_refused(expected: &str, change: impl FnOnce(&mut Seat, &mut Offer)) {
+    let directory = Directory::new();
+    let first = start(seat(0, 2, &directory), offer(PATIENCE));
+    let (mut wrong, mut wrong_offer) = (seat(1, 2, &directory), offer(PATIENCE));
+    change(&mut wrong, &mut wrong_offer);
+    let sentence = sentence(start(wrong, wrong_offer));
+    assert!(sentence.contains(expected), "{sentence}");
+    talk_and_leave(vec![first, start(seat(1, 2, &directory), offer(PATIENCE))]);
+}
+
+#[test]
+fn a_drone_of_another_job_is_refused_and_the_hive_goes_on() {
+    wrong_drone_is_refused(
+        "drone 1 was refused by drone 0: drone 1 belongs to job `other`",
+        |seat, _| {
+            seat.job = "other".to_owned();
+        },
+    );
+}
+
+#[test]
+fn a_drone_of_a_hive_of_another_size_is_refused_and_the_hive_goes_on() {
+    wrong_drone_is_refused(
+        "drone 1 was started for a hive of 3, drone 0 for one of 2",
+        |seat, _| seat.size = 3,
+    );
+}
+
+#[test]
+fn a_rank_beyond_the_hive_is_refused_and_the_hive_goes_on() {
+    wrong_drone_is_refused("there is no drone 9 in a hive of 2", |seat, _| {
+        seat.rank = 9
+    });
+}
+
+#[test]
+fn a_drone_with_another_region_is_refused_and_the_hive_goes_on() {
+    wrong_drone_is_refused(
+        "drone 1 has a region of 64 MiB, drone 0 of 1 GiB",
+        |_, offer| {
+            offer.facts[0].1 = (64 << 20).to_string();
+        },
+    );
+}
+
+#[test]
+fn a_rank_that_is_here_already_is_refused_and_the_hive_goes_on() {
+    let directory = Directory::new();
+    let mut drones: Vec<_> = [0, 1]
+        .into_iter()
+        .map(|rank| start(seat(rank, 3, &directory), offer(PATIENCE)))
+        .collect();
+    // One of the two that are drone 1 is let in, whichever came first; the other is told.
+    let twin = start(seat(1, 3, &directory), offer(PATIENCE));
+    let start_time = Instant::now();
+    while !twin.is_finished() && !drones[1].is_finished() {
+        assert!(start_time.elapsed() < PATIENCE);
+        thread::yield_now();
+    }
+    let refused = if twin.is_finished() {
+        twin
+    } else {
+        std::mem::replace(&mut drones[1], twin)
+    };
+    let sentence = sentence(refused);
+    assert!(
+        sentence.contains("drone 1 is here already: two processes"),
+        "{sentence}"
+    );
+    drones.push(start(seat(2, 3, &directory), offer(PATIENCE)));
+    talk_and_leave(drones);
+}
+
+#[test]
+fn another_version_is_told_so_and_the_hive_goes_on() {
+    let directory = Directory::new();
+    let first = start(seat(0, 2, &directory), offer(PATIENCE));
+    let mut stranger = TcpStream::connect(directory.address()).unwrap();
+    let mut hello = b"HiveMind".to_vec();
+    hello.extend_from_slice(&99_u32.to_le_bytes());
+    hello.extend_from_slice(&[1, 200, 0, 0, 0]);
+    hello.extend_from_slice(&[b'x'; 200]);
+    stranger.write_all(&hello).unwrap();
+    let mut answer = Vec::new();
+    stranger.set_read_timeout(Some(PATIENCE)).unwrap();
+    stranger.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer[17..]).into_owned();
+    assert!(
+        answer.contains("you speak protocol version 99, this hive speaks"),
+        "{answer}"
+    );
+    talk_and_leave(vec![first, start(seat(1, 2, &directory), offer(PATIENCE))]);
+}
+
+#[test]
+fn garbage_and_silent_strangers_neither_stop_nor_delay_a_start() {
+    let directory = Directory::new();
+    let first = start(seat(0, 3, &directory), offer(PATIENCE));
+    let address = directory.address();
+    let mut strangers = Vec::new();
+    for kind in 0..200 {
+        let mut stranger = TcpStream::connect(address).unwrap();
+        match kind % 4 {
+            0 => stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap(),
+            1 => stranger.write_all(b"HiveMi").unwrap(),
+            2 => stranger
+                .write_all(b"HiveMind\x01\0\0\0\x01\xff\xff\xff\xff")
+                .unwrap(),
+            _ => {}
+        }
+        strangers.push(stranger);
+    }
+    let begin = Instant::now();
+    let others = [1, 2].map(|rank| start(seat(rank, 3, &directory), offer(PATIENCE)));
+    talk_and_leave([first].into_iter().chain(others).collect());
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "strangers delayed the start for {:?}",
+        begin.elapsed()
+    );
+}
+
+#[test]
+fn a_drone_that_dies_while_waiting_leaves_its_place_to_another() {
+    let directory = Directory::new();
+    let first = start(seat(0, 3, &directory), offer(PATIENCE));
+    let stream = TcpStream::connect(directory.address()).unwrap();
+    let mut dying = letter::Mailbox::new(stream, letter::MAX_HELLO_BYTES).unwrap();
+    let hello = letter::Hello {
+        job: "job".to_owned(),
+        rank: 1,
+        size: 3,
+        address: "127.0.0.1:1".to_owned(),
+        base_bitmap: 0b1010,
+        facts: offer(PATIENCE).facts,
+    };
+    dying.send(&letter::Letter::Hello(hello)).unwrap();
+    let begin = Instant::now();
+    let admitted = loop {
+        assert!(begin.elapsed() < PATIENCE);
+        if let Some(letter) = dying.receive().unwrap() {
+            break letter;
+        }
+    };
+    assert_eq!(admitted, letter::Letter::Admitted);
+    drop(dying);
+    let others = [1, 2].map(|rank| start(seat(rank, 3, &directory), offer(PATIENCE)));
+    talk_and_leave([first].into_iter().chain(others).collect());
+}
+
+#[test]
+fn without_a_common_base_all_are_told() {
+    let directory = Directory::new();
+    let with = |base_bitmap| Offer {
+        base_bitmap,
+        ..offer(PATIENCE)
+    };
+    let drones = [
+        start(seat(0, 2, &directory), with(0b01)),
+        start(seat(1, 2, &directory), with(0b10)),
+    ];
+    for drone in drones {
+        let sentence = sentence(drone);
+        assert!(
+            sentence.contains("no address for the region is free on all drones at once"),
+            "{sentence}"
+        );
+    }
+}
+
+#[test]
+fn something_else_at_the_address_of_drone_0_is_told_from_a_hive() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let root = Root::Address(listener.local_addr().unwrap().to_string());
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"220 mail server ready\r\n").unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let seat = Seat {
+        rank: 1,
+        size: 2,
+        job: "job".to_owned(),
+        root,
+    };
+    let sentence = sentence(start(seat, offer(PATIENCE)));
+    assert!(
+        sentence.contains("drone 1 found something else at 127.0.0.1:"),
+        "{sentence}"
+    );
+    server.join().unwrap();
+}
+
+#[test]
+fn an_address_in_use_is_refused_with_a_remedy() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let root = Root::Address(taken.local_addr().unwrap().to_string());
+    let seat = Seat {
+        rank: 0,
+        size: 2,
+        job: "job".to_owned(),
+        root,
+    };
+    let sentence = sentence(start(seat, offer(PATIENCE)));
+    assert!(
+        sentence.contains("drone 0 cannot listen at 127.0.0.1:"),
+        "{sentence}"
+    );
+    assert!(sentence.contains("HIVEMIND_ROOT"), "{sentence}");
+}
+
+#[test]
+fn nothing_listens_once_the_hive_runs() {
+    let directory = Directory::new();
+    let first = start(seat(0, 2, &directory), offer(PATIENCE));
+    let address = directory.address();
+    let second = start(seat(1, 2, &directory), offer(PATIENCE));
+    let joined = [first, second].map(|drone| drone.join().unwrap().unwrap());
+    assert!(
+        TcpStream::connect(address).is_err(),
+        "drone 0 still listens"
+    );
+    talk_and_leave(
+        joined
+            .into_iter()
+            .map(|joined| thread::spawn(|| Ok(joined)))
+            .collect(),
+    );
+}

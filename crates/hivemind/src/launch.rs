@@ -1,0 +1,526 @@
+//! Where this process stands in its job, and what it was told: everything read from the environment.
+//!
+//! Starters differ in their variables; the first one in [`STARTERS`] that recognises the environment has it, and
+//! without one a process is a hive of one. Each variable is read here and nowhere else; a wrong one is an error that
+//! names the variable, its value and what is allowed. Deliberately elsewhere: how drones find each other (`join`).
+
+use hivemind_memory::EngineChoice;
+use hivemind_protocol::PAGE_SIZE;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The most drones a hive may have. Each holds a link to each other, and some tens of thousands of sockets is where a
+/// process's table of open files ends.
+pub(crate) const MAX_DRONES: u32 = 65_536;
+
+/// A time limit above this is a mistake in its unit.
+const LONGEST_LIMIT: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// What is wrong with the environment.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// A variable has a value that it can't have.
+    #[error("{variable}={value} is wrong: allowed is {allowed}")]
+    Invalid {
+        /// The variable's name.
+        variable: &'static str,
+        /// What it is set to.
+        value: String,
+        /// What it may be set to.
+        allowed: String,
+    },
+    /// Some variables of a starter are set and others are not.
+    #[error(
+        "{set} is set and {missing} is not: a drone needs both; start the program with `hivemind run`, or unset both \
+         to run it alone"
+    )]
+    Partial {
+        /// One that is set.
+        set: &'static str,
+        /// One that isn't.
+        missing: &'static str,
+    },
+}
+
+/// A process's seat in its job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seat {
+    /// Which drone this is.
+    pub(crate) rank: u32,
+    /// How many there are.
+    pub(crate) size: u32,
+    /// The job's name, so that a drone of another job that knocks by mistake is told so. Not a secret.
+    pub(crate) job: String,
+    /// Where drone 0 is found.
+    pub(crate) root: Root,
+}
+
+/// Where drone 0 is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Root {
+    /// Nowhere: a hive of one needs no meeting place.
+    Alone,
+    /// Drone 0 listens at this `host:port`.
+    Address(String),
+    /// Drone 0 listens at a free port of the loopback and writes its address into this file.
+    File(PathBuf),
+}
+
+/// Something that starts drones: how its environment is recognised and read.
+struct Starter {
+    /// None when this starter did not start us.
+    seat: fn(&Environment<'_>) -> Result<Option<Seat>, LaunchError>,
+}
+
+/// The starters we know, first match wins. A new one is a function and a line.
+const STARTERS: &[Starter] = &[Starter { seat: hivemind_run }];
+
+/// How variables are looked up: the process's own, or a test's.
+struct Environment<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<OsString>,
+}
+
+impl Seat {
+    /// This process's seat.
+    pub(crate) fn from_environment() -> Result<Self, LaunchError> {
+        Self::read(&Environment {
+            lookup: &|name| std::env::var_os(name),
+        })
+    }
+
+    fn read(environment: &Environment<'_>) -> Result<Self, LaunchError> {
+        for starter in STARTERS {
+            if let Some(seat) = (starter.seat)(environment)? {
+                return Ok(seat);
+            }
+        }
+        Ok(Self {
+            rank: 0,
+            size: 1,
+            job: String::new(),
+            root: Root::Alone,
+        })
+    }
+}
+
+/// `hivemind run`, or a shell that sets the same variables.
+fn hivemind_run(environment: &Environment<'_>) -> Result<Option<Seat>, LaunchError> {
+    const RANK: &str = "HIVEMIND_RANK";
+    const SIZE: &str = "HIVEMIND_SIZE";
+    const ROOT: &str = "HIVEMIND_ROOT";
+    let (size, rank) = match (environment.get(SIZE), environment.get(RANK)) {
+        (None, None) => return Ok(None),
+        (Some(_), None) => {
+            return Err(LaunchError::Partial {
+                set: SIZE,
+                missing: RANK,
+            });
+        }
+        (None, Some(_)) => {
+            return Err(LaunchError::Partial {
+                set: RANK,
+                missing: SIZE,
+            });
+        }
+        (Some(size), Some(rank)) => (size, rank),
+    };
+    let allowed_size = format!("a number of drones from 1 to {MAX_DRONES}");
+    let size = number(SIZE, &size, 1..=u64::from(MAX_DRONES), &allowed_size)? as u32;
+    let allowed_rank = format!("a number from 0 to {} ({SIZE} is {size})", size - 1);
+    let rank = number(RANK, &rank, 0..=u64::from(size) - 1, &allowed_rank)? as u32;
+    let root = match environment.get(ROOT) {
+        _ if size == 1 => Root::Alone,
+        None => {
+            return Err(LaunchError::Partial {
+                set: RANK,
+                missing: ROOT,
+            });
+        }
+        Some(value) => root(ROOT, &value)?,
+    };
+    let job = environment.get("HIVEMIND_JOB").unwrap_or_default();
+    Ok(Some(Seat {
+        rank,
+        size,
+        job: job.to_string_lossy().into_owned(),
+        root,
+    }))
+}
+
+fn root(variable: &'static str, value: &OsStr) -> Result<Root, LaunchError> {
+    if let Some(path) = value
+        .as_bytes()
+        .strip_prefix(b"file:")
+        .filter(|path| !path.is_empty())
+    {
+        return Ok(Root::File(PathBuf::from(OsStr::from_bytes(path))));
+    }
+    let address = value.to_str().and_then(|text| {
+        let (host, port) = text.rsplit_once(':')?;
+        let port: u16 = port.parse().ok()?;
+        (!host.is_empty() && port > 0).then(|| text.to_owned())
+    });
+    address.map(Root::Address).ok_or_else(|| {
+        invalid(
+            variable,
+            value,
+            "host:port where drone 0 shall listen, or file:PATH",
+        )
+    })
+}
+
+/// What the user chose, or the defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Which fault engine.
+    pub(crate) engine: EngineChoice,
+    /// The shared region's size in bytes. Only what is touched needs memory.
+    pub(crate) region_bytes: u64,
+    /// How many threads the program may use; none: its share of the cores.
+    pub(crate) threads: Option<usize>,
+    /// How long to wait until all drones are here.
+    pub(crate) start_timeout: Duration,
+    /// How long a peer may be silent (its service thread, not its program).
+    pub(crate) silence_limit: Duration,
+    /// How long any wait of the program may take.
+    pub(crate) wait_limit: Duration,
+    /// How many bytes of protocol data ask for a collection.
+    pub(crate) metadata_limit_bytes: u64,
+    /// How many drones of the job share this machine.
+    pub(crate) local_drones: u32,
+    /// Where to write the statistics at the end.
+    pub(crate) report: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            engine: EngineChoice::Auto,
+            region_bytes: 1 << 30,
+            threads: None,
+            start_timeout: Duration::from_secs(30),
+            silence_limit: Duration::from_secs(30),
+            wait_limit: Duration::from_secs(24 * 3600),
+            metadata_limit_bytes: 64 << 20,
+            local_drones: 1,
+            report: None,
+        }
+    }
+}
+
+impl Options {
+    /// The options of this process.
+    pub(crate) fn from_environment() -> Result<Self, LaunchError> {
+        Self::read(&Environment {
+            lookup: &|name| std::env::var_os(name),
+        })
+    }
+
+    fn read(environment: &Environment<'_>) -> Result<Self, LaunchError> {
+        let default = Self::default();
+        let count = |variable, what: &str, most: u32| {
+            let value = environment.get(variable);
+            value
+                .map(|value| number(variable, &value, 1..=u64::from(most), what))
+                .transpose()
+        };
+        let threads = count(
+            "HIVEMIND_THREADS",
+            "a number of threads from 1 to 65536",
+            65_536,
+        )?;
+        let local = count(
+            "HIVEMIND_LOCAL_DRONES",
+            "a number of drones from 1 to 65536",
+            MAX_DRONES,
+        )?;
+        Ok(Self {
+            engine: environment.engine("HIVEMIND_ENGINE", default.engine)?,
+            region_bytes: environment.size(
+                "HIVEMIND_REGION",
+                default.region_bytes,
+                PAGE_SIZE as u64,
+            )?,
+            threads: threads.map(|threads| threads as usize),
+            start_timeout: environment.time("HIVEMIND_START_TIMEOUT", default.start_timeout)?,
+            silence_limit: environment.time("HIVEMIND_SILENCE_LIMIT", default.silence_limit)?,
+            wait_limit: environment.time("HIVEMIND_WAIT_LIMIT", default.wait_limit)?,
+            metadata_limit_bytes: environment.size(
+                "HIVEMIND_METADATA_LIMIT",
+                default.metadata_limit_bytes,
+                1,
+            )?,
+            local_drones: local.map_or(default.local_drones, |local| local as u32),
+            report: environment.get("HIVEMIND_REPORT").map(PathBuf::from),
+        })
+    }
+}
+
+impl Environment<'_> {
+    /// A variable; one that is set to nothing counts as not set.
+    fn get(&self, variable: &str) -> Option<OsString> {
+        (self.lookup)(variable).filter(|value| !value.is_empty())
+    }
+
+    fn engine(
+        &self,
+        variable: &'static str,
+        default: EngineChoice,
+    ) -> Result<EngineChoice, LaunchError> {
+        let Some(value) = self.get(variable) else {
+            return Ok(default);
+        };
+        let parsed = value.to_string_lossy().parse();
+        parsed.map_err(|_| invalid(variable, &value, "auto, uffd or mprotect"))
+    }
+
+    fn size(&self, variable: &'static str, default: u64, least: u64) -> Result<u64, LaunchError> {
+        let Some(value) = self.get(variable) else {
+            return Ok(default);
+        };
+        let size = value
+            .to_str()
+            .and_then(parse_size)
+            .filter(|&bytes| bytes >= least);
+        let allowed =
+            || format!("a size of {least} bytes or more, such as 64M, 1GiB or 1T (powers of 1024)");
+        size.ok_or_else(|| invalid(variable, &value, &allowed()))
+    }
+
+    fn time(&self, variable: &'static str, default: Duration) -> Result<Duration, LaunchError> {
+        let Some(value) = self.get(variable) else {
+            return Ok(default);
+        };
+        value.to_str().and_then(parse_time).ok_or_else(|| {
+            invalid(
+                variable,
+                &value,
+                "a time above 0 and up to a year, such as 500ms, 30s, 5m or 24h",
+            )
+        })
+    }
+}
+
+fn invalid(variable: &'static str, value: &OsStr, allowed: &str) -> LaunchError {
+    LaunchError::Invalid {
+        variable,
+        value: value.to_string_lossy().into_owned(),
+        allowed: allowed.to_owned(),
+    }
+}
+
+fn number(
+    variable: &'static str,
+    value: &OsStr,
+    range: std::ops::RangeInclusive<u64>,
+    allowed: &str,
+) -> Result<u64, LaunchError> {
+    let parsed = value.to_str().and_then(|text| text.trim().parse().ok());
+    parsed
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| invalid(variable, value, allowed))
+}
+
+/// Bytes: `65536`, `64M`, `1GiB`, `2 TB`; units are powers of 1024.
+fn parse_size(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text)?;
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift)
+}
+
+/// A time: `30` (seconds), `500ms`, `30s`, `5m`, `24h`, `7d`.
+fn parse_time(text: &str) -> Option<Duration> {
+    let (number, unit) = split_unit(text)?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" | "min" => 60 * 1000,
+        "h" => 3600 * 1000,
+        "d" => 24 * 3600 * 1000,
+        _ => return None,
+    };
+    let time = Duration::from_millis(number.checked_mul(milliseconds)?);
+    (!time.is_zero() && time <= LONGEST_LIMIT).then_some(time)
+}
+
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    Some((number.parse().ok()?, unit.trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with<T>(
+        variables: &[(&str, &str)],
+        read: impl Fn(&Environment<'_>) -> Result<T, LaunchError>,
+    ) -> Result<T, String> {
+        let lookup = |name: &str| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        read(&Environment { lookup: &lookup }).map_err(|error| error.to_string())
+    }
+
+    fn seat(variables: &[(&str, &str)]) -> Result<Seat, String> {
+        with(variables, Seat::read)
+    }
+
+    fn options(variables: &[(&str, &str)]) -> Result<Options, String> {
+        with(variables, Options::read)
+    }
+
+    #[test]
+    fn without_a_starter_a_process_is_a_hive_of_one() {
+        let alone = seat(&[
+            ("HOME", "/root"),
+            ("HIVEMIND_ENGINE", "auto"),
+            ("HIVEMIND_RANK", ""),
+        ])
+        .unwrap();
+        assert_eq!((alone.rank, alone.size, alone.root), (0, 1, Root::Alone));
+    }
+
+    #[test]
+    fn our_own_starter_gives_rank_size_job_and_root() {
+        let base = [
+            ("HIVEMIND_RANK", "2"),
+            ("HIVEMIND_SIZE", "3"),
+            ("HIVEMIND_JOB", "j"),
+        ];
+        let at = |root| seat(&[&base[..], &[("HIVEMIND_ROOT", root)]].concat());
+        let expected = Seat {
+            rank: 2,
+            size: 3,
+            job: "j".to_owned(),
+            root: Root::File("/x/y".into()),
+        };
+        assert_eq!(at("file:/x/y"), Ok(expected));
+        assert_eq!(
+            at("host:90").unwrap().root,
+            Root::Address("host:90".to_owned())
+        );
+        assert_eq!(
+            at("[::1]:90").unwrap().root,
+            Root::Address("[::1]:90".to_owned())
+        );
+        for wrong in ["host", "host:0", ":90", "host:99999", "file:", "unix:/x"] {
+            assert_eq!(
+                at(wrong).unwrap_err(),
+                format!(
+                    "HIVEMIND_ROOT={wrong} is wrong: allowed is host:port where drone 0 shall listen, or file:PATH"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn half_an_environment_is_refused() {
+        let error = seat(&[("HIVEMIND_RANK", "0")]).unwrap_err();
+        assert!(
+            error.starts_with("HIVEMIND_RANK is set and HIVEMIND_SIZE is not"),
+            "{error}"
+        );
+        let error = seat(&[("HIVEMIND_SIZE", "2")]).unwrap_err();
+        assert!(
+            error.starts_with("HIVEMIND_SIZE is set and HIVEMIND_RANK is not"),
+            "{error}"
+        );
+        let error = seat(&[("HIVEMIND_SIZE", "2"), ("HIVEMIND_RANK", "1")]).unwrap_err();
+        assert!(
+            error.starts_with("HIVEMIND_RANK is set and HIVEMIND_ROOT is not"),
+            "{error}"
+        );
+        assert_eq!(
+            seat(&[("HIVEMIND_SIZE", "1"), ("HIVEMIND_RANK", "0")])
+                .unwrap()
+                .root,
+            Root::Alone
+        );
+    }
+
+    #[test]
+    fn ranks_and_sizes_out_of_bounds_are_refused() {
+        let refused =
+            |rank, size| seat(&[("HIVEMIND_RANK", rank), ("HIVEMIND_SIZE", size)]).unwrap_err();
+        assert_eq!(
+            refused("4", "4"),
+            "HIVEMIND_RANK=4 is wrong: allowed is a number from 0 to 3 (HIVEMIND_SIZE is 4)"
+        );
+        for size in ["0", "65537", "-1", "many"] {
+            assert_eq!(
+                refused("0", size),
+                format!(
+                    "HIVEMIND_SIZE={size} is wrong: allowed is a number of drones from 1 to 65536"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn options_have_defaults_and_are_read() {
+        assert_eq!(options(&[]).unwrap(), Options::default());
+        let read = options(&[
+            ("HIVEMIND_ENGINE", "mprotect"),
+            ("HIVEMIND_REGION", "64M"),
+            ("HIVEMIND_THREADS", "3"),
+            ("HIVEMIND_START_TIMEOUT", "1500ms"),
+            ("HIVEMIND_SILENCE_LIMIT", "7"),
+            ("HIVEMIND_WAIT_LIMIT", "2h"),
+            ("HIVEMIND_METADATA_LIMIT", "1 GiB"),
+            ("HIVEMIND_LOCAL_DRONES", "4"),
+            ("HIVEMIND_REPORT", "/r"),
+        ]);
+        let expected = Options {
+            engine: "mprotect".parse().unwrap(),
+            region_bytes: 64 << 20,
+            threads: Some(3),
+            start_timeout: Duration::from_millis(1500),
+            silence_limit: Duration::from_secs(7),
+            wait_limit: Duration::from_secs(7200),
+            metadata_limit_bytes: 1 << 30,
+            local_drones: 4,
+            report: Some("/r".into()),
+        };
+        assert_eq!(read.unwrap(), expected);
+    }
+
+    #[test]
+    fn wrong_options_name_variable_value_and_what_is_allowed() {
+        for (variable, value, allowed) in [
+            ("HIVEMIND_ENGINE", "magic", "auto, uffd or mprotect"),
+            ("HIVEMIND_REGION", "lots", "a size of 4096 bytes or more"),
+            ("HIVEMIND_REGION", "100", "a size of 4096 bytes or more"),
+            (
+                "HIVEMIND_REGION",
+                "99999999999T",
+                "a size of 4096 bytes or more",
+            ),
+            ("HIVEMIND_THREADS", "0", "a number of threads from 1"),
+            ("HIVEMIND_LOCAL_DRONES", "0", "a number of drones from 1"),
+            ("HIVEMIND_WAIT_LIMIT", "0", "a time above 0"),
+            ("HIVEMIND_SILENCE_LIMIT", "5 years", "a time above 0"),
+            ("HIVEMIND_START_TIMEOUT", "99999999d", "a time above 0"),
+            ("HIVEMIND_METADATA_LIMIT", "-1", "a size of 1 bytes or more"),
+        ] {
+            let error = options(&[(variable, value)]).unwrap_err();
+            let expected = format!("{variable}={value} is wrong: allowed is {allowed}");
+            assert!(error.starts_with(&expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! One link: the sending half, with its queue and its end, and the signs of life of both halves.
+//!
+//! The receiving half (a [`Decoder`](super::frame::Decoder) a link) belongs to whoever holds the receiver's role, in
+//! `mod.rs`. A link's lock is held only for system calls that don't block.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hivemind_protocol::DroneId;
+
+use super::frame::{HEADER_BYTES, Kind, header};
+use super::lock;
+use super::poller::{Interest, Poller};
+use super::stream::ByteStream;
+
+/// Short frames go out from one buffer on the stack, which is faster than gathering two. Small, because it may stand
+/// on a signal handler's stack.
+const INLINE_BYTES: usize = 512;
+
+/// Queued frames are joined to pieces of about this size, so that a long queue needs few system calls.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// How many pieces one system call takes.
+const PIECES_PER_SEND: usize = 16;
+
+/// One link to one peer.
+pub(crate) struct Link {
+    pub(crate) peer: DroneId,
+    pub(crate) stream: Box<dyn ByteStream>,
+    /// Whether anything came since the last tick.
+    pub(crate) heard: AtomicBool,
+    /// Whether the peer said goodbye.
+    pub(crate) left: AtomicBool,
+    /// Whether it ended without one.
+    pub(crate) lost: AtomicBool,
+    outbound: Mutex<Outbound>,
+}
+
+/// What is on its way out, and how far the link is.
+struct Outbound {
+    stage: Stage,
+    queue: VecDeque<Vec<u8>>,
+    /// How much of the queue's first piece is gone already.
+    gone: usize,
+    queued_bytes: usize,
+    limit_bytes: usize,
+    interest: Interest,
+    /// Whether anything was sent since the last tick.
+    spoken: bool,
+    frames: u64,
+    bytes: u64,
+    heartbeats: u64,
+}
+
+/// How far the sending half is.
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    /// Frames go out.
+    Open,
+    /// The goodbye is queued or sent; nothing goes behind it.
+    Leaving,
+    /// Everything went out and the peer sees the end.
+    Finished,
+    /// The link is given up; why.
+    Failed(String),
+}
+
+/// What one link has sent.
+pub(crate) struct Sent {
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+    pub(crate) heartbeats: u64,
+}
+
+impl Link {
+    pub(crate) fn new(peer: DroneId, stream: Box<dyn ByteStream>, limit_bytes: usize) -> Self {
+        Self {
+            peer,
+            stream,
+            heard: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            outbound: Mutex::new(Outbound {
+                stage: Stage::Open,
+                queue: VecDeque::new(),
+                gone: 0,
+                queued_bytes: 0,
+                limit_bytes,
+                interest: Interest::default(),
+                spoken: false,
+                frames: 0,
+                bytes: 0,
+                heartbeats: 0,
+            }),
+        }
+    }
+
+    pub(crate) fn sent(&self) -> Sent {
+        let outbound = lock(&self.outbound);
+        Sent {
+            frames: outbound.frames,
+            bytes: outbound.bytes,
+            heartbeats: outbound.heartbeats,
+        }
+    }
+
+    /// Whether nothing comes any more.
+    pub(crate) fn ended(&self) -> bool {
+        self.left.load(Ordering::SeqCst) || self.lost.load(Ordering::SeqCst)
+    }
+
+    /// Why the link is given up, if it is.
+    pub(crate) fn failure(&self) -> Option<String> {
+        match &lock(&self.outbound).stage {
+            Stage::Failed(why) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether everything went out, the goodbye included.
+    pub(crate) fn is_finished(&self) -> bool {
+        lock(&self.outbound).stage == Stage::Finished
+    }
+
+    /// Whether nothing more can or need go out.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(
+            lock(&self.outbound).stage,
+            Stage::Finished | Stage::Failed(_)
+        )
+    }
+
+    /// How many bytes wait for the peer.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        lock(&self.outbound).queued_bytes
+    }
+
+    /// Starts to listen to the peer.
+    pub(crate) fn start_reading(&self, poller: &Poller) -> io::Result<()> {
+        let mut outbound = lock(&self.outbound);
+        let to = Interest {
+            reading: true,
+            ..outbound.interest
+        };
+        self.change_interest(&mut outbound, to, poller)
+    }
+
+    /// The peer sends no more. What we still have to send goes out nevertheless.
+    pub(crate) fn stop_reading(&self, poller: &Poller) {
+        let mut outbound = lock(&self.outbound);
+        let to = Interest {
+            reading: false,
+            ..outbound.interest
+        };
+        let _ = self.change_interest(&mut outbound, to, poller);
+    }
+
+    /// Sends a data frame, or queues what the stream won't take. On a link that has ended it does nothing: the end is
+    /// reported by the receiving half.
+    pub(crate) fn send(&self, body: &[u8], poller: &Poller) {
+        let mut outbound = lock(&self.outbound);
+        if outbound.stage != Stage::Open {
+            return;
+        }
+        outbound.frames += 1;
+        outbound.bytes += (HEADER_BYTES + body.len()) as u64;
+        self.send_frame(&mut outbound, Kind::Data, body, poller);
+    }
+
+    /// Sends a heartbeat where nothing else went out since the last tick.
+    pub(crate) fn tick(&self, poller: &Poller) {
+        let mut outbound = lock(&self.outbound);
+        if outbound.stage != Stage::Open {
+            return;
+        }
+        if !outbound.spoken && outbound.queue.is_empty() {
+            outbound.heartbeats += 1;
+            self.send_frame(&mut outbound, Kind::Heartbeat, &[], poller);
+        }
+        outbound.spoken = false;
+    }
+
+    /// Says goodbye. When all is out, the sending half ends.
+    pub(crate) fn leave(&self, poller: &Poller) {
+        let mut outbound = lock(&self.outbound);
+        if outbound.stage == Stage::Open {
+            outbound.stage = Stage::Leaving;
+            self.send_frame(&mut outbound, Kind::Goodbye, &[], poller);
+            self.finish_if_drained(&mut outbound);
+        }
+    }
+
+    /// The stream takes bytes again.
+    pub(crate) fn drain(&self, poller: &Poller) {
+        let mut outbound = lock(&self.outbound);
+        if outbound.queue.is_empty() {
+            return;
+        }
+        if let Err(error) = self.drain_queue(&mut outbound) {
+            self.give_up(&mut outbound, describe(&error), poller);
+            return;
+        }
+        if outbound.queue.is_empty() {
+            let to = Interest {
+                writing: false,
+                ..outbound.interest
+            };
+            if let Err(error) = self.change_interest(&mut outbound, to, poller) {
+                self.give_up(&mut outbound, describe(&error), poller);
+            }
+        }
+        self.finish_if_drained(&mut outbound);
+    }
+
+    /// Gives the link up. The first reason stays.
+    pub(crate) fn fail(&self, why: String, poller: &Poller) {
+        let mut outbound = lock(&self.outbound);
+        self.give_up(&mut outbound, why, poller);
+    }
+
+    /// Takes the link out of the poller's sight for good.
+    pub(crate) fn forget(&self, poller: &Poller) {
+        let mut outbound = lock(&self.outbound);
+        let _ = self.change_interest(&mut outbound, Interest::default(), poller);
+    }
+
+    fn send_frame(&self, outbound: &mut Outbound, kind: Kind, body: &[u8], poller: &Poller) {
+        outbound.spoken = true;
+        let header = header(kind, body.len());
+        let sent = if outbound.queue.is_empty() {
+            match self.send_now(&header, body) {
+                Ok(sent) => sent,
+                Err(error) => return self.give_up(outbound, describe(&error), poller),
+            }
+        } else {
+            0
+        };
+        if sent == HEADER_BYTES + body.len() {
+            return;
+        }
+        outbound.enqueue(&header[sent.min(HEADER_BYTES)..]);
+        outbound.enqueue(&body[sent.saturating_sub(HEADER_BYTES)..]);
+        if outbound.queued_bytes > outbound.limit_bytes {
+            let why = format!(
+                "{} bytes wait for it and it does not take them (the bound is {})",
+                outbound.queued_bytes, outbound.limit_bytes
+            );
+            return self.give_up(outbound, why, poller);
+        }
+        let to = Interest {
+            writing: true,
+            ..outbound.interest
+        };
+        if let Err(error) = self.change_interest(outbound, to, poller) {
+            self.give_up(outbound, describe(&error), poller);
+        }
+    }
+
+    /// Offers a whole frame to the stream; says how much it took.
+    fn send_now(&self, header: &[u8; HEADER_BYTES], body: &[u8]) -> io::Result<usize> {
+        let whole = HEADER_BYTES + body.len();
+        if whole <= INLINE_BYTES {
+            let mut joined = [0; INLINE_BYTES];
+            joined[..HEADER_BYTES].copy_from_slice(header);
+            joined[HEADER_BYTES..whole].copy_from_slice(body);
+            none_if_blocked(self.stream.send(&[IoSlice::new(&joined[..whole])]))
+        } else {
+            none_if_blocked(
+                self.stream
+                    .send(&[IoSlice::new(header), IoSlice::new(body)]),
+            )
+        }
+    }
+
+    fn drain_queue(&self, outbound: &mut Outbound) -> io::Result<()> {
+        while let Some(first) = outbound.queue.front() {
+            let mut parts = [IoSlice::new(&[]); PIECES_PER_SEND];
+            parts[0] = IoSlice::new(&first[outbound.gone..]);
+            let mut used = 1;
+            for (part, piece) in parts[1..].iter_mut().zip(outbound.queue.iter().skip(1)) {
+                *part = IoSlice::new(piece);
+                used += 1;
+            }
+            // Until it takes none at all: only then does the stream become writable anew.
+            match none_if_blocked(self.stream.send(&parts[..used]))? {
+                0 => break,
+                sent => outbound.dequeue(sent),
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_if_drained(&self, outbound: &mut Outbound) {
+        if outbound.stage == Stage::Leaving && outbound.queue.is_empty() {
+            outbound.stage = Stage::Finished;
+            // Fails only when the peer is gone already, and then there is nobody to tell.
+            let _ = self.stream.finish_sending();
+        }
+    }
+
+    fn give_up(&self, outbound: &mut Outbound, why: String, poller: &Poller) {
+        let over = outbound.stage == Stage::Finished && self.left.load(Ordering::SeqCst);
+        if over || matches!(outbound.stage, Stage::Failed(_)) {
+            return;
+        }
+        outbound.stage = Stage::Failed(why);
+        outbound.queue.clear();
+        outbound.queued_bytes = 0;
+        outbound.gone = 0;
+        self.stream.abort();
+        // Still reading, so that the receiving half notices the end, after what came before it.
+        let to = Interest {
+            writing: false,
+            ..outbound.interest
+        };
+        let _ = self.change_interest(outbound, to, poller);
+    }
+
+    fn change_interest(
+        &self,
+        outbound: &mut Outbound,
+        to: Interest,
+        poller: &Poller,
+    ) -> io::Result<()> {
+        let from = std::mem::replace(&mut outbound.interest, to);
+        if from == to {
+            return Ok(());
+        }
+        poller.change(self.stream.as_fd(), self.peer.0, from, to)
+    }
+}
+
+impl Outbound {
+    fn enqueue(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.queued_bytes += bytes.len();
+        match self.queue.back_mut() {
+            Some(last) if last.len() + bytes.len() <= PIECE_BYTES => last.extend_from_slice(bytes),
+            _ => self.queue.push_back(bytes.to_vec()),
+        }
+    }
+
+    fn dequeue(&mut self, sent: usize) {
+        self.queued_bytes -= sent;
+        self.gone += sent;
+        while let Some(first) = self.queue.front() {
+            if self.gone < first.len() {
+                break;
+            }
+            self.gone -= first.len();
+            self.queue.pop_front();
+        }
+    }
+}
+
+fn none_if_blocked(sent: io::Result<usize>) -> io::Result<usize> {
+    match sent {
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            Ok(0)
+        }
+        other => other,
+    }
+}
+
+/// How a link broke, in words for a person.
+pub(crate) fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
+            "it closed the connection without a goodbye (reset)".to_owned()
+        }
+        _ => format!("the connection broke: {error}"),
+    }
+}
+
+/// Marks a sign of life.
+pub(crate) fn heard(link: &Link) {
+    link.heard.store(true, Ordering::Relaxed);
+}

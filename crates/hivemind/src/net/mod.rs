@@ -1,0 +1,522 @@
+//! The links of one drone to all its peers: frames in order, liveness, and an end that loses nothing.
+//!
+//! [`Links`] is shared by every thread of the drone. Sending never blocks: what a stream won't take is queued and goes
+//! out as the stream drains, so two peers that send to each other at once both go on. Receiving is a role that one
+//! thread has at a time, from the system call to the end of the callback, so a link's frames are handled in their
+//! order whichever thread takes them.
+//!
+//! What lives where: framing in `frame.rs`, the sending half of a link in `link.rs`, sleeping and waking in
+//! `poller.rs`, the seam for transports in `stream.rs` and TCP in `tcp.rs`. Deliberately elsewhere: how the
+//! connections come about (`join`), and what a frame's body means (the protocol core).
+
+mod frame;
+mod link;
+mod poller;
+mod stream;
+mod tcp;
+
+#[cfg(test)]
+mod conformance;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use hivemind_protocol::DroneId;
+
+use frame::{Decoder, HEADER_BYTES, Kind};
+use link::{Link, describe, heard};
+use poller::{LOOK_LINKS, Poller, Ready};
+
+pub(crate) use frame::MAX_BODY_BYTES;
+pub(crate) use stream::ByteStream;
+pub(crate) use tcp::Tcp;
+
+/// How much one look takes from one link before the others have their turn.
+const READ_BUDGET_BYTES: usize = 4 << 20;
+
+/// How much may wait for a peer that does not read. It reads all the time (its service thread does), so only a broken
+/// or overwhelmed one comes near; beyond the bound the link is given up rather than the machine's memory. Four of the
+/// longest frames fit.
+const OUTBOUND_LIMIT_BYTES: usize = 4 * MAX_BODY_BYTES;
+
+/// How patient the links are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinksConfig {
+    /// After how many silent ticks (see [`Links::tick`]) a peer counts as lost.
+    pub(crate) silence_limit_ticks: u32,
+    /// How many bytes may wait for one peer.
+    pub(crate) outbound_limit_bytes: usize,
+}
+
+impl Default for LinksConfig {
+    fn default() -> Self {
+        Self {
+            silence_limit_ticks: 30,
+            outbound_limit_bytes: OUTBOUND_LIMIT_BYTES,
+        }
+    }
+}
+
+/// What comes over a link.
+#[derive(Debug)]
+pub(crate) enum Incoming<'a> {
+    /// A frame's body, in the order in which the peer sent it.
+    Frame(&'a [u8]),
+    /// Nothing comes any more. Said once a link, after all its frames.
+    Closed(Closed),
+}
+
+/// How a link ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// The peer said goodbye first.
+    Left,
+    /// It did not; what happened, to stand behind the peer's name: "drone 2: …".
+    Lost(String),
+}
+
+/// Who takes what comes.
+pub(crate) type Receive<'a> = dyn FnMut(DroneId, Incoming<'_>) + 'a;
+
+/// What all links together have carried. Bytes are counted with the frames' headers; heartbeats apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LinkStats {
+    pub(crate) frames_sent: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) frames_received: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) heartbeats_sent: u64,
+    pub(crate) heartbeats_received: u64,
+}
+
+/// What can go wrong with all links together; a single link's end is [`Incoming::Closed`].
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NetError {
+    /// The deadline came first; something may be lost on these links.
+    #[error("leaving was not in order with {}", list(.peers))]
+    Unfinished {
+        /// The peers, and how it stands with each.
+        peers: Vec<(DroneId, String)>,
+    },
+    /// The system refused to wait.
+    #[error("cannot wait for the links")]
+    Io(#[from] io::Error),
+}
+
+/// The links of one drone to all its peers.
+pub(crate) struct Links {
+    /// Indexed by drone; none for the drone itself.
+    links: Vec<Option<Link>>,
+    poller: Poller,
+    role: Mutex<Receiver>,
+    /// The wakes that [`poll`](Self::poll) has answered.
+    wakes_answered: AtomicU64,
+    closing: AtomicBool,
+    silence_limit_ticks: u32,
+    frames_received: AtomicU64,
+    bytes_received: AtomicU64,
+    heartbeats_received: AtomicU64,
+}
+
+/// What belongs to the thread that receives.
+struct Receiver {
+    /// What the last look found.
+    ready: Vec<Ready>,
+    /// Indexed as the links.
+    inbound: Vec<Option<Inbound>>,
+}
+
+/// The receiving half of a link.
+struct Inbound {
+    decoder: Decoder,
+    /// Whether [`Incoming::Closed`] has been said.
+    closed: bool,
+    silent_ticks: u32,
+}
+
+/// As long as it lives, its thread looks after the links by [`Links::try_poll`], and what comes wakes nobody else.
+pub(crate) struct Attention<'a> {
+    poller: &'a Poller,
+}
+
+impl Drop for Attention<'_> {
+    fn drop(&mut self) {
+        self.poller.unmute();
+    }
+}
+
+impl Links {
+    /// Links over streams that are ready, one a peer.
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses an epoll set or an eventfd.
+    pub(crate) fn new(
+        streams: Vec<(DroneId, Box<dyn ByteStream>)>,
+        config: LinksConfig,
+    ) -> io::Result<Self> {
+        let poller = Poller::new()?;
+        let places = streams
+            .iter()
+            .map(|(peer, _)| peer.0 as usize + 1)
+            .max()
+            .unwrap_or(0);
+        let mut links: Vec<Option<Link>> = (0..places).map(|_| None).collect();
+        let mut inbound: Vec<Option<Inbound>> = (0..places).map(|_| None).collect();
+        for (peer, stream) in streams {
+            let link = Link::new(peer, stream, config.outbound_limit_bytes);
+            link.start_reading(&poller)?;
+            links[peer.0 as usize] = Some(link);
+            inbound[peer.0 as usize] = Some(Inbound {
+                decoder: Decoder::new(),
+                closed: false,
+                silent_ticks: 0,
+            });
+        }
+        let ready = Vec::with_capacity(LOOK_LINKS);
+        Ok(Self {
+            links,
+            poller,
+            role: Mutex::new(Receiver { ready, inbound }),
+            wakes_answered: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+            silence_limit_ticks: config.silence_limit_ticks,
+            frames_received: AtomicU64::new(0),
+            bytes_received: AtomicU64::new(0),
+            heartbeats_received: AtomicU64::new(0),
+        })
+    }
+
+    /// Totals up to now.
+    pub(crate) fn stats(&self) -> LinkStats {
+        let mut stats = LinkStats {
+            frames_received: self.frames_received.load(Ordering::Relaxed),
+            bytes_received: self.bytes_received.load(Ordering::Relaxed),
+            heartbeats_received: self.heartbeats_received.load(Ordering::Relaxed),
+            ..LinkStats::default()
+        };
+        for link in self.all() {
+            let sent = link.sent();
+            stats.frames_sent += sent.frames;
+            stats.bytes_sent += sent.bytes;
+            stats.heartbeats_sent += sent.heartbeats;
+        }
+        stats
+    }
+
+    /// Sends a frame. Never blocks; frames to one peer arrive in the order of the calls. On a link that has ended it
+    /// does nothing. May be called from within a `receive`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such peer, or the body is longer than [`MAX_BODY_BYTES`].
+    pub(crate) fn send(&self, to: DroneId, body: &[u8]) {
+        let link = self.links.get(to.0 as usize).and_then(Option::as_ref);
+        link.unwrap_or_else(|| panic!("a message for {to}, to which there is no link"))
+            .send(body, &self.poller);
+    }
+
+    /// Waits up to `timeout` (none: without end) for anything, then hands every whole frame that came to `receive`.
+    /// Returns how many were handed over. Returns early on [`wake`](Self::wake), also on one that came since the last
+    /// `poll` returned. `receive` may send, but not poll, tick or close.
+    pub(crate) fn poll(
+        &self,
+        timeout: Option<Duration>,
+        receive: &mut Receive<'_>,
+    ) -> io::Result<usize> {
+        let seen = self.wakes_answered.load(Ordering::Acquire);
+        self.poller.sleep(seen, timeout)?;
+        self.wakes_answered
+            .store(self.poller.wakes(), Ordering::Release);
+        self.look(&mut lock(&self.role), receive)
+    }
+
+    /// As [`poll`](Self::poll) for a thread that waits for something that another thread may bring about: it asks for
+    /// [`wakes`](Self::wakes), looks whether its wait is over, and if not calls this with what it was told. A wake that
+    /// came in between ends the wait at once, so none is missed.
+    pub(crate) fn poll_since(
+        &self,
+        wakes_seen: u64,
+        timeout: Option<Duration>,
+        receive: &mut Receive<'_>,
+    ) -> io::Result<usize> {
+        self.poller.sleep(wakes_seen, timeout)?;
+        self.look(&mut lock(&self.role), receive)
+    }
+
+    /// As [`poll`](Self::poll) without waiting. None when another thread is receiving.
+    pub(crate) fn try_poll(&self, receive: &mut Receive<'_>) -> Option<io::Result<usize>> {
+        match self.role.try_lock() {
+            Ok(mut receiver) => Some(self.look(&mut receiver, receive)),
+            Err(TryLockError::Poisoned(poisoned)) => {
+                Some(self.look(&mut poisoned.into_inner(), receive))
+            }
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Says that this thread spins on [`try_poll`](Self::try_poll) from now on, so what comes need wake no sleeper.
+    /// Keep it only while spinning.
+    pub(crate) fn attend(&self) -> Attention<'_> {
+        self.poller.mute();
+        Attention {
+            poller: &self.poller,
+        }
+    }
+
+    /// Ends every [`poll`](Self::poll) that is waiting.
+    pub(crate) fn wake(&self) {
+        self.poller.wake();
+    }
+
+    /// How many wakes there have been; for [`poll_since`](Self::poll_since).
+    pub(crate) fn wakes(&self) -> u64 {
+        self.poller.wakes()
+    }
+
+    /// Once a second, by the service thread's own count and not by the clock: takes what has come, sends a heartbeat
+    /// on links that were idle since the last tick, and counts the silent ticks of each peer. A peer that was silent
+    /// for as many ticks as the configuration says is lost. A drone that was itself stopped does not tick, and finds
+    /// its peers' heartbeats waiting when it goes on, so it blames nobody.
+    pub(crate) fn tick(&self, receive: &mut Receive<'_>) {
+        let mut receiver = lock(&self.role);
+        // A system that refuses to look is reported by the next poll.
+        let _ = self.look(&mut receiver, receive);
+        for link in self.all() {
+            link.tick(&self.poller);
+            let inbound = receiver.of(link);
+            if inbound.closed {
+                continue;
+            }
+            if link.heard.swap(false, Ordering::Relaxed) {
+                inbound.silent_ticks = 0;
+                continue;
+            }
+            inbound.silent_ticks += 1;
+            if inbound.silent_ticks >= self.silence_limit_ticks {
+                let why = format!("silent for {} s", inbound.silent_ticks);
+                self.lose(link, inbound, why, receive);
+            }
+        }
+    }
+
+    /// Leaves in order: says goodbye on all links, sends all that is queued, and receives until every peer has said
+    /// goodbye or is gone. So the first drone to leave takes nobody's last message along.
+    ///
+    /// # Errors
+    ///
+    /// Names the peers with which it did not end in order by the deadline, or that were lost before.
+    pub(crate) fn close(
+        &self,
+        deadline: Duration,
+        receive: &mut Receive<'_>,
+    ) -> Result<(), NetError> {
+        let end = Instant::now() + deadline;
+        self.closing.store(true, Ordering::SeqCst);
+        for link in self.all() {
+            link.leave(&self.poller);
+        }
+        loop {
+            let wakes = self.poller.wakes();
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.all().all(|link| link.is_settled() && link.ended()) {
+                break;
+            }
+            self.poll_since(wakes, Some(left), receive)?;
+        }
+        let peers: Vec<_> = self.all().filter_map(unfinished).collect();
+        if peers.is_empty() {
+            Ok(())
+        } else {
+            Err(NetError::Unfinished { peers })
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Link> {
+        self.links.iter().flatten()
+    }
+
+    /// Serves every link that is ready now. Only for the thread that has the role.
+    fn look(&self, receiver: &mut Receiver, receive: &mut Receive<'_>) -> io::Result<usize> {
+        let mut frames = 0;
+        for _ in 0..=self.links.len() / LOOK_LINKS {
+            self.poller.look(&mut receiver.ready)?;
+            frames += self.serve(receiver, receive);
+            if receiver.ready.len() < LOOK_LINKS {
+                return Ok(frames);
+            }
+        }
+        self.poller.nudge();
+        Ok(frames)
+    }
+
+    /// Serves the links that a look found.
+    fn serve(&self, receiver: &mut Receiver, receive: &mut Receive<'_>) -> usize {
+        let mut frames = 0;
+        for index in 0..receiver.ready.len() {
+            let ready = receiver.ready[index];
+            let link = self.links[ready.token as usize]
+                .as_ref()
+                .expect("only links are watched");
+            if ready.writable {
+                link.drain(&self.poller);
+                self.tell_if_closing(link.is_settled());
+            }
+            if ready.readable {
+                frames += self.read(link, receiver.of(link), receive);
+            }
+        }
+        frames
+    }
+
+    /// Reads one link until it is dry or has had its turn.
+    fn read(&self, link: &Link, inbound: &mut Inbound, receive: &mut Receive<'_>) -> usize {
+        let (mut frames, mut taken) = (0, 0);
+        loop {
+            let space = inbound.decoder.space();
+            let room = space.len();
+            let came = match link.stream.receive(space) {
+                Ok(0) => {
+                    self.end(link, inbound, receive);
+                    return frames;
+                }
+                Ok(came) => came,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return frames,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.lose(link, inbound, describe(&error), receive);
+                    return frames;
+                }
+            };
+            heard(link);
+            inbound.decoder.filled(came);
+            frames += self.hand_over(link, inbound, receive);
+            taken += came;
+            if came < room || link.lost.load(Ordering::SeqCst) {
+                return frames;
+            }
+            if taken >= READ_BUDGET_BYTES {
+                self.poller.nudge();
+                return frames;
+            }
+        }
+    }
+
+    /// Hands every whole frame of a link over.
+    fn hand_over(&self, link: &Link, inbound: &mut Inbound, receive: &mut Receive<'_>) -> usize {
+        let mut frames = 0;
+        loop {
+            let (kind, place) = match inbound.decoder.next() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return frames,
+                Err(error) => {
+                    self.lose(link, inbound, error.to_string(), receive);
+                    return frames;
+                }
+            };
+            match kind {
+                _ if inbound.closed => {
+                    self.lose(
+                        link,
+                        inbound,
+                        "it sent something after its goodbye".to_owned(),
+                        receive,
+                    );
+                    return frames;
+                }
+                Kind::Data => {
+                    frames += 1;
+                    self.frames_received.fetch_add(1, Ordering::Relaxed);
+                    let bytes = (HEADER_BYTES + place.len()) as u64;
+                    self.bytes_received.fetch_add(bytes, Ordering::Relaxed);
+                    receive(link.peer, Incoming::Frame(inbound.decoder.body(place)));
+                }
+                Kind::Heartbeat => {
+                    self.heartbeats_received.fetch_add(1, Ordering::Relaxed);
+                }
+                Kind::Goodbye => {
+                    inbound.closed = true;
+                    link.left.store(true, Ordering::SeqCst);
+                    receive(link.peer, Incoming::Closed(Closed::Left));
+                    self.tell_if_closing(true);
+                }
+            }
+        }
+    }
+
+    /// The peer sends no more: in order after its goodbye, a loss without one.
+    fn end(&self, link: &Link, inbound: &mut Inbound, receive: &mut Receive<'_>) {
+        if link.left.load(Ordering::SeqCst) {
+            link.stop_reading(&self.poller);
+        } else {
+            let why = if inbound.decoder.is_amid_frame() {
+                "it closed the connection amid a message"
+            } else {
+                "it closed the connection without a goodbye"
+            };
+            self.lose(link, inbound, why.to_owned(), receive);
+        }
+    }
+
+    /// Gives a link up, and says so unless its end has been said before.
+    fn lose(&self, link: &Link, inbound: &mut Inbound, why: String, receive: &mut Receive<'_>) {
+        // Where sending found the link broken or overfull before, that is the reason.
+        let why = link.failure().unwrap_or(why);
+        link.fail(why.clone(), &self.poller);
+        link.forget(&self.poller);
+        if !inbound.closed {
+            inbound.closed = true;
+            receive(link.peer, Incoming::Closed(Closed::Lost(why)));
+        }
+        link.lost.store(true, Ordering::SeqCst);
+        self.tell_if_closing(true);
+    }
+
+    /// A thread in [`close`](Self::close) may sleep while another one brings about what it waits for.
+    fn tell_if_closing(&self, news: bool) {
+        if news && self.closing.load(Ordering::SeqCst) {
+            self.poller.wake();
+        }
+    }
+}
+
+impl Receiver {
+    fn of(&mut self, link: &Link) -> &mut Inbound {
+        self.inbound[link.peer.0 as usize]
+            .as_mut()
+            .expect("each link has both halves")
+    }
+}
+
+/// How it stands with a link that did not end in order. A peer that said goodbye and is gone wants nothing more.
+fn unfinished(link: &Link) -> Option<(DroneId, String)> {
+    let left = link.left.load(Ordering::SeqCst);
+    let why = if let Some(why) = link.failure() {
+        if left {
+            return None;
+        }
+        why
+    } else if !link.is_finished() {
+        format!("{} bytes for it have not gone out", link.queued_bytes())
+    } else if !link.ended() {
+        "it has not said goodbye".to_owned()
+    } else {
+        return None;
+    };
+    Some((link.peer, why))
+}
+
+fn list(peers: &[(DroneId, String)]) -> String {
+    let peers: Vec<_> = peers
+        .iter()
+        .map(|(peer, why)| format!("{peer} ({why})"))
+        .collect();
+    peers.join(", ")
+}
+
+/// Takes a lock whose holder may have panicked: nothing here is left half-done by a panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,28 @@
+//! The seam between the links and what carries their bytes.
+//!
+//! A transport is one file with one type that implements [`ByteStream`], and one arm in the conformance suite
+//! (`conformance.rs`). TCP is the one there is (`tcp.rs`). Shared memory between drones of one machine would be a
+//! second: two rings and an eventfd that becomes readable.
+
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+
+/// An ordered, reliable stream of bytes to one peer, both ways. No call blocks: what cannot be done now fails with
+/// [`io::ErrorKind::WouldBlock`].
+pub(crate) trait ByteStream: Send + Sync {
+    /// What becomes readable or writable when [`receive`](Self::receive) or [`send`](Self::send) can go on.
+    fn as_fd(&self) -> BorrowedFd<'_>;
+
+    /// Sends what it takes of `parts`, in their order, and says how many bytes that were. Raises no signal.
+    fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Receives into `space`. 0 says that the peer sends no more. When it gives less than there is room for, there is
+    /// nothing more now, and the descriptor becomes readable anew when there is.
+    fn receive(&self, space: &mut [u8]) -> io::Result<usize>;
+
+    /// Says that nothing more will be sent; the peer sees the end after everything sent before.
+    fn finish_sending(&self) -> io::Result<()>;
+
+    /// Ends both ways at once. Errors are of no interest: the link is given up.
+    fn abort(&self);
+}
