@@ -173,8 +173,12 @@ impl<M: Memory> Core<M> {
             } => self.page_reply(from, page, label, bytes),
             Message::PageRefused { page, .. } => self.page_refused(from, page),
             Message::DiffRequest {
-                page, after, upto, ..
-            } => self.diff_request(from, page, after, upto),
+                page,
+                after,
+                upto,
+                or_page,
+                ..
+            } => self.diff_request(from, page, (after, upto), or_page),
             Message::DiffReply {
                 page, upto, diffs, ..
             } => self.diff_reply(from, page, upto, diffs),

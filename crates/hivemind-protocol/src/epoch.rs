@@ -125,6 +125,11 @@ impl Epoch {
             .is_some_and(|coming| !coming.awaiting.is_empty())
     }
 
+    /// Whether writers' diffs of this page are under way or not yet in it.
+    pub(crate) fn is_coming_home(&self, page: PageId) -> bool {
+        self.homecomings.contains_key(&page)
+    }
+
     /// Remembers who asks for a page that is on its way home.
     pub(crate) fn wait_for_flush(&mut self, page: PageId, from: DroneId) {
         self.homecomings
@@ -364,7 +369,11 @@ impl<M: Memory> Core<M> {
         departure: Departure,
     ) -> Option<Vec<(IntervalIndex, Diff)>> {
         let wrote = written.iter().any(|(_, id)| id.creator == self.me);
-        if wrote && !departure.last {
+        let open = self.log.open_index(self.me);
+        let history = self.pages.get_mut(page).history.as_ref();
+        // Only what hides closed intervals: then the home lacks them and waits for this flush. Stores after
+        // the arrival belong to the next epoch, and stay behind the twin.
+        if history.is_some_and(|history| history.uncut.is_some()) && !departure.last {
             self.cut(page);
         }
         let entry = self.pages.get_mut(page);
@@ -376,6 +385,12 @@ impl<M: Memory> Core<M> {
             .take()
             .map(|history| history.own)
             .unwrap_or_default();
+        let (own, later): (Vec<_>, Vec<_>) = own.into_iter().partition(|(index, _)| *index < open);
+        if !later.is_empty() {
+            // Cut since the arrival, because somebody asked: the next epoch's first interval.
+            let first = IntervalIndex(1);
+            entry.history_mut().own = later.into_iter().map(|(_, diff)| (first, diff)).collect();
+        }
         (wrote && !departure.last).then_some(own)
     }
 

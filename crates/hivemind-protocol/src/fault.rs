@@ -5,6 +5,7 @@
 
 use crate::core::{Core, PageMap, misbehaviour};
 use crate::message::Label;
+use crate::page::CopySet;
 use crate::{
     Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Memory, Message,
     Misbehaviour, Outcome, PAGE_SIZE, PageBytes, PageId, PageRun, Ticket, WriteDetection,
@@ -15,6 +16,10 @@ use alloc::vec::Vec;
 
 /// The pages that are being fetched.
 pub(crate) type Fetches = FetchTable;
+
+/// How many pages are opened ahead of a program that walks upwards: few enough that pages which it then
+/// does not touch waste little memory, many enough that a fault is rare.
+const OPEN_AHEAD_PAGES: u64 = 31;
 
 /// One fetch a page, however many threads wait for it.
 #[derive(Debug)]
@@ -79,6 +84,7 @@ impl<M: Memory> Core<M> {
             self.open_page(page, kind);
             return self.complete(ticket, Ok(Outcome::Done));
         }
+        self.open_ahead(page);
         self.fetches
             .fetches
             .entry(page)
@@ -114,16 +120,20 @@ impl<M: Memory> Core<M> {
         let writers: BTreeSet<DroneId> = missing.iter().map(|interval| interval.creator).collect();
         let last = self.last_writer(&missing).filter(|_| !fetch.refused);
         // One page from whoever has seen all the others beats a diff from each; a home has no diffs. At the
-        // home itself a page would overwrite what was written there without a twin.
+        // home itself a page would overwrite what was written there without a twin. A page that came is
+        // replaced at most once, by the home's: two drones that lack each other's writes could alternate
+        // for ever.
+        let first = fetch.base.is_none();
         let whole = match last {
             _ if home == self.me => None,
-            Some(last) if !based || writers.len() > 1 => Some(last),
+            Some(last) if first && (!based || writers.len() > 1) => Some(last),
             _ if !based || writers.contains(&home) => Some(home),
             _ => None,
         };
+        let or_page = first && writers.len() == 1 && home != self.me;
         match whole {
             Some(from) => self.request_page(page, from),
-            None => self.request_diffs(page, &missing),
+            None => self.request_diffs(page, &missing, or_page),
         }
     }
 
@@ -153,7 +163,7 @@ impl<M: Memory> Core<M> {
         );
     }
 
-    fn request_diffs(&mut self, page: PageId, missing: &[IntervalId]) {
+    fn request_diffs(&mut self, page: PageId, missing: &[IntervalId], or_page: bool) {
         let mut spans: BTreeMap<DroneId, (IntervalIndex, IntervalIndex)> = BTreeMap::new();
         for interval in missing {
             let span = spans
@@ -174,6 +184,7 @@ impl<M: Memory> Core<M> {
                     page,
                     after,
                     upto,
+                    or_page,
                 },
             );
         }
@@ -280,6 +291,57 @@ impl<M: Memory> Core<M> {
         entry.access = entry.access.max(access);
         let access = entry.access;
         self.memory.set_access(PageRun::one(page), access);
+    }
+
+    /// Opens pages behind this one that cost nothing to open, for a program that walks upwards: it has the
+    /// page before this one.
+    fn open_ahead(&mut self, page: PageId) {
+        let walks = page.0 > 0 && self.pages.get_mut(PageId(page.0 - 1)).access != Access::Invalid;
+        if !walks {
+            return;
+        }
+        let mut opened = PageRun {
+            first: PageId(page.0 + 1),
+            count: 0,
+        };
+        let mut opens = None;
+        let last = self.pages.count().min(page.0 + 1 + OPEN_AHEAD_PAGES);
+        for next in (page.0 + 1..last).map(PageId) {
+            let access = self.free_access(next);
+            if access.is_none() || opens.is_some_and(|opens| Some(opens) != access) {
+                break;
+            }
+            opens = access;
+            opened.count += 1;
+        }
+        let Some(access) = opens else { return };
+        for page in opened.pages() {
+            let entry = self.pages.get_mut(page);
+            entry.access = access;
+            if access == Access::ReadWrite && entry.home != self.me {
+                self.make_twin(page);
+            }
+        }
+        self.memory.set_access(opened, access);
+    }
+
+    /// How far a page can be opened without a message, a copy or a notice; none if not at all.
+    fn free_access(&mut self, page: PageId) -> Option<Access> {
+        let traps = self.memory.write_detection() == WriteDetection::Traps;
+        let busy = self.epoch.is_coming_home(page) || self.fetches.fetches.contains_key(&page);
+        let entry = self.pages.get_mut(page);
+        if busy || entry.access != Access::Invalid || !entry.based || entry.history.is_some() {
+            return None;
+        }
+        match entry.copies {
+            // Nobody has written it: its twin is zeros and takes no memory.
+            CopySet::Everyone if traps => Some(Access::ReadOnly),
+            CopySet::Everyone => Some(Access::ReadWrite),
+            CopySet::Only(_) if entry.home == self.me && entry.copies.is_empty() => {
+                Some(Access::ReadWrite)
+            }
+            CopySet::Only(_) => None,
+        }
     }
 
     /// A whole page comes.
@@ -428,8 +490,8 @@ impl<M: Memory> Core<M> {
         &mut self,
         from: DroneId,
         page: PageId,
-        after: IntervalIndex,
-        upto: IntervalIndex,
+        (after, upto): (IntervalIndex, IntervalIndex),
+        or_page: bool,
     ) -> Result<(), Misbehaviour> {
         self.check_page(from, page)?;
         if upto > self.log.known.get(self.me) {
@@ -451,7 +513,7 @@ impl<M: Memory> Core<M> {
         let asked = own.filter(|(index, _)| *index > after && *index <= upto);
         let diffs: Vec<(IntervalIndex, Diff)> = asked.cloned().collect();
         let bytes: usize = diffs.iter().map(|(_, diff)| diff.size()).sum();
-        if bytes > PAGE_SIZE && entry.based && entry.home != from {
+        if or_page && bytes > PAGE_SIZE && entry.based {
             self.serve(from, page);
         } else {
             self.send(

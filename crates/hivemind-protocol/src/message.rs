@@ -46,6 +46,8 @@ pub enum Message {
         after: IntervalIndex,
         /// The last interval of the writer that the requester knows of.
         upto: IntervalIndex,
+        /// Whether the whole page will do where the diffs are larger: nothing else is being fetched for it.
+        or_page: bool,
     },
     /// A writer's diffs, each with the first interval it stems from.
     DiffReply {

@@ -150,7 +150,7 @@ wire_enum!(Message {
     1 => PageRequest { epoch as epoch: EpochId, page as page: PageId }
     2 => PageReply { epoch as epoch: EpochId, page as page: PageId, label as label: Label, bytes as bytes: Box<PageBytes> }
     3 => PageRefused { epoch as epoch: EpochId, page as page: PageId }
-    4 => DiffRequest { epoch as epoch: EpochId, page as page: PageId, after as after: IntervalIndex, upto as upto: IntervalIndex }
+    4 => DiffRequest { epoch as epoch: EpochId, page as page: PageId, after as after: IntervalIndex, upto as upto: IntervalIndex, or_page as or_page: bool }
     5 => DiffReply {
         epoch as epoch: EpochId, page as page: PageId, upto as upto: IntervalIndex, diffs as diffs: Vec<(IntervalIndex, Diff)>
     }
