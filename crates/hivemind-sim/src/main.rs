@@ -2,17 +2,18 @@
 
 #![forbid(unsafe_code)]
 
-use hivemind_sim::{Plan, Report, check, replay};
+use hivemind_sim::{Plan, Report, check, replay, shrink};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const USAGE: &str =
-    "usage: hivemind-sim --seeds N [--first S] | --seed S [--lines L] | --minutes M [--first S]
+    "usage: hivemind-sim --seeds N [--first S] | --seed S [--lines L] [--shrink R] | --minutes M [--first S]
   --seeds N    run the worlds of N seeds
   --first S    the first of them (default 1)
   --seed S     run one world and print its last events
   --lines L    how many of them (default 400)
   --minutes M  run seeds for so many minutes
+  --shrink R   with --seed: first make the program smaller, with at most R runs
   --all        go on after a finding, and count findings by rule
 exit status: 0 when nothing was found, 1 when something was, 2 when the call is wrong";
 
@@ -23,6 +24,7 @@ struct Wanted {
     seed: Option<u64>,
     minutes: Option<u64>,
     lines: Option<u64>,
+    shrink: Option<u64>,
     all: bool,
 }
 
@@ -31,8 +33,9 @@ fn main() -> ExitCode {
         Ok(Wanted {
             seed: Some(seed),
             lines,
+            shrink,
             ..
-        }) => one(seed, lines.unwrap_or(400) as usize),
+        }) => one(seed, lines.unwrap_or(400) as usize, shrink.unwrap_or(0)),
         Ok(wanted) if wanted.seeds.is_some() || wanted.minutes.is_some() => many(wanted),
         Ok(_) => complain("nothing to do"),
         Err(what) => complain(&what),
@@ -56,6 +59,7 @@ fn wanted(mut words: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "--first" => &mut wanted.first,
             "--seed" => &mut wanted.seed,
             "--minutes" => &mut wanted.minutes,
+            "--shrink" => &mut wanted.shrink,
             "--lines" => &mut wanted.lines,
             other => return Err(format!("{other} is no option")),
         };
@@ -70,9 +74,15 @@ fn wanted(mut words: impl Iterator<Item = String>) -> Result<Wanted, String> {
     Ok(wanted)
 }
 
-fn one(seed: u64, lines: usize) -> ExitCode {
+fn one(seed: u64, lines: usize, shrink_runs: u64) -> ExitCode {
     let mut total = Total::default();
-    match replay(&Plan::draw(seed), lines) {
+    let mut plan = Plan::draw(seed);
+    if shrink_runs > 0
+        && let Err(failed) = check(&plan)
+    {
+        plan = shrink(&plan, failed, shrink_runs).plan;
+    }
+    match replay(&plan, lines) {
         Ok(report) => {
             total.add(&report);
             println!(

@@ -103,7 +103,7 @@ fn draw_shape(prng: &mut Prng, drones: u32) -> (Ingredients, Amount) {
         heap,
     };
     let amount = Amount {
-        phases: if locks_alone { 1 } else { 1 + prng.skewed(12) },
+        phases: if locks_alone { 1 } else { prng.between(1, 12) },
         items: if locks_alone {
             *prng.pick(&[10, 60, 250])
         } else {

@@ -266,7 +266,7 @@ struct Draw<'a> {
 
 impl Draw<'_> {
     fn items(&mut self, helper: bool) -> Vec<Item> {
-        let count = self.prng.skewed(self.amount.items + 1);
+        let count = self.prng.below(self.amount.items + 1);
         (0..count)
             .map(|_| {
                 if helper {
