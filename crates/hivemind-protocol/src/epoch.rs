@@ -379,6 +379,7 @@ impl<M: Memory> Core<M> {
         let entry = self.pages.get_mut(page);
         entry.home = home;
         entry.based = false;
+        entry.unwanted |= core::mem::take(&mut entry.ahead);
         entry.copies = CopySet::NONE;
         let own = entry
             .history

@@ -21,6 +21,10 @@ pub(crate) type Fetches = FetchTable;
 /// does not touch waste little memory, many enough that a fault is rare.
 const OPEN_AHEAD_PAGES: u64 = 31;
 
+/// How many pages are fetched ahead of a program that walks upwards: about as many as a round trip takes
+/// to send.
+const FETCH_AHEAD_PAGES: u64 = 16;
+
 /// One fetch a page, however many threads wait for it.
 #[derive(Debug)]
 pub(crate) struct FetchTable {
@@ -91,6 +95,7 @@ impl<M: Memory> Core<M> {
             .or_default()
             .waiting
             .push((ticket, kind));
+        self.fetch_ahead(page);
         self.advance_fetch(page);
     }
 
@@ -288,6 +293,7 @@ impl<M: Memory> Core<M> {
             Access::ReadOnly
         };
         let entry = self.pages.get_mut(page);
+        entry.ahead = false;
         entry.access = entry.access.max(access);
         let access = entry.access;
         self.memory.set_access(PageRun::one(page), access);
@@ -323,6 +329,34 @@ impl<M: Memory> Core<M> {
             }
         }
         self.memory.set_access(opened, access);
+    }
+
+    /// Fetches pages behind this one from the same home, for a program that walks upwards: it has two pages
+    /// before this one. They come while it works, and are opened when it touches them; those that it does
+    /// not touch are not fetched ahead again.
+    fn fetch_ahead(&mut self, page: PageId) {
+        let entry = self.pages.get_mut(page);
+        entry.unwanted = false;
+        let (home, based) = (entry.home, entry.based);
+        let before = |back: u64| page.0.checked_sub(back).map(PageId);
+        let walks = [1, 2].iter().all(|back| {
+            before(*back).is_some_and(|page| self.pages.get_mut(page).access != Access::Invalid)
+        });
+        if based || !walks {
+            return;
+        }
+        let last = self.pages.count().min(page.0 + 1 + FETCH_AHEAD_PAGES);
+        for next in (page.0 + 1..last).map(PageId) {
+            let entry = self.pages.get_mut(next);
+            let fetched = entry.based || self.fetches.fetches.contains_key(&next);
+            if entry.home != home || entry.unwanted || entry.history.is_some() {
+                break;
+            }
+            if !fetched && entry.access == Access::Invalid {
+                entry.ahead = true;
+                self.fetch_for_itself(next);
+            }
+        }
     }
 
     /// How far a page can be opened without a message, a copy or a notice; none if not at all.

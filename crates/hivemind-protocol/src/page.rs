@@ -19,6 +19,10 @@ pub(crate) struct Page {
     pub(crate) stale: bool,
     /// Whether the page is on the list of pages written in the open interval.
     pub(crate) written: bool,
+    /// Fetched ahead of the program, and not touched since.
+    pub(crate) ahead: bool,
+    /// Fetched ahead once and never touched: not to be fetched ahead again.
+    pub(crate) unwanted: bool,
     /// Who has the whole page at the epoch's start.
     pub(crate) home: DroneId,
     /// At the home: who else may hold a copy that no write notice has invalidated.
@@ -127,6 +131,8 @@ impl Page {
             based: true,
             stale: false,
             written: false,
+            ahead: false,
+            unwanted: false,
             home,
             copies: CopySet::Everyone,
             twin: None,

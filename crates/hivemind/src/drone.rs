@@ -232,6 +232,11 @@ impl Drone {
 
     fn spin(&self, waiter: &Waiter) {
         let Some(links) = &self.links else { return };
+        if self.spin.is_zero() {
+            return;
+        }
+        // What comes now comes to this thread: the service thread need not wake for it.
+        let _attention = links.attend();
         let end = Instant::now() + self.spin;
         while Instant::now() < end && !waiter.done.load(Ordering::Acquire) {
             let polled = links.try_poll(&mut |from, incoming| self.receive(from, incoming));

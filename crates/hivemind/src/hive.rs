@@ -237,10 +237,6 @@ impl Hive {
         &self.region
     }
 
-    pub(crate) fn drone_id(&self) -> DroneId {
-        self.me
-    }
-
     /// One collective call: what each drone brought, and the block that an allocation made.
     pub(crate) fn meet(
         &mut self,
