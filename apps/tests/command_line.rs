@@ -53,7 +53,7 @@ fn numbers_out_of_range_are_refused() {
     check_refused("pi", &["--steps", "many"], "'many' is no count");
     check_refused("jacobi", &["--size", "2"], "at least 3 points");
     check_refused("jacobi", &["--tolerance", "-1"], "tolerance");
-    check_refused("tsp", &["--random", "2"], "3 to 64 cities");
+    check_refused("tsp", &["--random", "2"], "3 to 128 cities");
     check_refused("quicksort", &["--type", "i16"], "i16");
     check_refused(
         "quicksort",

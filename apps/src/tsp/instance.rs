@@ -5,8 +5,8 @@
 use super::search::Distances;
 use std::path::Path;
 
-/// The most cities: a set of them fits into one word. Far fewer take a search for ever.
-pub const MOST_CITIES: usize = 64;
+/// The most cities: a set of them is a bit each in a word of the machine, or two.
+pub const MOST_CITIES: usize = 128;
 
 /// Cities and the distances between them.
 #[derive(Debug)]
@@ -343,8 +343,8 @@ mod tests {
         check_refused("NAME : x\nhello", 2, "no TSPLIB line");
         check_refused("TYPE : ATSP", 1, "only TSP");
         check_refused("DIMENSION : many", 1, "no number");
-        check_refused("DIMENSION : 2", 1, "3 to 64");
-        check_refused("DIMENSION : 65", 1, "3 to 64");
+        check_refused("DIMENSION : 2", 1, "3 to 128");
+        check_refused("DIMENSION : 129", 1, "3 to 128");
         check_refused(
             "EDGE_WEIGHT_TYPE : EXPLICIT",
             1,

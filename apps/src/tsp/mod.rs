@@ -128,7 +128,7 @@ pub fn shared(
 
 /// So many prefixes are wanted, whatever the number of drones, so that all hives search the same tree: a few
 /// for each of a hundred drones, and with few drones the last ones don't keep one busy while others idle.
-const PREFIXES: usize = 512;
+const PREFIXES: usize = 256;
 /// How old a drone's knowledge of the best tour may get: lost work is small, and so is the cost of locking.
 const REFRESH: Duration = Duration::from_millis(2);
 /// Random cities lie on a square with sides of this length.

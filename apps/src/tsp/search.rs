@@ -40,7 +40,7 @@ impl Distances {
 
     /// The length of a round trip; nothing where it doesn't visit each city once.
     pub fn tour_length(&self, tour: &[u8]) -> Option<u64> {
-        let mut seen = 0_u64;
+        let mut seen: Set = 0;
         for &city in tour {
             let known = usize::from(city) < self.cities;
             if !known || seen & bit(city.into()) != 0 {
@@ -119,8 +119,10 @@ impl Prefix {
     }
 }
 
-/// The most cities of a prefix: far more than are ever needed to have a prefix for every core there is.
+/// The room for the cities of a prefix.
 const LONGEST_PREFIX: usize = 15;
+/// Prefixes are made by one drone while the others wait: so no longer ones are made, however few there are.
+const DEEPEST_PREFIX: usize = 5;
 /// The search asks for news every so many nodes; a node costs about a microsecond.
 const NEWS_EVERY: u64 = 256;
 /// Distances are cut into so many parts where the numbers put on the cities are added.
@@ -136,8 +138,6 @@ pub struct Search<'a> {
     /// The roads with the numbers of their cities added, scaled.
     roads: Vec<i64>,
     numbers: Vec<i64>,
-    /// Each city's neighbours, nearest first.
-    nearest: Vec<Vec<u8>>,
     /// The best tour known.
     pub best: Best,
     /// How many nodes have been looked at.
@@ -156,40 +156,38 @@ impl<'a> Search<'a> {
             SCALE * i64::from(distances.rows[at]) + numbers[at / cities] + numbers[at % cities]
         });
         let roads = roads.collect();
-        let nearest = (0..cities)
-            .map(|city| by_distance(distances, city))
-            .collect();
         Search {
             distances,
             roads,
             numbers,
-            nearest,
             best,
             nodes: 0,
         }
     }
 
-    /// At least `wanted` prefixes that cover all tours which may be shorter than the best one, if there are
-    /// that many; the most promising first.
+    /// Prefixes that cover all tours which may be shorter than the best one, the most promising first: at
+    /// least `wanted`, or those of [`DEEPEST_PREFIX`] cities.
     pub fn prefixes(&mut self, wanted: usize) -> Vec<Prefix> {
-        let mut level = vec![(0, vec![0_u8])];
-        let deepest = LONGEST_PREFIX.min(self.distances.cities - 1);
-        while level.len() < wanted && level.first().is_some_and(|(_, path)| path.len() < deepest) {
-            let mut longer = Vec::new();
-            for (_, path) in &level {
-                let node = Node::at(self.distances, path);
-                for city in self.children(&node) {
-                    let child = node.to(self.distances, city);
-                    let bound = self.bound(&child);
-                    if bound < self.best.length {
-                        longer.push((bound, [path.as_slice(), &[city as u8]].concat()));
-                    }
-                }
-            }
-            level = longer;
+        let root = self.root();
+        let mut level = vec![(root.bound, vec![0_u8], root)];
+        let deepest = DEEPEST_PREFIX.min(self.distances.cities - 1);
+        let mut depth = 1;
+        while level.len() < wanted && depth < deepest {
+            let longer = level.iter().flat_map(|(_, path, node)| {
+                let children = self.children(node).into_iter();
+                children.map(|child| {
+                    (
+                        child.bound,
+                        [path.as_slice(), &[child.last as u8]].concat(),
+                        child,
+                    )
+                })
+            });
+            level = longer.collect();
+            depth += 1;
         }
-        level.sort();
-        level.iter().map(|(_, path)| Prefix::new(path)).collect()
+        level.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+        level.iter().map(|(_, path, _)| Prefix::new(path)).collect()
     }
 
     /// Searches all tours that begin with this prefix. Every few hundred nodes `news` may put a better tour
@@ -200,8 +198,8 @@ impl<'a> Search<'a> {
         mut news: impl FnMut(&mut Best) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut path = prefix.cities().to_vec();
-        let node = Node::at(self.distances, &path);
-        if self.bound(&node) < self.best.length {
+        let node = self.at(&path);
+        if node.bound < self.best.length {
             self.descend(&node, &mut path, &mut news)?;
         }
         Ok(())
@@ -217,63 +215,86 @@ impl<'a> Search<'a> {
         if self.nodes.is_multiple_of(NEWS_EVERY) {
             news(&mut self.best)?;
         }
-        if path.len() == self.distances.cities {
-            let length = node.length + self.distances.between(node.last, 0);
-            if length < self.best.length {
-                self.best = Best::new(length, path);
+        if node.open == 0 {
+            if node.bound < self.best.length {
+                self.best = Best::new(node.bound, path);
             }
             return Ok(());
         }
-        let mut children = Vec::with_capacity(self.distances.cities - path.len());
-        for city in self.children(node) {
-            let child = node.to(self.distances, city);
-            children.push((self.bound(&child), child));
-        }
-        children.sort_by_key(|(bound, _)| *bound);
-        for (bound, child) in &children {
+        for child in self.children(node) {
             // Asked anew for each: a child before may have found a better tour.
-            if *bound >= self.best.length {
+            if child.bound >= self.best.length {
                 break;
             }
             path.push(child.last as u8);
-            self.descend(child, path, news)?;
+            self.descend(&child, path, news)?;
             path.pop();
         }
         Ok(())
     }
 
-    /// The cities that may come next. Of a tour and its mirror image only the one that visits city 1 before
-    /// city 2 is looked at.
-    fn children(&self, node: &Node) -> impl Iterator<Item = usize> {
-        let open = node.open;
-        let near = self.nearest[node.last]
-            .iter()
-            .map(|&city| usize::from(city));
-        near.filter(move |&city| open & bit(city) != 0 && !(city == 2 && open & bit(1) != 0))
+    fn root(&self) -> Node {
+        self.node(0, 0, all_but_home(self.distances.cities))
     }
 
-    /// A length that no tour through this node undercuts: the way so far, the shortest tree over the open
-    /// cities, and the shortest roads from both ends of the way into it, all with the cities' numbers added
-    /// and taken off again.
-    fn bound(&self, node: &Node) -> u64 {
-        if node.open == 0 {
-            return node.length + self.distances.between(node.last, 0);
+    /// The node that a path from city 0 leads to.
+    fn at(&self, path: &[u8]) -> Node {
+        path.iter()
+            .skip(1)
+            .fold(self.root(), |node, &city| self.step(&node, city.into()))
+    }
+
+    fn step(&self, from: &Node, city: usize) -> Node {
+        let length = from.length + self.distances.between(from.last, city);
+        self.node(city, length, from.open & !bit(city))
+    }
+
+    /// The nodes after this one through which a tour shorter than the best may lead, the most promising
+    /// first. Of a tour and its mirror image only the one that visits city 1 before city 2 is looked at.
+    fn children(&self, node: &Node) -> Vec<Node> {
+        let roads = &self.roads[node.last * self.distances.cities..][..self.distances.cities];
+        let turns_back = |city: usize| city == 2 && node.open & bit(1) != 0;
+        // A bound that costs no tree of its own spares most of them.
+        let may_be_short =
+            |city: &usize| node.bound_by(node.trunk + roads[*city]) < self.best.length;
+        let cities = ones(node.open)
+            .filter(|&city| !turns_back(city))
+            .filter(may_be_short);
+        let mut children: Vec<Node> = cities.map(|city| self.step(node, city)).collect();
+        children.retain(|child| child.bound < self.best.length);
+        children.sort_by_key(|child| child.bound);
+        children
+    }
+
+    /// A node with its bound: the way so far, the shortest tree over the open cities, and the shortest roads
+    /// from both ends of the way into it, all with the cities' numbers added and taken off again.
+    fn node(&self, last: usize, length: u64, open: Set) -> Node {
+        let mut node = Node {
+            last,
+            length,
+            open,
+            trunk: 0,
+            bound: 0,
+        };
+        if open == 0 {
+            node.bound = length + self.distances.between(last, 0);
+            return node;
         }
         let cities = self.distances.cities;
-        let (last, home) = (
-            &self.roads[node.last * cities..][..cities],
+        let (roads, home) = (
+            &self.roads[last * cities..][..cities],
             &self.roads[..cities],
         );
-        let (mut from_last, mut from_home, mut numbers) = (i64::MAX, i64::MAX, 0);
-        for city in ones(node.open) {
-            from_last = from_last.min(last[city]);
+        let (mut from_last, mut from_home) = (i64::MAX, i64::MAX);
+        let mut numbers = self.numbers[last] + self.numbers[0];
+        for city in ones(open) {
+            from_last = from_last.min(roads[city]);
             from_home = from_home.min(home[city]);
             numbers += 2 * self.numbers[city];
         }
-        numbers += self.numbers[node.last] + self.numbers[0];
-        let rest = tree(&self.roads, cities, node.open) + from_last + from_home - numbers;
-        let rest = u64::try_from(rest).unwrap_or(0);
-        node.length + rest.div_ceil(SCALE as u64)
+        node.trunk = tree(&self.roads, cities, open) + from_home - numbers;
+        node.bound = node.bound_by(node.trunk + from_last);
+        node
     }
 }
 
@@ -282,38 +303,32 @@ impl<'a> Search<'a> {
 struct Node {
     last: usize,
     length: u64,
-    open: u64,
+    open: Set,
+    /// What a tour costs at least after the next city, scaled, with the cities' numbers.
+    trunk: i64,
+    /// No tour through this node is shorter.
+    bound: u64,
 }
 
 impl Node {
-    fn at(distances: &Distances, path: &[u8]) -> Node {
-        let open = (u64::MAX >> (64 - distances.cities)) & !1;
-        let start = Node {
-            last: 0,
-            length: 0,
-            open,
-        };
-        path.iter()
-            .skip(1)
-            .fold(start, |node, &city| node.to(distances, city.into()))
-    }
-
-    fn to(&self, distances: &Distances, city: usize) -> Node {
-        let length = self.length + distances.between(self.last, city);
-        Node {
-            last: city,
-            length,
-            open: self.open & !bit(city),
-        }
+    fn bound_by(&self, rest: i64) -> u64 {
+        self.length + u64::try_from(rest).unwrap_or(0).div_ceil(SCALE as u64)
     }
 }
 
-fn bit(city: usize) -> u64 {
+/// A set of cities, a bit each.
+type Set = u128;
+
+fn all_but_home(cities: usize) -> Set {
+    (Set::MAX >> (MOST_CITIES - cities)) & !1
+}
+
+fn bit(city: usize) -> Set {
     1 << city
 }
 
 /// The positions of the set bits, ascending.
-fn ones(mut set: u64) -> impl Iterator<Item = usize> {
+fn ones(mut set: Set) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let lowest = (set != 0).then(|| set.trailing_zeros() as usize)?;
         set &= set - 1;
@@ -322,14 +337,14 @@ fn ones(mut set: u64) -> impl Iterator<Item = usize> {
 }
 
 /// The length of the shortest tree that connects the cities of `set` (Prim's).
-fn tree(roads: &[i64], cities: usize, set: u64) -> i64 {
+fn tree(roads: &[i64], cities: usize, set: Set) -> i64 {
     let mut length = 0;
     grow(roads, cities, set, |_, _, road| length += road);
     length
 }
 
 /// Grows the shortest tree over `set` from its lowest city; tells each road as it is added.
-fn grow(roads: &[i64], cities: usize, set: u64, mut add: impl FnMut(usize, usize, i64)) {
+fn grow(roads: &[i64], cities: usize, set: Set, mut add: impl FnMut(usize, usize, i64)) {
     let mut open = [0_u8; MOST_CITIES];
     let mut near = [(i64::MAX, 0_u8); MOST_CITIES];
     let mut count = 0;
@@ -364,7 +379,7 @@ fn grow(roads: &[i64], cities: usize, set: u64, mut add: impl FnMut(usize, usize
 /// its two shortest roads) long: raised where many roads meet, lowered where one ends.
 fn ascend(distances: &Distances, tour: u64) -> Vec<i64> {
     let cities = distances.cities;
-    let all_but_home = (u64::MAX >> (64 - cities)) & !1;
+    let others = all_but_home(cities);
     let plain: Vec<i64> = distances
         .rows
         .iter()
@@ -378,7 +393,7 @@ fn ascend(distances: &Distances, tour: u64) -> Vec<i64> {
         let roads: Vec<i64> = (0..cities * cities).map(with).collect();
         let mut degree = vec![0_i64; cities];
         let mut length = -2 * numbers.iter().sum::<i64>();
-        grow(&roads, cities, all_but_home, |a, b, road| {
+        grow(&roads, cities, others, |a, b, road| {
             degree[a] += 1;
             degree[b] += 1;
             length += road;
@@ -571,12 +586,11 @@ mod tests {
     fn the_bound_never_exceeds_the_best_tour_through_a_node() {
         let distances = Instance::random(9, 3, 1000).distances;
         let search = Search::new(&distances);
-        let root = Node::at(&distances, &[0]);
-        assert!(search.bound(&root) <= dynamic(&distances));
+        assert!(search.root().bound <= dynamic(&distances));
         let tour = crate::tsp::serial(&distances);
         for depth in 1..=9 {
-            let node = Node::at(&distances, &tour.tour()[..depth]);
-            assert!(search.bound(&node) <= tour.length, "at depth {depth}");
+            let node = search.at(&tour.tour()[..depth]);
+            assert!(node.bound <= tour.length, "at depth {depth}");
         }
     }
 
