@@ -1,11 +1,10 @@
 //! One page fault: what is missing, who has it, and how it goes into the page.
 //!
 //! First what the program asked, then what peers answer, then what peers ask here. When a page becomes
-//! invalid is decided in `interval` and `epoch`.
+//! invalid is decided in `interval` and `epoch`; what is done for pages not yet touched, in `ahead`.
 
 use crate::core::{Core, PageMap, misbehaviour};
 use crate::message::Label;
-use crate::page::CopySet;
 use crate::{
     Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Memory, Message,
     Misbehaviour, Outcome, PAGE_SIZE, PageBytes, PageId, PageRun, Ticket, WriteDetection,
@@ -16,14 +15,6 @@ use alloc::vec::Vec;
 
 /// The pages that are being fetched.
 pub(crate) type Fetches = FetchTable;
-
-/// How many pages are opened ahead of a program that walks upwards: few enough that pages which it then
-/// does not touch waste little memory, many enough that a fault is rare.
-const OPEN_AHEAD_PAGES: u64 = 31;
-
-/// How many pages are fetched ahead of a program that walks upwards: about as many as a round trip takes
-/// to send.
-const FETCH_AHEAD_PAGES: u64 = 16;
 
 /// One fetch a page, however many threads wait for it.
 #[derive(Debug)]
@@ -57,6 +48,11 @@ impl FetchTable {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.fetches.is_empty()
+    }
+
+    /// Whether this page is being fetched.
+    pub(crate) fn has(&self, page: PageId) -> bool {
+        self.fetches.contains_key(&page)
     }
 
     /// Every ticket that waits.
@@ -297,85 +293,6 @@ impl<M: Memory> Core<M> {
         entry.access = entry.access.max(access);
         let access = entry.access;
         self.memory.set_access(PageRun::one(page), access);
-    }
-
-    /// Opens pages behind this one that cost nothing to open, for a program that walks upwards: it has the
-    /// page before this one.
-    fn open_ahead(&mut self, page: PageId) {
-        let walks = page.0 > 0 && self.pages.get_mut(PageId(page.0 - 1)).access != Access::Invalid;
-        if !walks {
-            return;
-        }
-        let mut opened = PageRun {
-            first: PageId(page.0 + 1),
-            count: 0,
-        };
-        let mut opens = None;
-        let last = self.pages.count().min(page.0 + 1 + OPEN_AHEAD_PAGES);
-        for next in (page.0 + 1..last).map(PageId) {
-            let access = self.free_access(next);
-            if access.is_none() || opens.is_some_and(|opens| Some(opens) != access) {
-                break;
-            }
-            opens = access;
-            opened.count += 1;
-        }
-        let Some(access) = opens else { return };
-        for page in opened.pages() {
-            let entry = self.pages.get_mut(page);
-            entry.access = access;
-            if access == Access::ReadWrite && entry.home != self.me {
-                self.make_twin(page);
-            }
-        }
-        self.memory.set_access(opened, access);
-    }
-
-    /// Fetches pages behind this one from the same home, for a program that walks upwards: it has two pages
-    /// before this one. They come while it works, and are opened when it touches them; those that it does
-    /// not touch are not fetched ahead again.
-    fn fetch_ahead(&mut self, page: PageId) {
-        let entry = self.pages.get_mut(page);
-        entry.unwanted = false;
-        let (home, based) = (entry.home, entry.based);
-        let before = |back: u64| page.0.checked_sub(back).map(PageId);
-        let walks = [1, 2].iter().all(|back| {
-            before(*back).is_some_and(|page| self.pages.get_mut(page).access != Access::Invalid)
-        });
-        if based || !walks {
-            return;
-        }
-        let last = self.pages.count().min(page.0 + 1 + FETCH_AHEAD_PAGES);
-        for next in (page.0 + 1..last).map(PageId) {
-            let entry = self.pages.get_mut(next);
-            let fetched = entry.based || self.fetches.fetches.contains_key(&next);
-            if entry.home != home || entry.unwanted || entry.history.is_some() {
-                break;
-            }
-            if !fetched && entry.access == Access::Invalid {
-                entry.ahead = true;
-                self.fetch_for_itself(next);
-            }
-        }
-    }
-
-    /// How far a page can be opened without a message, a copy or a notice; none if not at all.
-    fn free_access(&mut self, page: PageId) -> Option<Access> {
-        let traps = self.memory.write_detection() == WriteDetection::Traps;
-        let busy = self.epoch.is_coming_home(page) || self.fetches.fetches.contains_key(&page);
-        let entry = self.pages.get_mut(page);
-        if busy || entry.access != Access::Invalid || !entry.based || entry.history.is_some() {
-            return None;
-        }
-        match entry.copies {
-            // Nobody has written it: its twin is zeros and takes no memory.
-            CopySet::Everyone if traps => Some(Access::ReadOnly),
-            CopySet::Everyone => Some(Access::ReadWrite),
-            CopySet::Only(_) if entry.home == self.me && entry.copies.is_empty() => {
-                Some(Access::ReadWrite)
-            }
-            CopySet::Only(_) => None,
-        }
     }
 
     /// A whole page comes.

@@ -13,6 +13,7 @@
 
 extern crate alloc;
 
+mod ahead;
 mod clock;
 mod collect;
 mod core;
