@@ -45,7 +45,9 @@ macro_rules! floats {
         }
     )*};
 }
-integers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize);
+integers!(
+    u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize
+);
 floats!(f32, f64);
 
 impl Hive {
@@ -65,10 +67,21 @@ impl Hive {
     /// # Panics
     /// If there is no drone `root`.
     pub fn broadcast<T: Pod>(&mut self, root: usize, value: T) -> Result<T> {
-        assert!(root < self.drones(), "drone {root} cannot broadcast: there are {} drones", self.drones());
+        assert!(
+            root < self.drones(),
+            "drone {root} cannot broadcast: there are {} drones",
+            self.drones()
+        );
         let bytes = size_of::<T>() as u64;
-        let kind = MeetingKind::Broadcast { root: DroneId(root as u32), bytes };
-        let own = if root == self.me() { bytemuck::bytes_of(&value).to_vec() } else { Vec::new() };
+        let kind = MeetingKind::Broadcast {
+            root: DroneId(root as u32),
+            bytes,
+        };
+        let own = if root == self.me() {
+            bytemuck::bytes_of(&value).to_vec()
+        } else {
+            Vec::new()
+        };
         let (payloads, _) = self.meet(kind, own)?;
         Ok(bytemuck::pod_read_unaligned(&payloads[root]))
     }
@@ -79,9 +92,13 @@ impl Hive {
     /// # Errors
     /// A drone was lost, or makes another collective call.
     pub fn reduce<T: Pod>(&mut self, value: T, fold: impl Fn(T, T) -> T) -> Result<T> {
-        let kind = MeetingKind::Reduce { bytes: size_of::<T>() as u64 };
+        let kind = MeetingKind::Reduce {
+            bytes: size_of::<T>() as u64,
+        };
         let (payloads, _) = self.meet(kind, bytemuck::bytes_of(&value).to_vec())?;
-        let values = payloads.iter().map(|bytes| bytemuck::pod_read_unaligned(bytes));
+        let values = payloads
+            .iter()
+            .map(|bytes| bytemuck::pod_read_unaligned(bytes));
         Ok(values.reduce(fold).unwrap_or(value))
     }
 

@@ -129,7 +129,9 @@ impl Drone {
         let mut next_tick = Instant::now() + TICK;
         while !self.stopping.load(Ordering::Acquire) {
             let left = next_tick.saturating_duration_since(Instant::now());
-            if let Err(error) = links.poll(Some(left), &mut |from, incoming| self.receive(from, incoming)) {
+            if let Err(error) = links.poll(Some(left), &mut |from, incoming| {
+                self.receive(from, incoming)
+            }) {
                 self.end_process(&format!("cannot wait for messages: {error}"));
             }
             if Instant::now() >= next_tick {
@@ -150,9 +152,14 @@ impl Drone {
     /// After the last meeting, with the service thread ended: sends all that is queued and takes nobody's
     /// last message along.
     pub(crate) fn say_goodbye(&self) -> Result<()> {
-        let Some(links) = &self.links else { return Ok(()) };
+        let Some(links) = &self.links else {
+            return Ok(());
+        };
         let farewell = links.close(FAREWELL, &mut |from, incoming| self.receive(from, incoming));
-        farewell.map_err(|error| Error::Farewell { me: self.me, why: error.to_string() })
+        farewell.map_err(|error| Error::Farewell {
+            me: self.me,
+            why: error.to_string(),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -195,7 +202,9 @@ impl Drone {
         match incoming {
             Incoming::Frame(body) => match Message::decode(body) {
                 Ok(message) => self.drive(&mut state, Event::Message { from, message }),
-                Err(error) => self.lose(&mut state, from, format!("{from} sent no message: {error}")),
+                Err(error) => {
+                    self.lose(&mut state, from, format!("{from} sent no message: {error}"))
+                }
             },
             // Only who has met all others for the last time says goodbye; nobody waits for it any more.
             Incoming::Closed(Closed::Left) => {}
@@ -218,14 +227,26 @@ impl Drone {
         }
         match waiter.sleep(self.wait_limit) {
             Some(Ok(outcome)) => Ok(outcome),
-            Some(Err(Failure::Refused(refusal))) => Err(Error::Refused { me: self.me, refusal }),
+            Some(Err(Failure::Refused(refusal))) => Err(Error::Refused {
+                me: self.me,
+                refusal,
+            }),
             Some(Err(Failure::Lost(lost))) => {
                 let how = self.state().lost_how.clone();
-                Err(Error::Lost { me: self.me, lost, how, operation: operation() })
+                Err(Error::Lost {
+                    me: self.me,
+                    lost,
+                    how,
+                    operation: operation(),
+                })
             }
             None => {
                 let limit = self.wait_limit;
-                Err(Error::TimedOut { me: self.me, operation: operation(), limit })
+                Err(Error::TimedOut {
+                    me: self.me,
+                    operation: operation(),
+                    limit,
+                })
             }
         }
     }
@@ -281,7 +302,9 @@ impl Waiter {
     /// The result, or none after `limit`.
     fn sleep(&self, limit: Duration) -> Option<std::result::Result<Outcome, Failure>> {
         let result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = self.condition.wait_timeout_while(result, limit, |result| result.is_none());
+        let waiting = self
+            .condition
+            .wait_timeout_while(result, limit, |result| result.is_none());
         waiting.unwrap_or_else(PoisonError::into_inner).0.take()
     }
 }

@@ -42,7 +42,9 @@ pub enum Error {
         refusal: Refusal,
     },
     /// Another drone is gone; the hive cannot go on.
-    #[error("{lost} was lost ({how}) while {me} was {operation}; the job cannot go on: end it and start it anew")]
+    #[error(
+        "{lost} was lost ({how}) while {me} was {operation}; the job cannot go on: end it and start it anew"
+    )]
     Lost {
         /// This drone.
         me: DroneId,
@@ -54,7 +56,9 @@ pub enum Error {
         operation: String,
     },
     /// A wait took longer than a wait may.
-    #[error("{me} has been {operation} for {limit:?}, the limit of every wait; set HIVEMIND_WAIT_LIMIT higher if that is right")]
+    #[error(
+        "{me} has been {operation} for {limit:?}, the limit of every wait; set HIVEMIND_WAIT_LIMIT higher if that is right"
+    )]
     TimedOut {
         /// This drone.
         me: DroneId,
@@ -64,7 +68,9 @@ pub enum Error {
         limit: Duration,
     },
     /// Some bytes are not in the region.
-    #[error("{bytes} bytes at address {address} are out of bounds: the region has {region_bytes} bytes")]
+    #[error(
+        "{bytes} bytes at address {address} are out of bounds: the region has {region_bytes} bytes"
+    )]
     OutOfBounds {
         /// The first byte.
         address: u64,

@@ -127,7 +127,9 @@ impl Hive {
     /// machine's cores.
     pub fn threads(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.options.threads.unwrap_or((cores / self.options.local_drones.max(1) as usize).max(1))
+        self.options
+            .threads
+            .unwrap_or((cores / self.options.local_drones.max(1) as usize).max(1))
     }
 
     /// This drone's part of `all`: contiguous, all parts as equal as can be.
@@ -151,8 +153,15 @@ impl Hive {
     pub fn alloc<T: Pod>(&mut self, len: usize) -> Result<Shared<T>> {
         let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
         let page = PAGE_SIZE as u64;
-        let align = if bytes >= page { page } else { align_of::<T>() as u64 };
-        let kind = MeetingKind::Allocate { bytes, align: align.max(align_of::<T>() as u64) };
+        let align = if bytes >= page {
+            page
+        } else {
+            align_of::<T>() as u64
+        };
+        let kind = MeetingKind::Allocate {
+            bytes,
+            align: align.max(align_of::<T>() as u64),
+        };
         let (_, block) = self.meet(kind, Vec::new())?;
         let block = block.expect("INV-10: an allocation that all made has a block");
         self.remember(block, bytes);
@@ -208,13 +217,21 @@ impl Hive {
     /// # Errors
     /// As for [`Hive::barrier`].
     pub fn barrier_at(&mut self, id: u32) -> Result<()> {
-        self.meet(MeetingKind::Barrier(BarrierId(id)), Vec::new()).map(|_| ())
+        self.meet(MeetingKind::Barrier(BarrierId(id)), Vec::new())
+            .map(|_| ())
     }
 
     /// What this drone's shared memory has done so far.
     pub fn stats(&self) -> Report {
         let (core, links) = self.drone.counts();
-        Report::new(self.me, &self.engine, &core, &links, &self.drone.times, self.started.elapsed())
+        Report::new(
+            self.me,
+            &self.engine,
+            &core,
+            &links,
+            &self.drone.times,
+            self.started.elapsed(),
+        )
     }
 
     /// Takes leave: waits for all drones, then closes the links. Collective, and the last call.
@@ -228,7 +245,11 @@ impl Hive {
         self.drone.say_goodbye()?;
         if let Some(path) = &self.options.report {
             let written = report.write(path);
-            written.map_err(|cause| Error::System { me: self.me, what: "write its statistics", cause })?;
+            written.map_err(|cause| Error::System {
+                me: self.me,
+                what: "write its statistics",
+                cause,
+            })?;
         }
         Ok(())
     }
@@ -248,25 +269,35 @@ impl Hive {
         let outcome = self.drone.call(command, &|| format!("waiting at {kind}"));
         self.drone.times.meeting(begin.elapsed());
         match outcome? {
-            Outcome::Met { payloads, allocated } => Ok((payloads, allocated)),
+            Outcome::Met {
+                payloads,
+                allocated,
+            } => Ok((payloads, allocated)),
             other => unreachable!("INV-10: a meeting ends as a meeting, not as {other:?}"),
         }
     }
 
     pub(crate) fn acquire(&mut self, lock: LockId) -> Result<()> {
         let begin = Instant::now();
-        let acquired = self.drone.call(Command::Acquire(lock), &|| format!("waiting for {lock}"));
+        let acquired = self
+            .drone
+            .call(Command::Acquire(lock), &|| format!("waiting for {lock}"));
         self.drone.times.lock(begin.elapsed());
         acquired.map(|_| ())
     }
 
     pub(crate) fn release(&mut self, lock: LockId) -> Result<()> {
-        self.drone.call(Command::Release(lock), &|| format!("releasing {lock}")).map(|_| ())
+        self.drone
+            .call(Command::Release(lock), &|| format!("releasing {lock}"))
+            .map(|_| ())
     }
 
     pub(crate) fn allocate(&mut self, bytes: u64, align: u64) -> Result<Address> {
         let operation = || format!("allocating {bytes} bytes");
-        match self.drone.call(Command::Allocate { bytes, align }, &operation)? {
+        match self
+            .drone
+            .call(Command::Allocate { bytes, align }, &operation)?
+        {
             Outcome::Allocated(block) => {
                 self.remember(block, bytes);
                 Ok(block.address)
@@ -276,7 +307,8 @@ impl Hive {
     }
 
     pub(crate) fn release_block(&mut self, address: Address) -> Result<()> {
-        self.drone.call(Command::Free(address), &|| format!("freeing {address}"))?;
+        self.drone
+            .call(Command::Free(address), &|| format!("freeing {address}"))?;
         self.forget(address);
         Ok(())
     }
@@ -284,14 +316,22 @@ impl Hive {
     /// Whether the bytes are in the region and not in a block that this drone freed.
     pub(crate) fn check_range(&self, address: Address, bytes: u64) -> Result<()> {
         let region_bytes = self.region.bytes();
-        let end = address.0.checked_add(bytes).filter(|end| *end <= region_bytes);
+        let end = address
+            .0
+            .checked_add(bytes)
+            .filter(|end| *end <= region_bytes);
         let Some(end) = end else {
-            return Err(Error::OutOfBounds { address: address.0, bytes, region_bytes });
+            return Err(Error::OutOfBounds {
+                address: address.0,
+                bytes,
+                region_bytes,
+            });
         };
         match self.freed.range(..end).next_back() {
-            Some((start, size)) if start + size > address.0 => {
-                Err(Error::Freed { address: address.0, bytes })
-            }
+            Some((start, size)) if start + size > address.0 => Err(Error::Freed {
+                address: address.0,
+                bytes,
+            }),
             _ => Ok(()),
         }
     }
@@ -300,7 +340,12 @@ impl Hive {
         let (start, bytes) = (block.address.0, bytes.max(1));
         self.sizes.insert(start, bytes);
         let overlaps = |(other, size): (&u64, &u64)| (*other + *size > start).then_some(*other);
-        while let Some(other) = self.freed.range(..start + bytes).next_back().and_then(overlaps) {
+        while let Some(other) = self
+            .freed
+            .range(..start + bytes)
+            .next_back()
+            .and_then(overlaps)
+        {
             self.freed.remove(&other);
         }
     }
@@ -340,7 +385,11 @@ fn start_service(me: DroneId, drones: u32, drone: &Arc<Drone>) -> Result<Option<
     let service = Arc::clone(drone);
     let thread = std::thread::Builder::new().name("hivemind".to_owned());
     let started = thread.spawn(move || service.serve());
-    started.map(Some).map_err(|cause| Error::System { me, what: "start its service thread", cause })
+    started.map(Some).map_err(|cause| Error::System {
+        me,
+        what: "start its service thread",
+        cause,
+    })
 }
 
 /// Passes faults on to a drone that is made after the handler is installed.
@@ -358,7 +407,10 @@ impl LateHandler {
 
 impl hivemind_memory::FaultHandler for LateHandler {
     fn fault(&self, page: hivemind_protocol::PageId, kind: hivemind_protocol::AccessKind) {
-        let drone = self.drone.get().expect("INV-11: nobody touches the region before the drone is made");
+        let drone = self
+            .drone
+            .get()
+            .expect("INV-11: nobody touches the region before the drone is made");
         drone.fault(page, kind);
     }
 }

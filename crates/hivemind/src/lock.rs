@@ -80,7 +80,11 @@ impl Hive {
 
     fn hold(&mut self, lock: LockId) -> Result<Held<'_>> {
         self.acquire(lock)?;
-        Ok(Held { hive: self, lock, released: false })
+        Ok(Held {
+            hive: self,
+            lock,
+            released: false,
+        })
     }
 }
 
@@ -125,7 +129,10 @@ impl<T: Pod> Mutex<T> {
     /// A drone was lost; this drone holds the lock already.
     pub fn lock<'a>(&'a self, hive: &'a mut Hive) -> Result<Guard<'a, T>> {
         let held = hive.hold(self.lock)?;
-        Ok(Guard { cell: &self.cell, held })
+        Ok(Guard {
+            cell: &self.cell,
+            held,
+        })
     }
 
     /// Gives the value's memory back. Collective.

@@ -156,7 +156,14 @@ fn resident() -> (u64, u64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kib = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim_start_matches(':').split_whitespace().next()?.parse::<u64>().ok()
+        line.trim_start_matches(':')
+            .split_whitespace()
+            .next()?
+            .parse::<u64>()
+            .ok()
     };
-    (kib("VmRSS").unwrap_or(0) * 1024, kib("VmHWM").unwrap_or(0) * 1024)
+    (
+        kib("VmRSS").unwrap_or(0) * 1024,
+        kib("VmHWM").unwrap_or(0) * 1024,
+    )
 }

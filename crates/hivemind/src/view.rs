@@ -55,7 +55,11 @@ pub struct Ptr<T> {
 impl<T: Pod> Shared<T> {
     /// A handle on a block that was allocated for `len` values and that no other handle of this drone names.
     pub(crate) fn new(address: Address, len: usize) -> Self {
-        Self { address, len, values: PhantomData }
+        Self {
+            address,
+            len,
+            values: PhantomData,
+        }
     }
 
     /// The values, to read. Pages that are not here come as they are touched; the first touch of one blocks
@@ -115,12 +119,18 @@ impl<T> fmt::Debug for Shared<T> {
 impl<T> Ptr<T> {
     /// Nowhere.
     pub const fn null() -> Self {
-        Self { address: 0, value: PhantomData }
+        Self {
+            address: 0,
+            value: PhantomData,
+        }
     }
 
     /// A value at this address.
     pub(crate) fn at(address: Address) -> Self {
-        Self { address: address.0, value: PhantomData }
+        Self {
+            address: address.0,
+            value: PhantomData,
+        }
     }
 
     /// Whether this is nowhere.
@@ -233,7 +243,10 @@ impl Hive {
     }
 
     fn checked_place<T: Pod>(&self, at: Ptr<T>) -> *mut u8 {
-        assert!(!at.is_null(), "a null Ptr was followed: test it with is_null() first");
+        assert!(
+            !at.is_null(),
+            "a null Ptr was followed: test it with is_null() first"
+        );
         if let Err(error) = self.check_range(at.address(), size_of::<T>() as u64) {
             panic!("a Ptr leads nowhere: {error}");
         }
@@ -265,10 +278,15 @@ impl Region {
     /// # Panics
     /// INV-8: if they are not all in the region.
     fn place(&self, address: Address, bytes: u64) -> *mut u8 {
-        let fits = address.0.checked_add(bytes).is_some_and(|end| end <= self.bytes());
-        assert!(fits, "INV-8: {bytes} bytes at {address} are not in the region");
+        let fits = address
+            .0
+            .checked_add(bytes)
+            .is_some_and(|end| end <= self.bytes());
+        assert!(
+            fits,
+            "INV-8: {bytes} bytes at {address} are not in the region"
+        );
         // SAFETY: the offset lies within the mapping, one allocation that lives as long as `view`.
         unsafe { self.view.base().add(address.0 as usize) }
     }
 }
-

@@ -1,0 +1,128 @@
+//! Everything that a program can do wrong, each by its name, to see what it is told. `tests/misuse.rs` runs
+//! it on several drones and checks the sentences.
+
+use hivemind::{Address, ByteHive, Error, Hive, Result};
+
+fn main() {
+    let wrong = std::env::args().nth(1).unwrap_or_default();
+    let result = match wrong.as_str() {
+        "lock" => locks(),
+        "bytes" => bytes(),
+        "memory" => memory(),
+        "barriers" => differ(|hive| hive.barrier_at(1), |hive| hive.barrier_at(2)),
+        "allocations" => differ(
+            |hive| hive.alloc::<u64>(10).map(|_| ()),
+            |hive| hive.alloc::<u64>(20).map(|_| ()),
+        ),
+        "ends" => differ(Hive::barrier, |hive| hive.sum(1).map(|_: i32| ())),
+        "gone" => gone(),
+        "freed" => freed(),
+        "null" => null(),
+        "twice" => twice(),
+        other => panic!("nobody knows the mistake {other:?}"),
+    };
+    if let Err(error) = result {
+        println!("the end: {error}");
+        std::process::exit(1);
+    }
+}
+
+/// Prints what a wrong call is told; a call that is not refused is this program's own mistake.
+fn told<T>(what: &str, result: Result<T>) {
+    match result {
+        Ok(_) => panic!("{what} was not refused"),
+        Err(error) => println!("{what}: {error}"),
+    }
+}
+
+fn locks() -> Result<()> {
+    let mut hive = ByteHive::startup()?;
+    told("release", hive.lock_release(4));
+    hive.lock_acquire(5)?;
+    told("twice", hive.lock_acquire(5));
+    told("barrier", hive.barrier(9));
+    told("allocate", hive.hive().alloc::<u8>(1));
+    hive.lock_release(5)?;
+    hive.barrier(9)?;
+    // Still whole after all these refusals.
+    assert_eq!(hive.hive().sum(1)?, hive.nprocs());
+    // A lock that this drone manages: it comes without the others' help.
+    hive.lock_acquire((1000 * hive.nprocs() + hive.proc_id()) as u32)?;
+    hive.exit()
+}
+
+fn bytes() -> Result<()> {
+    let mut hive = ByteHive::startup()?;
+    told("far", hive.read(Address(1 << 50)));
+    told("edge", hive.read_n(Address((1 << 30) - 4), 8));
+    told("huge", hive.read_n(Address(16), usize::MAX));
+    told("wrap", hive.write_n(Address(u64::MAX - 1), &[1, 2, 3]));
+    told("float", hive.write_float(Address((1 << 30) - 7), 1.0));
+    hive.exit()
+}
+
+fn memory() -> Result<()> {
+    let mut hive = ByteHive::startup()?;
+    let block = hive.malloc(100)?;
+    told("inside", hive.free(Address(block.0 + 16)));
+    hive.free(block)?;
+    hive.barrier(0)?;
+    told("again", hive.free(block));
+    told("read", hive.read(block));
+    told("much", hive.malloc(2 << 30));
+    let all = hive.hive().alloc::<u8>(2 << 30);
+    told("much for all", all);
+    hive.exit()
+}
+
+/// Drone 0 does one thing, the others another.
+fn differ(
+    one: impl Fn(&mut Hive) -> Result<()>,
+    other: impl Fn(&mut Hive) -> Result<()>,
+) -> Result<()> {
+    let mut hive = Hive::join()?;
+    let result = if hive.is_first() {
+        one(&mut hive)
+    } else {
+        other(&mut hive)
+    };
+    told("differ", result);
+    // The refusal ends the call, not the hive.
+    hive.barrier()?;
+    hive.leave()
+}
+
+fn gone() -> Result<()> {
+    let mut hive = Hive::join()?;
+    hive.barrier()?;
+    match hive.me() {
+        1 => return Ok(()),
+        0 => told("barrier", hive.barrier()),
+        _ => told("lock", hive.lock(1)),
+    }
+    told("later", hive.malloc(10));
+    Ok(())
+}
+
+fn freed() -> Result<()> {
+    let mut hive = Hive::join()?;
+    let place = hive.create(1_u32)?;
+    hive.destroy(place)?;
+    hive.get(place);
+    hive.leave()
+}
+
+fn null() -> Result<()> {
+    let mut hive = Hive::join()?;
+    hive.get(hivemind::Ptr::<u32>::null());
+    hive.leave()
+}
+
+fn twice() -> Result<()> {
+    let hive = Hive::join()?;
+    match Hive::join() {
+        Err(Error::JoinedAlready) => println!("twice: refused"),
+        other => panic!("a second join gave {other:?}"),
+    }
+    hive.leave()
+}
