@@ -207,7 +207,7 @@ impl<M: Memory> Core<M> {
             Message::Depart { intervals, met, .. } => self.depart(from, intervals, met),
             Message::CollectWanted { epoch } => self.collect_wanted(from, epoch),
             Message::Collect { .. } => self.collect(from),
-            Message::Flush { pages, .. } => self.flush(from, pages),
+            Message::Flush { epoch, pages } => self.flush(from, epoch, pages),
             Message::Allocate {
                 request,
                 bytes,
