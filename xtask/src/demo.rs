@@ -34,6 +34,8 @@ impl Demo {
             .args(["--stats", "jacobi", "--check"])
             .args(["--size", &self.size.to_string()])
             .args(["--steps", &self.steps.to_string()]);
+        // Progress as plain lines, also where nobody watches on a terminal: it is a demonstration.
+        launcher.env("HIVEMIND_TERMINAL", "1");
         eprintln!("+ {}", words(&launcher));
         Err(crate::become_it(&mut launcher))
     }

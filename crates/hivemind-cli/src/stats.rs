@@ -140,6 +140,8 @@ impl Report {
 #[derive(Clone, Copy)]
 enum Kind {
     Count,
+    /// What all drones do at once: the most counts.
+    Common,
     Bytes,
     /// Microseconds that add up.
     Time,
@@ -150,7 +152,7 @@ enum Kind {
 impl Kind {
     fn show(self, value: f64) -> String {
         match self {
-            Self::Count => show_count(value),
+            Self::Count | Self::Common => show_count(value),
             Self::Bytes => show_bytes(value),
             Self::Time | Self::Longest => show_microseconds(value),
         }
@@ -158,7 +160,7 @@ impl Kind {
 
     fn sum(self, values: impl Iterator<Item = f64>) -> Option<f64> {
         values.reduce(match self {
-            Self::Longest => f64::max,
+            Self::Longest | Self::Common => f64::max,
             _ => |one, other| one + other,
         })
     }
@@ -188,9 +190,9 @@ const MEETING: (&str, &[Column]) = (
         ("locks\ntaken", "locks_acquired", Kind::Count),
         ("without a\nmessage", "locks_cached", Kind::Count),
         ("waited\nfor locks", "lock_wait_us", Kind::Time),
-        ("barriers", "meetings", Kind::Count),
+        ("barriers", "meetings", Kind::Common),
         ("waited\nat barriers", "barrier_wait_us", Kind::Time),
-        ("collections", "collections", Kind::Count),
+        ("collections", "collections", Kind::Common),
         ("time\nin all", "elapsed_us", Kind::Longest),
     ],
 );
@@ -223,7 +225,11 @@ fn tables(reports: &[Report]) -> String {
         text = format!("\nhivemind: what the shared memory did, with engine {engines}\n");
     }
     for (title, columns) in [PAGES, MEETING, TRAFFIC] {
-        text += &format!("\n{title}\n{}\n", table(reports, columns));
+        text += &format!("\n{title}\n");
+        for line in table(reports, columns).lines() {
+            text += line.trim_end();
+            text.push('\n');
+        }
     }
     text
 }

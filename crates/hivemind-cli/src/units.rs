@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// A longer limit is a mistake in its unit.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// Reads a size in bytes: `4096`, `64M`, `1GiB`, `2 TB`. All units are powers of 1024.
 ///
 /// # Errors
@@ -43,9 +46,13 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     number
         .checked_mul(milliseconds)
-        .filter(|&milliseconds| milliseconds > 0)
         .map(Duration::from_millis)
-        .ok_or_else(|| format!("`{text}` is no time that a limit can have"))
+        .filter(|time| !time.is_zero() && *time <= LONGEST)
+        .ok_or_else(|| {
+            format!(
+                "`{text}` is no time that a limit can have: it must be above 0 and not above a year"
+            )
+        })
 }
 
 /// A size to read: `1.5 GiB`, `640 B`.
@@ -117,7 +124,7 @@ mod tests {
         assert_eq!(parse_duration("30"), Ok(Duration::from_secs(30)));
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("24h"), Ok(Duration::from_secs(86_400)));
-        for wrong in ["", "s", "0", "3 weeks", "-5s", "99999999999999999d"] {
+        for wrong in ["", "s", "0", "3 weeks", "-5s", "99999999999999999d", "400d"] {
             assert!(parse_duration(wrong).is_err(), "{wrong} was read as a time");
         }
     }
