@@ -192,26 +192,26 @@ impl Link {
         }
     }
 
-    /// The stream takes bytes again.
-    pub(crate) fn drain(&self, poller: &Poller) {
+    /// Sends on what is queued, as far as the stream takes it. Says whether that settled the link (see
+    /// [`is_settled`](Self::is_settled)).
+    pub(crate) fn drain(&self, poller: &Poller) -> bool {
         let mut outbound = lock(&self.outbound);
         if outbound.queue.is_empty() {
-            return;
+            return false;
         }
-        if let Err(error) = self.drain_queue(&mut outbound) {
-            self.give_up(&mut outbound, describe(&error), poller);
-            return;
-        }
+        let mut drained = self.drain_queue(&mut outbound);
         if outbound.queue.is_empty() {
             let to = Interest {
                 writing: false,
                 ..outbound.interest
             };
-            if let Err(error) = self.change_interest(&mut outbound, to, poller) {
-                self.give_up(&mut outbound, describe(&error), poller);
-            }
+            drained = drained.and_then(|()| self.change_interest(&mut outbound, to, poller));
+        }
+        if let Err(error) = drained {
+            self.give_up(&mut outbound, describe(&error), poller);
         }
         self.finish_if_drained(&mut outbound);
+        matches!(outbound.stage, Stage::Finished | Stage::Failed(_))
     }
 
     /// Gives the link up. The first reason stays.
