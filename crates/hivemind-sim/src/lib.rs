@@ -22,6 +22,8 @@ mod plan;
 mod prng;
 mod program;
 mod run;
+pub mod scenario;
+mod script;
 mod shadow;
 mod shrink;
 mod thread;

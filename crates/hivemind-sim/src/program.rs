@@ -377,7 +377,9 @@ impl Draw<'_> {
     }
 
     fn touch_cell(&mut self, cell: Cell, freedom: Freedom) -> Touch {
-        let bytes = (1 + self.prng.skewed(64)).min(cell.bytes);
+        // Mostly small; now and then large enough that a page is cheaper than its diffs.
+        let most = if self.prng.chance(6) { 5_000 } else { 64 };
+        let bytes = (1 + self.prng.skewed(most)).min(cell.bytes);
         let spare = cell.bytes - bytes;
         let offset = match self.prng.below(4) {
             0 => 0,

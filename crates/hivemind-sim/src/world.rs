@@ -83,6 +83,8 @@ pub struct World {
     messages: u64,
     encoded: Vec<u8>,
     effects: Vec<Effect>,
+    /// Who sent whom which kind of message, if that is kept.
+    transcript: Option<Vec<String>>,
     /// What happened.
     pub trace: Trace,
 }
@@ -130,6 +132,7 @@ impl World {
             messages: 0,
             encoded: Vec::new(),
             effects: Vec::new(),
+            transcript: None,
             trace,
         }
     }
@@ -152,6 +155,19 @@ impl World {
     /// How many messages the drones sent.
     pub fn messages(&self) -> u64 {
         self.messages
+    }
+
+    /// From now on keeps who sends whom which kind of message: `d0>d1 PageRequest`.
+    pub fn keep_transcript(&mut self) {
+        self.transcript.get_or_insert_default();
+    }
+
+    /// What was sent since the last call, in order.
+    pub fn take_transcript(&mut self) -> Vec<String> {
+        self.transcript
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     /// The links.
@@ -339,6 +355,11 @@ impl World {
             return Err(Finding::new("a message to nobody", what));
         }
         self.messages += 1;
+        if let Some(transcript) = &mut self.transcript {
+            let words = format!("{message:?}");
+            let kind = words.split([' ', '(']).next().unwrap_or_default();
+            transcript.push(format!("d{}>d{} {kind}", from.0, to.0));
+        }
         self.encoded.clear();
         message.encode(&mut self.encoded);
         self.trace.mix_bytes(&self.encoded);

@@ -1,0 +1,202 @@
+//! The language of scenarios: one line, one thing. What the lines do is in `scenario`.
+//!
+//! ```text
+//! drones 3                      how many; first line
+//! pages 4                       of the region (default 64)
+//! limit 500                     bytes of protocol memory before a collection (default: none)
+//! detection scans               or traps (default: the scenario runs once with each)
+//! d0: write p0+8 = 1 2 3        stores bytes at page 0, offset 8
+//! d0: read p0+8 = 1 2 3         loads them, and they must be these
+//! d0: lock 1   d0: unlock 1     d0: barrier 0   d0: leave
+//! all: barrier 0                every drone, in turn
+//! settle                        delivers all messages, until nothing moves
+//! deliver d0 d1                 delivers the next message of one link
+//! hold d0 d1   let d0 d1        keeps a link from moving; lets it move again
+//! kill d1                       d1 dies; the others learn it when its links are delivered
+//! expect messages 2             sent since the last such line
+//! expect sends d0>d1 PageRequest, d1>d0 PageReply
+//! expect faults d0 1            faults of d0's program since the last such line
+//! expect d2 read p0+8 = 1       settles, reads, settles
+//! expect d1 waits               its program waits, even though everything has settled
+//! expect d1 idle                its program has done all its lines
+//! expect d1 lost d0             its last line ended because d0 is lost
+//! ```
+//!
+//! A drone does its lines in order, each at once if the one before is done; else it waits its turn.
+
+use hivemind_protocol::{Address, BarrierId, DroneId, LockId, PAGE_SIZE, WriteDetection};
+
+/// A line of a scenario.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Line {
+    Do(Vec<DroneId>, Deed),
+    Settle,
+    Deliver(DroneId, DroneId),
+    Hold(DroneId, DroneId),
+    Let(DroneId, DroneId),
+    Kill(DroneId),
+    ExpectMessages(u64),
+    ExpectSends(Vec<String>),
+    ExpectFaults(DroneId, u64),
+    ExpectRead(DroneId, Address, Vec<u8>),
+    ExpectWaits(DroneId),
+    ExpectIdle(DroneId),
+    ExpectLost(DroneId, DroneId),
+}
+
+/// Something that a drone's program does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Deed {
+    Write(Address, Vec<u8>),
+    Read(Address, Vec<u8>),
+    Lock(LockId),
+    Unlock(LockId),
+    Barrier(BarrierId),
+    Leave,
+}
+
+/// A scenario as it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) drones: u32,
+    pub(crate) pages: u64,
+    pub(crate) limit_bytes: u64,
+    /// None: each in turn.
+    pub(crate) detection: Option<WriteDetection>,
+    /// With their numbers in the text.
+    pub(crate) lines: Vec<(usize, Line)>,
+}
+
+/// Reads a scenario.
+pub(crate) fn parse(text: &str) -> Result<Script, String> {
+    let (drones, pages, limit_bytes) = (0, 64, u64::MAX);
+    let mut script = Script {
+        drones,
+        pages,
+        limit_bytes,
+        detection: None,
+        lines: Vec::new(),
+    };
+    for (at, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if !line.is_empty() {
+            script
+                .take(at + 1, line)
+                .map_err(|what| format!("line {}: {what}: {line}", at + 1))?;
+        }
+    }
+    if script.drones == 0 {
+        Err("the scenario has no drones".to_owned())
+    } else {
+        Ok(script)
+    }
+}
+
+impl Script {
+    fn take(&mut self, at: usize, line: &str) -> Result<(), String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let parsed = match words[..] {
+            ["drones", count] => {
+                self.drones = number(count)? as u32;
+                return Ok(());
+            }
+            ["pages", count] => {
+                self.pages = number(count)?;
+                return Ok(());
+            }
+            ["limit", bytes] => {
+                self.limit_bytes = number(bytes)?;
+                return Ok(());
+            }
+            ["detection", "traps"] => {
+                self.detection = Some(WriteDetection::Traps);
+                return Ok(());
+            }
+            ["detection", "scans"] => {
+                self.detection = Some(WriteDetection::Scans);
+                return Ok(());
+            }
+            ["settle"] => Line::Settle,
+            ["deliver", from, to] => Line::Deliver(self.drone(from)?, self.drone(to)?),
+            ["hold", from, to] => Line::Hold(self.drone(from)?, self.drone(to)?),
+            ["let", from, to] => Line::Let(self.drone(from)?, self.drone(to)?),
+            ["kill", drone] => Line::Kill(self.drone(drone)?),
+            ["expect", ref rest @ ..] => self.expect(rest, line)?,
+            [who, ref rest @ ..] => {
+                let who = who.strip_suffix(':').ok_or("not a line of a scenario")?;
+                let who = match who {
+                    "all" => (0..self.drones).map(DroneId).collect(),
+                    one => vec![self.drone(one)?],
+                };
+                Line::Do(who, deed(rest)?)
+            }
+            [] => return Ok(()),
+        };
+        self.lines.push((at, parsed));
+        Ok(())
+    }
+
+    fn expect(&self, words: &[&str], line: &str) -> Result<Line, String> {
+        Ok(match words {
+            ["messages", count] => Line::ExpectMessages(number(count)?),
+            ["sends", ..] => {
+                let list = line
+                    .split_once("sends")
+                    .map(|(_, list)| list)
+                    .unwrap_or_default();
+                Line::ExpectSends(list.split(',').map(|one| one.trim().to_owned()).collect())
+            }
+            ["faults", drone, count] => Line::ExpectFaults(self.drone(drone)?, number(count)?),
+            [drone, "read", place, "=", bytes @ ..] => {
+                Line::ExpectRead(self.drone(drone)?, address(place)?, content(bytes)?)
+            }
+            [drone, "waits"] => Line::ExpectWaits(self.drone(drone)?),
+            [drone, "idle"] => Line::ExpectIdle(self.drone(drone)?),
+            [drone, "lost", other] => Line::ExpectLost(self.drone(drone)?, self.drone(other)?),
+            _ => return Err("not something to expect".to_owned()),
+        })
+    }
+
+    fn drone(&self, word: &str) -> Result<DroneId, String> {
+        let drone = word
+            .strip_prefix('d')
+            .ok_or_else(|| format!("{word} is no drone"))?;
+        let drone = number(drone)? as u32;
+        if drone < self.drones {
+            Ok(DroneId(drone))
+        } else {
+            Err(format!("there is no {word}"))
+        }
+    }
+}
+
+fn deed(words: &[&str]) -> Result<Deed, String> {
+    Ok(match words {
+        ["write", place, "=", bytes @ ..] => Deed::Write(address(place)?, content(bytes)?),
+        ["read", place, "=", bytes @ ..] => Deed::Read(address(place)?, content(bytes)?),
+        ["lock", id] => Deed::Lock(LockId(number(id)?)),
+        ["unlock", id] => Deed::Unlock(LockId(number(id)?)),
+        ["barrier", id] => Deed::Barrier(BarrierId(number(id)? as u32)),
+        ["leave"] => Deed::Leave,
+        _ => return Err("not something that a drone does".to_owned()),
+    })
+}
+
+/// `p3+16`: byte 16 of page 3.
+fn address(word: &str) -> Result<Address, String> {
+    let wrong = || format!("{word} is no place; write p0+8");
+    let (page, offset) = word
+        .strip_prefix('p')
+        .and_then(|rest| rest.split_once('+'))
+        .ok_or_else(wrong)?;
+    Ok(Address(number(page)? * PAGE_SIZE as u64 + number(offset)?))
+}
+
+fn content(words: &[&str]) -> Result<Vec<u8>, String> {
+    let byte = |word: &&str| word.parse().map_err(|_| format!("{word} is no byte"));
+    words.iter().map(byte).collect()
+}
+
+fn number(word: &str) -> Result<u64, String> {
+    word.parse().map_err(|_| format!("{word} is no number"))
+}

@@ -1,0 +1,57 @@
+//! Every scenario in tests/scenarios holds, with both kinds of write detection. Their language is described in
+//! the simulator's `script`.
+
+use std::path::Path;
+
+fn check(name: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/scenarios")
+        .join(name);
+    let text = std::fs::read_to_string(&path).expect("the scenario can be read");
+    if let Err(what) = hivemind_sim::scenario::run(&text) {
+        panic!("{name}, {what}");
+    }
+}
+
+macro_rules! scenarios {
+    ($($test:ident: $file:literal,)*) => {
+        $(
+            #[test]
+            fn $test() {
+                check($file);
+            }
+        )*
+
+        #[test]
+        fn every_file_is_run() {
+            let listed = [$($file),*];
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+            for entry in std::fs::read_dir(folder).expect("the folder can be read") {
+                let name = entry.expect("an entry").file_name();
+                let name = name.to_string_lossy();
+                assert!(listed.contains(&name.as_ref()), "{name} is in no test");
+            }
+        }
+    };
+}
+
+scenarios! {
+    a_miss_of_one_writers_page_is_two_messages: "page-miss-one-writer.txt",
+    a_miss_of_k_writers_page_is_2k_messages: "page-miss-many-writers.txt",
+    a_lock_is_0_2_or_3_messages: "locks.txt",
+    a_barrier_is_two_messages_a_drone: "barrier.txt",
+    nobody_passes_a_barrier_early: "barrier-nobody-early.txt",
+    a_page_used_alone_costs_nothing: "page-alone.txt",
+    a_page_used_alone_moves_home: "page-alone-moves-home.txt",
+    message_passing: "message-passing.txt",
+    write_to_read_causality: "write-to-read-causality.txt",
+    a_forwarded_grant_carries_all_notices: "forwarded-grant-two-locks.txt",
+    independent_reads_of_independent_writes: "independent-reads-of-independent-writes.txt",
+    two_and_two_writes_on_one_page: "two-and-two-writes.txt",
+    neighbouring_bytes_stay_apart: "neighbouring-bytes.txt",
+    a_silent_store_is_no_store_too_few: "silent-store.txt",
+    a_token_leaves_a_drone_that_waits_in_a_barrier: "token-in-a-barrier.txt",
+    a_store_between_arrival_and_departure_stays: "stored-between-arrival-and-departure.txt",
+    a_lost_drone_ends_every_wait: "lost-drone.txt",
+    a_request_that_overtakes_a_forward_waits_its_turn: "request-overtakes-forward.txt",
+}
