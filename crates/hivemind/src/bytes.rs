@@ -6,6 +6,17 @@ use hivemind_protocol::{Address, LockId};
 impl Hive {
     /// Allocates `bytes` bytes, aligned for every plain type. Any drone may call it at any time.
     ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let block = hive.malloc(100)?;
+    /// hive.write_n(block, b"nectar")?;
+    /// assert_eq!(hive.read_n(block, 6)?, b"nectar");
+    /// hive.free_at(block)?;
+    /// assert!(hive.free_at(block).is_err());
+    /// # hive.leave() }
+    /// ```
+    ///
     /// # Errors
     /// Not enough memory; names the largest free block.
     pub fn malloc(&mut self, bytes: usize) -> Result<Address> {

@@ -89,6 +89,14 @@ impl Hive {
     /// Folds the values of all drones, in the order of the drones: for a given number of drones the result
     /// has the same bits in every run. Collective, and a barrier.
     ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let longest = hive.reduce("drone".len(), |a, b| a.max(b))?;
+    /// assert_eq!(longest, 5);
+    /// # hive.leave() }
+    /// ```
+    ///
     /// # Errors
     /// A drone was lost, or makes another collective call.
     pub fn reduce<T: Pod>(&mut self, value: T, fold: impl Fn(T, T) -> T) -> Result<T> {
@@ -104,6 +112,13 @@ impl Hive {
 
     /// The sum of the values of all drones; see [`Hive::reduce`].
     ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// assert_eq!(hive.sum(1_u32)? as usize, hive.drones());
+    /// # hive.leave() }
+    /// ```
+    ///
     /// # Errors
     /// As for [`Hive::reduce`].
     pub fn sum<T: Number>(&mut self, value: T) -> Result<T> {
@@ -112,6 +127,13 @@ impl Hive {
 
     /// The smallest of the values of all drones; see [`Hive::reduce`].
     ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// assert_eq!(hive.min(hive.me())?, 0);
+    /// # hive.leave() }
+    /// ```
+    ///
     /// # Errors
     /// As for [`Hive::reduce`].
     pub fn min<T: Number>(&mut self, value: T) -> Result<T> {
@@ -119,6 +141,13 @@ impl Hive {
     }
 
     /// The largest of the values of all drones; see [`Hive::reduce`].
+    ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// assert_eq!(hive.max(hive.me())?, hive.drones() - 1);
+    /// # hive.leave() }
+    /// ```
     ///
     /// # Errors
     /// As for [`Hive::reduce`].

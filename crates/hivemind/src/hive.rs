@@ -109,6 +109,13 @@ impl Hive {
     }
 
     /// How many drones there are.
+    ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// assert!(hive.me() < hive.drones());
+    /// # hive.leave() }
+    /// ```
     pub fn drones(&self) -> usize {
         self.drones as usize
     }
@@ -119,12 +126,29 @@ impl Hive {
     }
 
     /// Whether this is drone 0, which usually does what is done once.
+    ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// if hive.is_first() {
+    ///     println!("{} drones are here", hive.drones());
+    /// }
+    /// # hive.leave() }
+    /// ```
     pub fn is_first(&self) -> bool {
         self.me == DroneId::FIRST
     }
 
     /// How many threads this drone may use for itself: `hivemind run --threads`, or its share of the
     /// machine's cores.
+    ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let part = 1_000_000 / hive.threads();
+    /// assert!(part > 0);
+    /// # hive.leave() }
+    /// ```
     pub fn threads(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         self.options
@@ -133,11 +157,28 @@ impl Hive {
     }
 
     /// This drone's part of `all`: contiguous, all parts as equal as can be.
+    ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let mine = hive.share_of(0..1000);
+    /// let all = hive.sum(mine.len())?;
+    /// assert_eq!(all, 1000);
+    /// # hive.leave() }
+    /// ```
     pub fn share_of(&self, all: Range<usize>) -> Range<usize> {
         self.share_of_drone(all, self.me())
     }
 
     /// The part that `drone` has of `all`.
+    ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let last = hive.drones() - 1;
+    /// assert_eq!(hive.share_of_drone(0..1000, last).end, 1000);
+    /// # hive.leave() }
+    /// ```
     pub fn share_of_drone(&self, all: Range<usize>, drone: usize) -> Range<usize> {
         let (len, drones) = (all.len() as u128, self.drones as u128);
         let cut = |at: usize| all.start + (len * at as u128 / drones) as usize;
@@ -147,6 +188,14 @@ impl Hive {
     /// Allocates shared memory for `len` values, all zero. Collective.
     ///
     /// Blocks of a page or more begin at a page, so that two arrays never share one.
+    ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let mut plate = hive.alloc::<f64>(100 * 100)?;
+    /// plate.view_mut(&hive)[..100].fill(100.0);
+    /// # hive.leave() }
+    /// ```
     ///
     /// # Errors
     /// Not enough memory (names the largest free block); the drones ask for different things.
@@ -177,6 +226,14 @@ impl Hive {
 
     /// Gives shared memory back. Collective.
     ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let scratch = hive.alloc::<u8>(1 << 16)?;
+    /// hive.free(scratch)?;
+    /// # hive.leave() }
+    /// ```
+    ///
     /// # Errors
     /// The drones free different things.
     pub fn free<T: Pod>(&mut self, shared: Shared<T>) -> Result<()> {
@@ -188,6 +245,15 @@ impl Hive {
     /// Puts one value into shared memory. Any drone may call it at any time; hand the place to others
     /// through shared memory, under a lock or before a barrier.
     ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let place = hive.create([1.5_f32; 3])?;
+    /// assert_eq!(hive.get(place)[2], 1.5);
+    /// hive.destroy(place)?;
+    /// # hive.leave() }
+    /// ```
+    ///
     /// # Errors
     /// Not enough memory.
     pub fn create<T: Pod>(&mut self, value: T) -> Result<Ptr<T>> {
@@ -198,6 +264,15 @@ impl Hive {
 
     /// Gives the memory of a value from [`Hive::create`] back. Any drone may call it at any time.
     ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let place = hive.create(7_u8)?;
+    /// hive.destroy(place)?;
+    /// assert!(hive.destroy(place).is_err());
+    /// # hive.leave() }
+    /// ```
+    ///
     /// # Errors
     /// The place is not one that `create` gave, or was destroyed before.
     pub fn destroy<T: Pod>(&mut self, place: Ptr<T>) -> Result<()> {
@@ -205,6 +280,17 @@ impl Hive {
     }
 
     /// Waits until all drones are here; then each sees what all have written.
+    ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let mut flags = hive.alloc::<u8>(hive.drones())?;
+    /// let me = hive.me();
+    /// flags.view_mut(&hive)[me] = 1;
+    /// hive.barrier()?;
+    /// assert!(flags.view(&hive).iter().all(|flag| *flag == 1));
+    /// # hive.leave() }
+    /// ```
     ///
     /// # Errors
     /// A drone was lost, or makes another collective call; a lock is held.
@@ -214,6 +300,14 @@ impl Hive {
 
     /// The same, with a name: drones that wait at different barriers are told so instead of going on.
     ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// hive.barrier_at(1)?; // after the first phase
+    /// hive.barrier_at(2)?; // after the second
+    /// # hive.leave() }
+    /// ```
+    ///
     /// # Errors
     /// As for [`Hive::barrier`].
     pub fn barrier_at(&mut self, id: u32) -> Result<()> {
@@ -222,6 +316,15 @@ impl Hive {
     }
 
     /// What this drone's shared memory has done so far.
+    ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let before = hive.stats().meetings;
+    /// hive.barrier()?;
+    /// assert_eq!(hive.stats().meetings, before + 1);
+    /// # hive.leave() }
+    /// ```
     pub fn stats(&self) -> Report {
         let (core, links) = self.drone.counts();
         Report::new(

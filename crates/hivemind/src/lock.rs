@@ -57,6 +57,16 @@ impl Hive {
     /// Takes a lock; any of the 2³² is there. Then this drone sees what its last holder saw.
     /// Blocks until whoever holds it lets it go.
     ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let outer = &mut hive.lock(1)?;
+    /// let inner = outer.lock(2)?; // nested; all drones in the same order
+    /// inner.release()?;
+    /// # Ok(()) }
+    /// #
+    /// ```
+    ///
     /// # Errors
     /// A drone was lost; this drone holds the lock already.
     pub fn lock(&mut self, id: u32) -> Result<Held<'_>> {
@@ -64,6 +74,17 @@ impl Hive {
     }
 
     /// Makes a value with a lock of its own. The value of drone 0 counts. Collective.
+    ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let best = hive.mutex(f64::INFINITY)?;
+    /// let mut guard = best.lock(&mut hive)?;
+    /// *guard = guard.min(3.5);
+    /// guard.release()?;
+    /// best.free(&mut hive)?;
+    /// # hive.leave() }
+    /// ```
     ///
     /// # Errors
     /// Not enough memory; the drones make different things.
@@ -146,6 +167,18 @@ impl<T: Pod> Mutex<T> {
 
 impl<T: Pod> Guard<'_, T> {
     /// The hive, to take further locks or views while this one is held.
+    ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let total = hive.mutex(0_u64)?;
+    /// let mut table = hive.alloc::<u64>(10)?;
+    /// let mut guard = total.lock(&mut hive)?;
+    /// table.view_mut(guard.hive())[0] = 5;
+    /// *guard += 5;
+    /// guard.release()?;
+    /// # hive.leave() }
+    /// ```
     pub fn hive(&mut self) -> &mut Hive {
         &mut self.held
     }

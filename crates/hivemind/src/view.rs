@@ -64,6 +64,15 @@ impl<T: Pod> Shared<T> {
 
     /// The values, to read. Pages that are not here come as they are touched; the first touch of one blocks
     /// until it is here.
+    ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let table = hive.alloc::<u32>(100)?;
+    /// let largest = table.view(&hive).iter().max();
+    /// assert_eq!(largest, Some(&0));
+    /// # hive.leave() }
+    /// ```
     pub fn view<'a>(&'a self, hive: &'a Hive) -> &'a [T] {
         let place = hive.region().place(self.address, self.bytes());
         // SAFETY: the block lies in the region (`place` asserts it) and is aligned for T (`Hive::alloc`
@@ -75,6 +84,16 @@ impl<T: Pod> Shared<T> {
     }
 
     /// The values, to read and write. Only pages that are really written count as written.
+    ///
+    /// ```standalone_crate
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let mut table = hive.alloc::<u32>(100)?;
+    /// for (at, value) in table.view_mut(&hive).iter_mut().enumerate() {
+    ///     *value = at as u32;
+    /// }
+    /// # hive.leave() }
+    /// ```
     pub fn view_mut<'a>(&'a mut self, hive: &'a Hive) -> &'a mut [T] {
         let place = hive.region().place(self.address, self.bytes());
         // SAFETY: as in `view`; and the slice is the only one into this block in this process: the handle is
