@@ -87,7 +87,11 @@ impl Plan {
 
 fn draw_shape(prng: &mut Prng, drones: u32) -> (Ingredients, Amount) {
     let locks_alone = prng.chance(25);
-    let used = 1 + prng.skewed(8);
+    let used = if prng.chance(15) {
+        prng.between(9, 40)
+    } else {
+        1 + prng.skewed(8)
+    };
     // Homes are given out in rows of pages: a wide region has pages at home at every drone.
     let pages = if prng.chance(40) {
         17 * u64::from(drones).min(6)

@@ -308,11 +308,38 @@ impl Draw<'_> {
                 content,
             };
         }
+        if self.prng.chance(12) {
+            return self.walk();
+        }
         let mut deeds = Vec::new();
         for _ in 0..self.prng.between(1, 5) {
             deeds.extend(self.touch(&[]).map(Deed::Touch));
         }
         Item::Section(deeds)
+    }
+
+    /// Touches one cell after the other, upwards, as programs do that walk through memory.
+    fn walk(&mut self) -> Item {
+        let free = |cell: &Cell| self.layout.without_lock(cell.guard, self.drone, self.phase);
+        let cells = self
+            .layout
+            .cells
+            .iter()
+            .filter(|cell| free(cell) > Freedom::Nothing);
+        let cells: Vec<(Cell, Freedom)> = cells.map(|cell| (*cell, free(cell))).collect();
+        let Some(first) = self.prng.index(cells.len()) else {
+            return Item::Section(Vec::new());
+        };
+        let reads = self.prng.chance(60);
+        let steps = self.prng.between(4, 40) as usize;
+        let touches = cells
+            .into_iter()
+            .skip(first)
+            .take(steps)
+            .map(|(cell, freedom)| {
+                self.touch_cell(cell, if reads { Freedom::Read } else { freedom })
+            });
+        Item::Section(touches.map(Deed::Touch).collect())
     }
 
     /// Nested and crossing critical sections; locks are taken in ascending order only, so none deadlocks.

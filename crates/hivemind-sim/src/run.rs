@@ -520,12 +520,7 @@ impl Run {
                     .held
                     .retain(|held| held != lock);
             }
-            Step::Meet(meeting, _) => {
-                self.oracle.meets(drone, meeting);
-                if let MeetingKind::Free(address) = meeting.kind {
-                    self.oracle.frees(address);
-                }
-            }
+            Step::Meet(meeting, _) => self.oracle.meets(drone, meeting),
             Step::Allocate { .. } => {
                 self.heap.alone = self.heap.outstanding == 0;
                 self.heap.outstanding += 1;
@@ -665,6 +660,11 @@ impl Run {
             }
         };
         let together = self.oracle.met(drone, &outcome)?;
+        if let MeetingKind::Free(address) = meeting.kind
+            && together.first
+        {
+            self.oracle.frees(address);
+        }
         let MeetingKind::Allocate { bytes, align } = meeting.kind else {
             if let Purpose::PhaseEnd(End::Free(block)) = purpose {
                 self.actors[drone.0 as usize].blocks[block] = None;
