@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(long, alias = "sweeps", default_value = "1000", value_parser = parse_count)]
     pub steps: u64,
     /// Stop as soon as no point changes by more than this in a sweep (looked at every 16 sweeps), in degrees
-    #[arg(long, value_parser = parse_tolerance)]
+    #[arg(long, value_parser = parse_tolerance, allow_negative_numbers = true)]
     pub tolerance: Option<f64>,
     /// Write a picture of the final plate to this file
     #[arg(long, value_name = "FILE")]

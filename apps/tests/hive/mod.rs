@@ -92,12 +92,24 @@ impl fmt::Display for Ended {
 
 /// Runs a program on this many drones.
 pub(crate) fn run(drones: usize, engine: &str, program: &str, arguments: &[&str]) -> Ended {
-    run_as(User::Own, drones, engine, program, arguments)
+    run_with(User::Own, &[], drones, engine, program, arguments)
 }
 
 /// Runs a program on this many drones, as this user.
 pub(crate) fn run_as(
     user: User,
+    drones: usize,
+    engine: &str,
+    program: &str,
+    arguments: &[&str],
+) -> Ended {
+    run_with(user, &[], drones, engine, program, arguments)
+}
+
+/// Runs a program with further options of the launcher.
+pub(crate) fn run_with(
+    user: User,
+    options: &[&str],
     drones: usize,
     engine: &str,
     program: &str,
@@ -115,16 +127,9 @@ pub(crate) fn run_as(
     };
     let drones = drones.to_string();
     command
-        .args([
-            "run",
-            "--no-prefix",
-            "-n",
-            &drones,
-            "--engine",
-            engine,
-            program,
-        ])
-        .args(arguments);
+        .args(["run", "--no-prefix", "-n", &drones, "--engine", engine])
+        .args(options);
+    command.arg(program).args(arguments);
     end(command)
 }
 
