@@ -13,9 +13,11 @@ pub(crate) struct AccessMap {
     chunks: BTreeMap<u64, Box<Chunk>>,
 }
 
-/// INV: `valid` counts the entries that aren't `Invalid`; a chunk with none is removed.
+/// INV: `valid` counts the entries that aren't `Invalid`, `read_only` those that are `ReadOnly`; a chunk without a
+/// valid entry is removed.
 struct Chunk {
     valid: u32,
+    read_only: u32,
     access: [Access; CHUNK_PAGES as usize],
 }
 
@@ -95,21 +97,23 @@ impl AccessMap {
         joiner.finish();
     }
 
-    /// The spans that hold every valid page, ascending, cut to `region_pages`. Holes of up to `gap_pages` are bridged.
-    pub(crate) fn spans(&self, region_pages: u64, gap_pages: u64) -> Vec<PageRun> {
-        let mut spans: Vec<PageRun> = Vec::new();
-        for number in self.chunks.keys() {
-            let start = number * CHUNK_PAGES;
-            let end = (start + CHUNK_PAGES).min(region_pages);
-            match spans.last_mut() {
-                Some(last) if start - last.end().0 <= gap_pages => last.count = end - last.first.0,
-                _ => spans.push(PageRun {
-                    first: PageId(start),
-                    count: end - start,
-                }),
+    /// The longest runs of `ReadOnly` pages, ascending. Costs what chunks hold such pages.
+    pub(crate) fn read_only_runs(&self) -> Vec<PageRun> {
+        let mut runs = Vec::new();
+        let mut joiner = Joiner {
+            pending: None,
+            visit: &mut |run| runs.push(run),
+        };
+        for (number, chunk) in self.chunks.iter().filter(|(_, chunk)| chunk.read_only > 0) {
+            for (at, _) in (0..)
+                .zip(&chunk.access)
+                .filter(|(_, access)| **access == Access::ReadOnly)
+            {
+                joiner.push(number * CHUNK_PAGES + at, 1);
             }
         }
-        spans
+        joiner.finish();
+        runs
     }
 }
 
@@ -117,6 +121,7 @@ impl Chunk {
     fn new() -> Box<Self> {
         Box::new(Self {
             valid: 0,
+            read_only: 0,
             access: [Access::Invalid; CHUNK_PAGES as usize],
         })
     }
@@ -124,14 +129,15 @@ impl Chunk {
     /// Sets a part and returns how many pages are valid then.
     fn fill(&mut self, within: std::ops::Range<usize>, access: Access) -> u32 {
         let part = &mut self.access[within];
-        let before = part.iter().filter(|old| **old != Access::Invalid).count() as u32;
-        let after = if access == Access::Invalid {
-            0
-        } else {
-            part.len() as u32
-        };
+        let count =
+            |wanted: fn(Access) -> bool| part.iter().filter(|old| wanted(**old)).count() as u32;
+        let valid = count(|old| old != Access::Invalid);
+        let read_only = count(|old| old == Access::ReadOnly);
+        let all = part.len() as u32;
+        self.valid = self.valid - valid + if access == Access::Invalid { 0 } else { all };
+        self.read_only =
+            self.read_only - read_only + if access == Access::ReadOnly { all } else { 0 };
         part.fill(access);
-        self.valid = self.valid - before + after;
         self.valid
     }
 }
@@ -228,16 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn spans_hold_every_valid_page_and_bridge_small_holes() {
+    fn read_only_runs_are_all_read_only_pages_joined_across_chunks() {
         let mut map = AccessMap::default();
-        for page in [3, CHUNK_PAGES * 2, CHUNK_PAGES * 9] {
-            map.set(run(page, 1), Access::ReadOnly);
-        }
-        let pages = CHUNK_PAGES * 9 + 10;
-        assert_eq!(map.spans(pages, 0).len(), 3);
-        assert_eq!(
-            map.spans(pages, CHUNK_PAGES),
-            [run(0, CHUNK_PAGES * 3), run(CHUNK_PAGES * 9, 10)]
-        );
+        map.set(run(CHUNK_PAGES - 2, 5), Access::ReadOnly);
+        map.set(run(CHUNK_PAGES * 2, 9), Access::ReadWrite);
+        map.set(run(CHUNK_PAGES * 2 + 4, 1), Access::ReadOnly);
+        let expected = [run(CHUNK_PAGES - 2, 5), run(CHUNK_PAGES * 2 + 4, 1)];
+        assert_eq!(map.read_only_runs(), expected);
+        map.set(run(0, CHUNK_PAGES * 3), Access::ReadWrite);
+        assert_eq!(map.read_only_runs(), []);
     }
 }

@@ -8,9 +8,9 @@ use linux_raw_sys::general::{
     UFFD_API, UFFD_FEATURE_MINOR_SHMEM, UFFD_FEATURE_SIGBUS, UFFD_FEATURE_WP_ASYNC,
     UFFD_FEATURE_WP_HUGETLBFS_SHMEM, UFFD_FEATURE_WP_UNPOPULATED, UFFD_USER_MODE_ONLY,
     UFFDIO_REGISTER_MODE_MINOR, UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, pm_scan_arg,
-    uffdio_api, uffdio_continue, uffdio_range, uffdio_register,
+    uffdio_api, uffdio_continue, uffdio_range, uffdio_register, uffdio_writeprotect,
 };
-use linux_raw_sys::ioctl::{UFFDIO_API, UFFDIO_CONTINUE, UFFDIO_REGISTER};
+use linux_raw_sys::ioctl::{UFFDIO_API, UFFDIO_CONTINUE, UFFDIO_REGISTER, UFFDIO_WRITEPROTECT};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -23,6 +23,9 @@ pub(crate) use linux_raw_sys::general::page_region;
 
 /// `UFFDIO_CONTINUE_MODE_WP`, which the bindings lack: map the page write-protected.
 const CONTINUE_MODE_WP: u64 = 1 << 1;
+
+/// `UFFDIO_WRITEPROTECT_MODE_WP`, which the bindings lack.
+const WRITEPROTECT_MODE_WP: u64 = 1 << 0;
 
 /// `PAGEMAP_SCAN` = `_IOWR('f', 16, struct pm_scan_arg)`, which the bindings lack.
 const PAGEMAP_SCAN: Opcode = rustix::ioctl::opcode::read_write::<pm_scan_arg>(b'f', 16);
@@ -294,6 +297,34 @@ pub(crate) unsafe fn map_pages(
         // The kernel says EAGAIN where it did a part, and also where the mappings are changing under it.
         Err(Errno::AGAIN) => Ok(usize::try_from(request.mapped).unwrap_or(0)),
         Err(errno) => Err(errno),
+    }
+}
+
+/// Arms or lifts the write protection of mapped pages. Armed, the next store to one is found by a scan.
+///
+/// # Safety
+/// As for [`map_pages`].
+pub(crate) unsafe fn write_protect(
+    fd: BorrowedFd<'_>,
+    address: *mut u8,
+    bytes: usize,
+    armed: bool,
+) -> Result<(), Errno> {
+    let mut request = uffdio_writeprotect {
+        range: uffdio_range {
+            start: address.addr() as u64,
+            len: bytes as u64,
+        },
+        mode: if armed { WRITEPROTECT_MODE_WP } else { 0 },
+    };
+    loop {
+        // SAFETY: the structure is the one this request takes; the range is the caller's promise.
+        match unsafe { control(fd, UFFDIO_WRITEPROTECT, &mut request) } {
+            Ok(_) => return Ok(()),
+            // The mappings were changing under it; nothing was done.
+            Err(Errno::AGAIN) => {}
+            Err(errno) => return Err(errno),
+        }
     }
 }
 

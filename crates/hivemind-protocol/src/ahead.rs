@@ -38,10 +38,11 @@ impl<M: Memory> Core<M> {
             opened.count += 1;
         }
         let Some(access) = opens else { return };
+        let traps = self.memory.write_detection() == WriteDetection::Traps;
         for page in opened.pages() {
             let entry = self.pages.get_mut(page);
             entry.access = access;
-            if access == Access::ReadWrite && entry.home != self.me {
+            if access == Access::ReadOnly && entry.home != self.me && !traps {
                 self.make_twin(page);
             }
         }
@@ -78,7 +79,6 @@ impl<M: Memory> Core<M> {
 
     /// How far a page can be opened without a message, a copy or a notice; none if not at all.
     fn free_access(&mut self, page: PageId) -> Option<Access> {
-        let traps = self.memory.write_detection() == WriteDetection::Traps;
         let busy = self.epoch.is_coming_home(page) || self.fetches.has(page);
         let entry = self.pages.get_mut(page);
         if busy || entry.access != Access::Invalid || !entry.based || entry.history.is_some() {
@@ -86,8 +86,7 @@ impl<M: Memory> Core<M> {
         }
         match entry.copies {
             // Nobody has written it: its twin is zeros and takes no memory.
-            CopySet::Everyone if traps => Some(Access::ReadOnly),
-            CopySet::Everyone => Some(Access::ReadWrite),
+            CopySet::Everyone => Some(Access::ReadOnly),
             CopySet::Only(_) if entry.home == self.me && entry.copies.is_empty() => {
                 Some(Access::ReadWrite)
             }

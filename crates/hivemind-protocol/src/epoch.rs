@@ -13,7 +13,7 @@ use crate::message::{Interval, Met};
 use crate::page::CopySet;
 use crate::{
     Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Memory, Message,
-    Misbehaviour, PageBytes, PageId, PageRun, Ticket, WriteDetection,
+    Misbehaviour, PageBytes, PageId, PageRun, Ticket,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -410,11 +410,8 @@ impl<M: Memory> Core<M> {
         }
     }
 
-    /// Pages that only this drone wrote: nobody has a copy now, so its stores need no trap.
+    /// Pages that only this drone wrote: nobody has a copy now, so its stores need not be noticed.
     fn open_alone(&mut self, pages: Vec<PageId>) {
-        if self.memory.write_detection() == WriteDetection::Scans {
-            return;
-        }
         let open = pages.into_iter().filter(|page| {
             let entry = self.pages.get_mut(*page);
             let opens = entry.access == Access::ReadOnly && !entry.stale;

@@ -274,16 +274,15 @@ impl<M: Memory> Core<M> {
         let at_home = entry.home == me;
         // Nobody else has a copy: stores here concern nobody, until somebody asks for the page.
         let alone = at_home && entry.copies.is_empty();
-        let write = kind == AccessKind::Write || alone || !traps;
-        if write && entry.access != Access::ReadWrite {
-            if !at_home {
-                self.make_twin(page);
-            }
-            if traps && !alone {
-                self.mark_written(page);
-            }
+        let trapped = traps && kind == AccessKind::Write && !alone;
+        if trapped {
+            self.mark_written(page);
         }
-        let access = if write {
+        // Where stores are found afterwards, every page that may be stored to needs its twin before.
+        if !at_home && (trapped || !traps) {
+            self.make_twin(page);
+        }
+        let access = if alone || trapped {
             Access::ReadWrite
         } else {
             Access::ReadOnly
@@ -406,12 +405,9 @@ impl<M: Memory> Core<M> {
             let alone = entry.copies.is_empty();
             entry.copies.insert(to);
             if alone && entry.access == Access::ReadWrite && !entry.written {
-                // From now on stores concern somebody: where they trap, trap the next one.
-                let traps = self.memory.write_detection() == WriteDetection::Traps;
-                if traps {
-                    entry.access = Access::ReadOnly;
-                    self.memory.set_access(PageRun::one(page), Access::ReadOnly);
-                }
+                // From now on stores concern somebody: notice the next one.
+                entry.access = Access::ReadOnly;
+                self.memory.set_access(PageRun::one(page), Access::ReadOnly);
             }
         }
         let mut bytes: Box<PageBytes> = Box::new([0; PAGE_SIZE]);

@@ -177,11 +177,7 @@ impl<M: Memory> Core<M> {
     fn close_scanned(&mut self) -> Vec<PageRun> {
         let mut written = Vec::new();
         self.memory.take_written(&mut written);
-        let shared = |page: &PageId| {
-            let entry = self.pages.get_mut(*page);
-            entry.home != self.me || !entry.copies.is_empty()
-        };
-        PageRun::join(written.iter().flat_map(|run| run.pages()).filter(shared))
+        written
     }
 
     /// Takes others' intervals in: their pages lack something here from now on, and become invalid.

@@ -15,9 +15,10 @@ pub type PageBytes = [u8; PAGE_SIZE];
 pub enum Access {
     /// Every access faults.
     Invalid,
-    /// A read does not fault; a write does where the engine traps writes ([`WriteDetection::Traps`]).
+    /// A read does not fault, and a store is noticed: it faults where the engine traps writes
+    /// ([`WriteDetection::Traps`]), or is found afterwards ([`WriteDetection::Scans`]).
     ReadOnly,
-    /// No access faults.
+    /// No access faults, and with [`WriteDetection::Scans`] stores are not found either.
     ReadWrite,
 }
 
@@ -35,7 +36,8 @@ pub enum AccessKind {
 pub enum WriteDetection {
     /// The first store to a `ReadOnly` page faults, so the core hears of every written page as it happens.
     Traps,
-    /// Stores never fault on a valid page; [`Memory::take_written`] tells afterwards which pages they hit.
+    /// Stores never fault on a valid page; [`Memory::take_written`] tells afterwards which of the `ReadOnly`
+    /// ones they hit.
     Scans,
 }
 
@@ -50,7 +52,7 @@ pub trait Memory {
     fn write_detection(&self) -> WriteDetection;
 
     /// Sets what the program may do with these pages; wakes whoever faulted on them. Idempotent. All pages
-    /// start as `Invalid` and zero. A change to `Invalid` forgets whether the page was written.
+    /// start as `Invalid` and zero. A change of access forgets whether the page was written.
     fn set_access(&mut self, pages: PageRun, access: Access);
 
     /// Copies a page out, whatever its access. Bytes that the program stores at the same time may be copied
@@ -60,8 +62,8 @@ pub trait Memory {
     /// Copies bytes into a page, from `offset` on. Only while the page is `Invalid`.
     fn write(&mut self, page: PageId, offset: usize, bytes: &[u8]);
 
-    /// With [`WriteDetection::Scans`]: appends the runs of valid pages written since the last call (or since
-    /// they became valid), ascending, and forgets them in the same step: a store that comes later is found
+    /// With [`WriteDetection::Scans`]: appends the runs of `ReadOnly` pages written since the last call (or
+    /// since they became `ReadOnly`), ascending, and forgets them in the same step: a store that comes later is found
     /// by the next call. With [`WriteDetection::Traps`]: does nothing.
     fn take_written(&mut self, into: &mut Vec<PageRun>);
 }

@@ -164,10 +164,8 @@ impl Memory for SimMemory {
                 !loses || waits,
                 "{me}: {page} became invalid while the program computes: its views would change under it"
             );
+            found.written &= found.access == access;
             found.access = access;
-            if access == Access::Invalid {
-                found.written = false;
-            }
         }
         self.race();
     }
@@ -252,7 +250,8 @@ impl Pages {
                 kind: AccessKind::Write,
             });
         }
-        found.written = true;
+        // Stores to a page without protection concern nobody, and are not found.
+        found.written |= found.access == Access::ReadOnly;
         let target = found.bytes.get_or_insert_with(|| Box::new([0; PAGE_SIZE]));
         target[offset..offset + bytes.len()].copy_from_slice(bytes);
         Ok(())
@@ -302,7 +301,7 @@ mod tests {
     #[test]
     fn an_invalid_page_forgets_that_it_was_written() {
         let mut memory = memory(WriteDetection::Scans);
-        memory.set_access(PageRun::one(PageId(0)), Access::ReadWrite);
+        memory.set_access(PageRun::one(PageId(0)), Access::ReadOnly);
         memory.store(Address(0), &[1]).expect("the page is valid");
         memory.set_waits(true);
         memory.set_access(PageRun::one(PageId(0)), Access::Invalid);

@@ -2,7 +2,9 @@
 //! lifts the write protection by itself (`WP_ASYNC`), and a scan of the page tables finds afterwards where it did.
 //!
 //! A page is made absent by dropping its entry in the application view: the bytes stay in the file, where the system
-//! view reaches them. It is made present by mapping the file's page again, write-protected.
+//! view reaches them. It is made present by mapping the file's page again: write-protected as `ReadOnly`, so that a
+//! store is found, and without protection as `ReadWrite`, so that stores cost nothing and concern nobody. Only
+//! `ReadOnly` pages are scanned: the kernel takes a page without protection for one that was stored to.
 //!
 //! Where the machine has swap space, the kernel may drop entries of its own accord, when memory is short. It leaves a
 //! mark for a page that was write-protected, and nothing for one that was stored to. So a valid page without entry and
@@ -17,10 +19,6 @@ use hivemind_protocol::{Access, AccessKind, PAGE_SIZE, PageId, PageRun, WriteDet
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Holes up to this many pages are scanned along rather than skipped by a system call of their own: walking empty page
-/// tables of 64 MiB costs about as much as one call.
-const SCAN_GAP_PAGES: u64 = 16 * 1024;
 
 /// Ranges that one scan can report before it is called again. 24 bytes each.
 const SCAN_RANGES: usize = 512;
@@ -174,10 +172,16 @@ impl Uffd {
         unsafe { sys::drop_entries(address, bytes) }
     }
 
+    fn try_protect(&self, pages: PageRun, armed: bool) -> Result<(), Errno> {
+        let (address, bytes) = self.mapping.application(pages);
+        // SAFETY: the range lies in the watched application view; the core decided whether stores count.
+        unsafe { sys::write_protect(self.fd.as_fd(), address, bytes, armed) }
+    }
+
     fn try_take_written(&self, into: &mut Vec<PageRun>, state: &mut State) -> Result<(), Errno> {
         let State { map, found } = state;
         let before = into.len();
-        let spans = map.spans(self.mapping.pages(), SCAN_GAP_PAGES);
+        let spans = map.read_only_runs();
         for span in &spans {
             self.scan(*span, Scan::TakeWritten, found, |run| {
                 push(into, before, run)
@@ -203,7 +207,7 @@ impl Uffd {
             self.scan(*span, Scan::NoEntry, found, |run| {
                 map.runs_where(
                     run,
-                    |access| access != Access::Invalid,
+                    |access| access == Access::ReadOnly,
                     |run| vanished.push(run),
                 );
             })?;
@@ -274,12 +278,22 @@ impl Engine for Uffd {
                 },
             );
         } else {
+            let armed = access == Access::ReadOnly;
             map.runs_where(
                 pages,
                 |old| old == Access::Invalid,
                 |run| {
-                    self.map_in(run, true).unwrap_or_else(|errno| {
+                    self.map_in(run, armed).unwrap_or_else(|errno| {
                         give_up("make present", run, "UFFDIO_CONTINUE", errno)
+                    });
+                },
+            );
+            map.runs_where(
+                pages,
+                |old| old != Access::Invalid && old != access,
+                |run| {
+                    self.try_protect(run, armed).unwrap_or_else(|errno| {
+                        give_up("watch stores to", run, "UFFDIO_WRITEPROTECT", errno)
                     });
                 },
             );
@@ -302,7 +316,8 @@ impl Engine for Uffd {
 
     fn settle(&self, page: PageId, _: AccessKind) -> bool {
         let mut state = self.state();
-        if state.map.get(page) == Access::Invalid {
+        let access = state.map.get(page);
+        if access == Access::Invalid {
             return false;
         }
         let one = PageRun::one(page);
@@ -322,7 +337,7 @@ impl Engine for Uffd {
                 if present {
                     Ok(())
                 } else {
-                    self.map_in(one, !no_entry)
+                    self.map_in(one, !no_entry && access == Access::ReadOnly)
                 }
             })
             .unwrap_or_else(|errno| give_up("restore", one, "UFFDIO_CONTINUE", errno));

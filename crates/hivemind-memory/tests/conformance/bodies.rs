@@ -87,10 +87,11 @@ pub(crate) fn written_pages_are_reported_exactly_and_once(case: &Case) {
         return;
     }
     let mut random = Random(7);
-    for access in [Access::ReadOnly, Access::ReadWrite] {
+    for before in [Access::Invalid, Access::ReadWrite] {
         region.set(0, PAGES, Access::Invalid);
-        // Neither kind of valid page counts as written before a store.
-        region.set(100, 2_000, access);
+        region.set(100, 2_000, before);
+        // No page counts as written before a store.
+        region.set(100, 2_000, Access::ReadOnly);
         assert_eq!(region.take_written(), []);
         for round in 0..20 {
             let mut stored: Vec<u64> = (0..random.below(900))
@@ -323,13 +324,38 @@ pub(crate) fn eight_threads_lose_no_store_to_invalidations(case: &Case) {
     assert_eq!(counted, THREADS as u64 * STORES);
 }
 
+pub(crate) fn stores_to_read_write_pages_concern_no_scan(case: &Case) {
+    let region = Fixture::new(10, case.engine);
+    region.set(0, 10, Access::ReadWrite);
+    (0..10).for_each(|page| region.store(page, 5, 1));
+    assert_eq!(region.faults(), []);
+    assert_eq!(region.take_written(), []);
+    region.set(3, 2, Access::ReadOnly);
+    assert_eq!(
+        region.take_written(),
+        [],
+        "what was stored before does not count"
+    );
+    if region.memory().write_detection() == WriteDetection::Traps {
+        return;
+    }
+    (0..10).for_each(|page| region.store(page, 6, 2));
+    assert_eq!(region.take_written(), [run(3, 2)]);
+    region.store(4, 7, 3);
+    region.set(4, 1, Access::ReadWrite);
+    assert_eq!(region.take_written(), [], "a change of access forgets");
+    region.set(4, 1, Access::ReadOnly);
+    assert_eq!(region.take_written(), []);
+    assert_eq!(region.load(4, 7), 3);
+}
+
 pub(crate) fn no_store_is_missed_by_scans_that_run_beside_it(case: &Case) {
     const PAGES: u64 = 100;
     let region = Fixture::new(PAGES, case.engine);
     if region.memory().write_detection() == WriteDetection::Traps {
         return;
     }
-    region.set(0, PAGES, Access::ReadWrite);
+    region.set(0, PAGES, Access::ReadOnly);
     let stop = AtomicBool::new(false);
     let mut seen = vec![[0; PAGE_SIZE]; PAGES as usize];
     let mut look = |region: &Fixture| {

@@ -4,7 +4,9 @@ use hivemind_memory::{
     BASES, EngineChoice, EngineKind, FaultGuard, FaultHandler, MemoryError, RegionMemory,
     RegionView, choose,
 };
-use hivemind_protocol::{Access, AccessKind, Memory, PAGE_SIZE, PageBytes, PageId, PageRun};
+use hivemind_protocol::{
+    Access, AccessKind, Memory, PAGE_SIZE, PageBytes, PageId, PageRun, WriteDetection,
+};
 use std::env;
 use std::ffi::c_int;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -123,12 +125,13 @@ pub(crate) struct Simple {
 
 impl FaultHandler for Simple {
     fn fault(&self, page: PageId, kind: AccessKind) {
-        let access = match kind {
-            AccessKind::Read => Access::ReadOnly,
-            AccessKind::Write => Access::ReadWrite,
-        };
         self.faults.lock().unwrap().push((page, kind));
-        self.memory().set_access(PageRun::one(page), access);
+        let mut memory = self.memory();
+        let access = match (kind, memory.write_detection()) {
+            (AccessKind::Write, WriteDetection::Traps) => Access::ReadWrite,
+            _ => Access::ReadOnly,
+        };
+        memory.set_access(PageRun::one(page), access);
     }
 }
 

@@ -42,6 +42,7 @@ suite! {
         runs_of_pages_change_together_and_again_without_harm,
         two_threads_on_one_page_both_get_through,
         eight_threads_lose_no_store_to_invalidations,
+        stores_to_read_write_pages_concern_no_scan,
         no_store_is_missed_by_scans_that_run_beside_it,
         errno_survives_a_fault,
         a_fault_is_handled_on_the_threads_own_stack,
