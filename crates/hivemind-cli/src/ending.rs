@@ -4,6 +4,13 @@
 use signal_hook::consts::{SIGABRT, SIGTERM};
 use signal_hook::low_level::signal_name;
 
+/// What a program gives whose `main` returns an error, such as that another drone was lost.
+const EXIT_OF_ERROR: i32 = 1;
+/// What the library gives for a program that cannot go on in the middle of a page fault.
+const EXIT_OF_LIBRARY: i32 = 75;
+/// The blame of who surely is the cause.
+const SURE: u8 = 4;
+
 /// How a drone ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ending {
@@ -28,15 +35,16 @@ impl Ending {
     }
 
     /// How surely it is the cause and no consequence. A drone that notices the loss of another one exits
-    /// with an error or aborts; nobody is killed otherwise because a peer is gone.
+    /// with an error, or its program makes something worse of that; nobody is killed because a peer is gone.
     fn blame(self) -> u8 {
         match self {
             Self::Exited(0) => 0,
-            Self::Exited(_) => 1,
+            Self::Exited(EXIT_OF_ERROR | EXIT_OF_LIBRARY) => 1,
+            Self::Exited(_) => 2,
             Self::Killed {
                 signal: SIGABRT, ..
-            } => 2,
-            Self::Killed { .. } => 3,
+            } => 3,
+            Self::Killed { .. } => SURE,
         }
     }
 
@@ -115,7 +123,7 @@ impl Inquiry {
     /// Whether no later end can change the answer.
     pub(crate) fn is_sure(&self) -> bool {
         self.culprit
-            .is_some_and(|culprit| culprit.ending.blame() == 3)
+            .is_some_and(|culprit| culprit.ending.blame() == SURE)
     }
 
     /// The sentence about it, when somebody failed in a job of so many drones.
@@ -210,6 +218,13 @@ mod tests {
                 .sentence(4)
                 .is_some_and(|sentence| sentence.ends_with("other 3 drones"))
         );
+    }
+
+    #[test]
+    fn a_panic_comes_before_the_errors_that_it_brings() {
+        // A panicking drone lets go of its links before it ends, so others may end first.
+        let inquiry = inquiry(&[(2, Ending::Exited(1)), (0, Ending::Exited(101))]);
+        assert_eq!(inquiry.culprit().map(|culprit| culprit.drone), Some(0));
     }
 
     #[test]

@@ -74,7 +74,7 @@ const FORBIDDEN_NAMES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "crates/hivemind/src/launch.rs",
-        &["Hive", "Core", "Links", "hivemind_memory"],
+        &["Hive", "Core", "Links"],
         "the environment is read before anything else is there",
     ),
     (
