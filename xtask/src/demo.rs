@@ -19,7 +19,7 @@ pub(crate) struct Demo {
     #[arg(long, default_value_t = 4096, value_name = "S")]
     size: u64,
     /// How many sweeps.
-    #[arg(long, default_value_t = 150, value_name = "K")]
+    #[arg(long, default_value_t = 200, value_name = "K")]
     steps: u64,
 }
 
