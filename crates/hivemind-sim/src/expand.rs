@@ -222,7 +222,7 @@ impl Scene<'_> {
                 let Some((address, bytes)) = self.slot_content() else {
                     return Vec::new();
                 };
-                let at = bytes * place >> 16;
+                let at = (bytes * place) >> 16;
                 content.truncate((bytes - at) as usize);
                 let there = address + at;
                 vec![load(there, content.len() as u64), store(there, content)]

@@ -1,19 +1,17 @@
 //! One run: a plan's programs are executed on a world, and the oracle judges each access and each call.
 //! What the steps mean for the core is here; what they mean for the program is in `expand`.
 
-use crate::expand::{Purpose, Step};
+mod calls;
+
+use crate::expand::Step;
 use crate::finding::{Finding, Verdict};
 use crate::memory::RacingStore;
 use crate::oracle::Oracle;
 use crate::plan::Plan;
-use crate::program::End;
 use crate::thread::{Actor, HELPER, MAIN, State};
 use crate::trace::Trace;
 use crate::world::{Completed, Happening, Started, World};
-use hivemind_protocol::{
-    Address, BarrierId, Block, Command, DroneId, Failure, LockId, Meeting, MeetingKind, Outcome,
-    PAGE_SIZE, Refusal,
-};
+use hivemind_protocol::{Address, DroneId, Failure, Outcome, PAGE_SIZE};
 
 /// A run in progress.
 #[derive(Debug)]
@@ -67,6 +65,9 @@ struct HeapCalls {
 
 /// More events than any drawn program needs: a run that takes more is going round in circles.
 const EVENTS_MOST: u64 = 300_000;
+
+/// How far protocol memory may pass its limit while a collection is under way.
+const SLACK_BYTES: u64 = 64 * 1024;
 
 /// More faults than an access needs, however often collections protect its page again before it is made.
 const TRIES_MOST: u64 = 2_000;
@@ -123,7 +124,7 @@ impl Run {
     /// # Errors
     /// The first thing that is found to be wrong.
     pub fn to_end(&mut self) -> Verdict<Report> {
-        while let Some(what) = self.world.next() {
+        while let Some(what) = self.world.advance() {
             match what {
                 Happening::Deliver { from, to } => self.deliver(from, to)?,
                 Happening::Step { drone, thread } => self.go_on(drone, thread)?,
@@ -201,6 +202,42 @@ impl Run {
                 let what = format!("nothing happens any more, yet\n{}", self.standing());
                 return Err(Finding::new("programs that never end", what));
             }
+        }
+        if self.plan.kill.is_some() {
+            Ok(())
+        } else {
+            self.check_books()
+        }
+    }
+
+    /// All have left and all messages have come: nothing is kept any more, and the counts are right.
+    fn check_books(&self) -> Verdict<()> {
+        let stats = (0..self.world.drones()).map(|drone| self.world.stats(DroneId(drone)));
+        let (mut sent, mut received) = (0, 0);
+        for (drone, stats) in stats.enumerate() {
+            if stats.metadata_bytes > 0 {
+                let what = format!(
+                    "drone {drone} keeps {} bytes at the end",
+                    stats.metadata_bytes
+                );
+                return Err(Finding::new("protocol memory that is never freed", what));
+            }
+            let limit_bytes = self.plan.world.metadata_limit_bytes;
+            let most_bytes = limit_bytes.saturating_add(SLACK_BYTES);
+            if self.plan.stops.is_empty() && stats.metadata_peak_bytes > most_bytes {
+                let peak = stats.metadata_peak_bytes;
+                let what = format!("drone {drone} kept {peak} bytes; its limit is {limit_bytes}");
+                return Err(Finding::new("protocol memory over its limit", what));
+            }
+            sent += stats.messages_sent;
+            received += stats.messages_received;
+        }
+        if (sent, received) != (self.world.messages(), self.world.messages()) {
+            let what = format!(
+                "{} were sent; counted: {sent} sent, {received} received",
+                self.world.messages()
+            );
+            return Err(Finding::new("a wrong count of messages", what));
         }
         Ok(())
     }
@@ -475,69 +512,6 @@ impl Run {
         self.dispatch(completed)
     }
 
-    /// A call of the program into the core.
-    fn call(&mut self, drone: DroneId, thread: usize, step: Step) -> Verdict<()> {
-        let me = drone.0 as usize;
-        let command = command_of(&step);
-        let waits = matches!(command, Command::Acquire(_) | Command::Meet(_));
-        if waits {
-            // Nobody may be in a fault when the program acquires or meets.
-            let actor = &mut self.actors[me];
-            actor.wants_call = matches!(actor.threads[HELPER].state, State::Waiting { .. });
-            if actor.wants_call {
-                self.park(drone, step);
-                return Ok(());
-            }
-            actor.in_call = true;
-        }
-        self.before_call(drone, &step);
-        let armed = if waits {
-            None
-        } else {
-            self.arm(drone, Some(thread))
-        };
-        let started = self.world.command(drone, command)?;
-        self.settle_race(drone, armed)?;
-        let done_at_once = started
-            .completed
-            .iter()
-            .any(|done| done.ticket == started.ticket);
-        if matches!(step, Step::Release(_)) && !done_at_once {
-            return Err(Finding::new(
-                "a release that waits",
-                format!("{drone}: {step:?}"),
-            ));
-        }
-        self.await_ticket(drone, thread, started, Some(step))
-    }
-
-    /// What the oracle must know before the core does.
-    fn before_call(&mut self, drone: DroneId, step: &Step) {
-        match step {
-            Step::Release(lock) => {
-                self.oracle.releases(drone, *lock);
-                self.actors[drone.0 as usize]
-                    .held
-                    .retain(|held| held != lock);
-            }
-            Step::Meet(meeting, _) => self.oracle.meets(drone, meeting),
-            Step::Allocate { .. } => {
-                self.heap.alone = self.heap.outstanding == 0;
-                self.heap.outstanding += 1;
-            }
-            Step::Free(address) => {
-                self.heap.alone = false;
-                self.heap.outstanding += 1;
-                let known = self.oracle.frees(*address);
-                assert!(
-                    known,
-                    "the simulator's program frees what it has not allocated"
-                );
-            }
-            _ => {}
-        }
-    }
-
     fn dispatch(&mut self, completed: Vec<Completed>) -> Verdict<()> {
         for Completed {
             drone,
@@ -591,154 +565,6 @@ impl Run {
         self.actors[drone.0 as usize].threads[thread].state = State::Failed;
         Ok(())
     }
-
-    fn after_call(
-        &mut self,
-        drone: DroneId,
-        thread: usize,
-        step: Step,
-        result: Result<Outcome, Failure>,
-    ) -> Verdict<()> {
-        let actor = &mut self.actors[drone.0 as usize];
-        match (step, result) {
-            (Step::Acquire(lock), Ok(Outcome::Done)) => {
-                actor.held.push(lock);
-                self.oracle.acquired(drone, lock)
-            }
-            (Step::Release(_), Ok(Outcome::Done)) => Ok(()),
-            (Step::Meet(meeting, purpose), result) => {
-                self.after_meeting(drone, meeting, purpose, result)
-            }
-            (Step::Allocate { bytes, align }, Ok(Outcome::Allocated(block))) => {
-                self.heap.outstanding -= 1;
-                actor.threads[thread].allocated = Some(block);
-                self.oracle.allocated(block, bytes, align)
-            }
-            (
-                Step::Allocate { bytes, align },
-                Err(Failure::Refused(Refusal::Insufficient { .. })),
-            ) => {
-                self.heap.outstanding -= 1;
-                actor.threads[thread].allocated = None;
-                if self.heap.alone {
-                    self.oracle.refused_room(bytes, align)
-                } else {
-                    Ok(())
-                }
-            }
-            (Step::Free(_), Ok(Outcome::Done)) => {
-                self.heap.outstanding -= 1;
-                Ok(())
-            }
-            (Step::Refused(_, wanted), Err(Failure::Refused(got)))
-                if alike(&wanted, &got, &actor.held) =>
-            {
-                Ok(())
-            }
-            (step, result) => {
-                let what = format!("{drone}: {step:?} completed with {result:?}");
-                Err(Finding::new("a call's outcome", what))
-            }
-        }
-    }
-
-    fn after_meeting(
-        &mut self,
-        drone: DroneId,
-        meeting: Meeting,
-        purpose: Purpose,
-        result: Result<Outcome, Failure>,
-    ) -> Verdict<()> {
-        let outcome = match result {
-            Err(Failure::Refused(refusal)) => {
-                return self.after_refused(drone, meeting, purpose, &refusal);
-            }
-            Ok(outcome) if purpose != Purpose::Mismatch => outcome,
-            other => {
-                let what = format!("{drone}: {purpose:?} ended with {other:?}");
-                return Err(Finding::new("a meeting's outcome", what));
-            }
-        };
-        let together = self.oracle.met(drone, &outcome)?;
-        if let MeetingKind::Free(address) = meeting.kind
-            && together.first
-        {
-            self.oracle.frees(address);
-        }
-        let MeetingKind::Allocate { bytes, align } = meeting.kind else {
-            if let Purpose::PhaseEnd(End::Free(block)) = purpose {
-                self.actors[drone.0 as usize].blocks[block] = None;
-            }
-            return Ok(());
-        };
-        let Some(block) = together.allocated else {
-            return Err(Finding::new(
-                "a meeting's block",
-                format!("{drone} got none from {meeting:?}"),
-            ));
-        };
-        self.keep_block(drone, purpose, block, bytes);
-        if together.first {
-            self.oracle.allocated(block, bytes, align)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn keep_block(&mut self, drone: DroneId, purpose: Purpose, block: Block, bytes: u64) {
-        let actor = &mut self.actors[drone.0 as usize];
-        match purpose {
-            Purpose::PhaseEnd(End::Allocate { block: number, .. }) => {
-                actor.blocks[number] = Some((block.address.0, bytes));
-            }
-            _ => actor.base = block.address.0,
-        }
-    }
-
-    fn after_refused(
-        &mut self,
-        drone: DroneId,
-        meeting: Meeting,
-        purpose: Purpose,
-        refusal: &Refusal,
-    ) -> Verdict<()> {
-        match (meeting.kind, refusal) {
-            _ if purpose == Purpose::Mismatch => self.oracle.mismatched(drone, refusal),
-            (MeetingKind::Allocate { bytes, align }, Refusal::Insufficient { .. }) => {
-                // What was refused orders nothing: the phase ends with a barrier instead.
-                let kind = MeetingKind::Barrier(BarrierId(8));
-                let barrier = Step::Meet(
-                    Meeting {
-                        kind,
-                        payload: Vec::new(),
-                    },
-                    Purpose::Closing,
-                );
-                self.actors[drone.0 as usize].threads[MAIN]
-                    .steps
-                    .push_front(barrier);
-                self.oracle.refused_room(bytes, align)
-            }
-            _ => {
-                let what = format!("{drone}: {meeting:?} was refused: {refusal:?}");
-                Err(Finding::new("a meeting refused", what))
-            }
-        }
-    }
-}
-
-/// Whether a refusal says what it should; which of the held locks it names is its own choice.
-fn alike(wanted: &Refusal, got: &Refusal, held: &[LockId]) -> bool {
-    match (wanted, got) {
-        (
-            Refusal::HeldAtMeeting { meeting: one, .. },
-            Refusal::HeldAtMeeting {
-                lock,
-                meeting: other,
-            },
-        ) => one == other && held.contains(lock),
-        _ => wanted == got,
-    }
 }
 
 /// How many bytes of an access lie within its first page.
@@ -752,19 +578,4 @@ fn describe(at: Address) -> String {
         at.0 / PAGE_SIZE as u64,
         at.0 % PAGE_SIZE as u64
     )
-}
-
-fn command_of(step: &Step) -> Command {
-    match step {
-        Step::Acquire(lock) => Command::Acquire(*lock),
-        Step::Release(lock) => Command::Release(*lock),
-        Step::Meet(meeting, _) => Command::Meet(meeting.clone()),
-        Step::Allocate { bytes, align } => Command::Allocate {
-            bytes: *bytes,
-            align: *align,
-        },
-        Step::Free(address) => Command::Free(*address),
-        Step::Refused(command, _) => command.clone(),
-        other => unreachable!("{other:?} is no call"),
-    }
 }

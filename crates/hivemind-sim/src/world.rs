@@ -214,7 +214,7 @@ impl World {
     }
 
     /// Moves time to the next happening and gives it; none when nothing is left to happen.
-    pub fn next(&mut self) -> Option<Happening> {
+    pub fn advance(&mut self) -> Option<Happening> {
         loop {
             let ((at_us, _), what) = self.agenda.pop_first()?;
             self.now_us = self.now_us.max(at_us);
