@@ -317,7 +317,7 @@ fn split<T: Key>(numbers: &mut [T], goes_first: impl Fn(T) -> bool) -> usize {
     first
 }
 
-/// A range of the sorted array that is still to be sorted. Where `bucket` isn't [`GATHERED`], its numbers
+/// A range of the sorted array that is still to be sorted. Where `bucket` isn't `GATHERED`, its numbers
 /// must first be gathered from all drones' groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -336,7 +336,7 @@ impl Task {
     }
 }
 
-/// The queue in shared memory: a stack of tasks, guarded by the lock [`QUEUE`].
+/// The queue in shared memory: a stack of tasks, guarded by the lock `QUEUE`.
 struct Queue {
     tasks: Shared<Task>,
     /// How many tasks there are, and how many numbers are in their final place.

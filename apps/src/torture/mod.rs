@@ -1,7 +1,7 @@
 //! Programs that try to catch the shared memory in a mistake. None has a data race, so each has exactly one
-//! right result, and checks it. Those that write pages are in [`pages`], those that live on locks in
-//! [`locks`], lists and tables in [`structures`], the heap in [`heap`], those that run for long and watch
-//! their memory in [`endurance`].
+//! right result, and checks it. Those that write pages are in `pages`, those that live on locks in
+//! `locks`, lists and tables in `structures`, the heap in `heap`, those that run for long and watch
+//! their memory in `endurance`.
 
 mod endurance;
 mod heap;

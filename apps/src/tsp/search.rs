@@ -166,7 +166,7 @@ impl<'a> Search<'a> {
     }
 
     /// Prefixes that cover all tours which may be shorter than the best one, the most promising first: at
-    /// least `wanted`, or those of [`DEEPEST_PREFIX`] cities.
+    /// least `wanted`, or those of `DEEPEST_PREFIX` cities.
     pub fn prefixes(&mut self, wanted: usize) -> Vec<Prefix> {
         let root = self.root();
         let mut level = vec![(root.bound, vec![0_u8], root)];
