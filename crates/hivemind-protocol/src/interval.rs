@@ -61,10 +61,16 @@ impl IntervalLog {
 
     /// The intervals that somebody who knows `known` lacks.
     pub(crate) fn beyond(&self, known: &VectorTimestamp) -> Vec<Interval> {
-        self.all()
-            .filter(|interval| !known.covers(interval.id))
-            .cloned()
-            .collect()
+        let lacks = |&(creator, _): &(DroneId, IntervalIndex)| {
+            let id = |index| IntervalId {
+                creator,
+                index: IntervalIndex(index),
+            };
+            let next = known.get(creator).0.saturating_add(1);
+            let lacks = self.intervals.range(id(next)..=id(u32::MAX));
+            lacks.map(|(_, interval)| interval.clone())
+        };
+        self.known.entries().iter().flat_map(lacks).collect()
     }
 
     pub(crate) fn get(&self, id: IntervalId) -> Option<&Interval> {

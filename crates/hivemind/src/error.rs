@@ -79,7 +79,7 @@ pub enum Error {
         /// The region's size in bytes.
         region_bytes: u64,
     },
-    /// The memory was freed by this drone.
+    /// The memory was freed by this drone, and nobody can have told it of a new owner since.
     #[error("{bytes} bytes at address {address} were freed: allocate again, or free later")]
     Freed {
         /// The first byte.

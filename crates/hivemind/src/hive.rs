@@ -32,7 +32,8 @@ pub struct Hive {
     me: DroneId,
     drones: u32,
     options: Options,
-    /// Freed by this drone: start and size of blocks, to catch uses after it.
+    /// Freed by this drone since its last acquire: start and size of blocks, to catch uses after it. An acquire
+    /// may tell of another drone that has the memory now.
     freed: BTreeMap<u64, u64>,
     sizes: BTreeMap<u64, u64>,
     pub(crate) next_mutex: u64,
@@ -41,6 +42,9 @@ pub struct Hive {
     started: Instant,
     _faults: FaultGuard,
 }
+
+/// Above all locks of programs and mutexes.
+const HEAP_LOCK: LockId = LockId(u64::MAX);
 
 static JOINED: AtomicBool = AtomicBool::new(false);
 
@@ -371,6 +375,7 @@ impl Hive {
         let command = Command::Meet(Meeting { kind, payload });
         let outcome = self.drone.call(command, &|| format!("waiting at {kind}"));
         self.drone.times.meeting(begin.elapsed());
+        self.freed.clear();
         match outcome? {
             Outcome::Met {
                 payloads,
@@ -386,6 +391,7 @@ impl Hive {
             .drone
             .call(Command::Acquire(lock), &|| format!("waiting for {lock}"));
         self.drone.times.lock(begin.elapsed());
+        self.freed.clear();
         acquired.map(|_| ())
     }
 
@@ -397,10 +403,8 @@ impl Hive {
 
     pub(crate) fn allocate(&mut self, bytes: u64, align: u64) -> Result<Address> {
         let operation = || format!("allocating {bytes} bytes");
-        match self
-            .drone
-            .call(Command::Allocate { bytes, align }, &operation)?
-        {
+        let command = Command::Allocate { bytes, align };
+        match self.in_turn(|hive| hive.drone.call(command, &operation))? {
             Outcome::Allocated(block) => {
                 self.remember(block, bytes);
                 Ok(block.address)
@@ -410,13 +414,22 @@ impl Hive {
     }
 
     pub(crate) fn release_block(&mut self, address: Address) -> Result<()> {
-        self.drone
-            .call(Command::Free(address), &|| format!("freeing {address}"))?;
+        let operation = || format!("freeing {address}");
+        self.in_turn(|hive| hive.drone.call(Command::Free(address), &operation))?;
         self.forget(address);
         Ok(())
     }
 
-    /// Whether the bytes are in the region and not in a block that this drone freed.
+    /// Calls on the heap take turns under a lock of their own, so that what a drone wrote before it freed a
+    /// block happens before what the block's next owner writes: without it, old bytes could win.
+    fn in_turn<T>(&mut self, call: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        self.acquire(HEAP_LOCK)?;
+        let done = call(self);
+        self.release(HEAP_LOCK)?;
+        done
+    }
+
+    /// Whether the bytes are in the region and not in a block that this drone has just freed.
     pub(crate) fn check_range(&self, address: Address, bytes: u64) -> Result<()> {
         let region_bytes = self.region.bytes();
         let end = address
