@@ -204,7 +204,7 @@ impl Default for Options {
             start_timeout: Duration::from_secs(30),
             silence_limit: Duration::from_secs(30),
             wait_limit: Duration::from_secs(24 * 3600),
-            metadata_limit_bytes: 2 << 20,
+            metadata_limit_bytes: 1 << 20,
             local_drones: 1,
             report: None,
         }
