@@ -27,6 +27,7 @@ mod ids;
 mod interval;
 mod lock;
 mod meeting;
+mod membership;
 mod memory;
 mod message;
 mod page;
@@ -43,6 +44,7 @@ pub use crate::heap::{Block, Heap};
 pub use crate::ids::{
     Address, BarrierId, DroneId, EpochId, IntervalId, IntervalIndex, LockId, PageId, Ticket,
 };
+pub use crate::membership::{Fact, Membership, Newcomer};
 pub use crate::memory::{Access, AccessKind, Memory, PAGE_SIZE, PageBytes, WriteDetection};
 pub use crate::message::{Interval, Label, Message, Met};
 pub use crate::runs::PageRun;

@@ -6,12 +6,11 @@
 //! the higher of two drones connects to the lower; each says when it is ready, and drone 0 says go. Nothing listens
 //! any more after that.
 //!
-//! Drone 0's part lives in `root.rs`, the others' in `member.rs`, what is decided in `muster.rs`, what is said in
-//! `letter.rs`, strangers in `porch.rs`. Deliberately elsewhere: the links themselves (`net`).
+//! Drone 0's part lives in `root.rs`, the others' in `member.rs`, what is said in `letter.rs`, strangers in `porch.rs`.
+//! Deliberately elsewhere: who is let in (`hivemind-protocol`, `Membership`), and the links themselves (`net`).
 
 mod letter;
 mod member;
-mod muster;
 mod porch;
 mod root;
 
@@ -20,7 +19,7 @@ mod tests;
 
 use crate::launch::Seat;
 use crate::net::{ByteStream, Links, LinksConfig, Tcp};
-use hivemind_protocol::DroneId;
+use hivemind_protocol::{DroneId, Membership};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::net::TcpStream;
@@ -150,7 +149,7 @@ pub enum JoinError {
 pub(crate) fn join(seat: &Seat, offer: Offer) -> Result<(Option<Links>, Agreement), JoinError> {
     let me = DroneId(seat.rank);
     if seat.size == 1 {
-        let alone = muster::Muster::new(1, &seat.job, &offer.facts, offer.base_bitmap);
+        let alone = Membership::new(1, &seat.job, &offer.facts, offer.base_bitmap);
         let base_index = alone
             .base()
             .map_err(|why| JoinError::Incomplete { me, why })?;

@@ -10,7 +10,8 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use hivemind_protocol::PROTOCOL_VERSION;
+pub(crate) use hivemind_protocol::Fact;
+use hivemind_protocol::{Newcomer, PROTOCOL_VERSION};
 use serde::{Deserialize, Serialize};
 
 const MAGIC: &[u8; 8] = b"HiveMind";
@@ -27,9 +28,6 @@ pub(crate) const MAX_LETTER_BYTES: usize = 8 << 20;
 /// How long one letter may take to go out. It fits the socket's buffer but for the largest hives.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
 
-/// Something that must be equal on all drones: its name and its value.
-pub(crate) type Fact = (String, String);
-
 /// What a drone says when it knocks at drone 0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
@@ -41,6 +39,20 @@ pub(crate) struct Hello {
     /// At which of the agreed bases its region could lie, a bit each.
     pub(crate) base_bitmap: u32,
     pub(crate) facts: Vec<Fact>,
+}
+
+impl Hello {
+    /// What the membership asks of it.
+    pub(crate) fn newcomer(self) -> Newcomer {
+        Newcomer {
+            job: self.job,
+            rank: self.rank,
+            size: self.size,
+            address: self.address,
+            base_bitmap: self.base_bitmap,
+            facts: self.facts,
+        }
+    }
 }
 
 /// Everything that is said before a hive runs.

@@ -1,6 +1,6 @@
 //! Drone 0's part of the start: it listens, gathers the others, tells each where the others are, and says go.
 //!
-//! Whom to refuse is decided in `muster.rs`; strangers are kept in `porch.rs`; the others' part is `member.rs`.
+//! Whom to refuse is decided in `hivemind-protocol` (`Membership`); strangers are kept in `porch.rs`; the others' part is `member.rs`.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
@@ -8,10 +8,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use hivemind_protocol::DroneId;
+use hivemind_protocol::{DroneId, Membership};
 
 use super::letter::{Letter, LetterError, MAX_LETTER_BYTES, Mailbox};
-use super::muster::Muster;
 use super::porch::{Porch, wait};
 use super::{Agreement, JoinError, Offer};
 use crate::launch::{Root, Seat};
@@ -37,7 +36,7 @@ impl Drop for Meeting {
 /// Everything of a start in progress.
 struct Gathering<'a> {
     meeting: Meeting,
-    muster: Muster,
+    membership: Membership,
     /// By rank; none for drone 0 and for who isn't here.
     members: Vec<Option<Mailbox>>,
     ready: Vec<bool>,
@@ -52,7 +51,7 @@ pub(super) fn gather(
 ) -> Result<(Vec<(DroneId, TcpStream)>, Agreement), JoinError> {
     let mut gathering = Gathering {
         meeting: listen(&seat.root)?,
-        muster: Muster::new(seat.size, &seat.job, &offer.facts, offer.base_bitmap),
+        membership: Membership::new(seat.size, &seat.job, &offer.facts, offer.base_bitmap),
         members: (0..seat.size).map(|_| None).collect(),
         ready: (0..seat.size).map(|rank| rank == 0).collect(),
         offer,
@@ -69,15 +68,15 @@ pub(super) fn gather(
 
 impl Gathering<'_> {
     fn run(&mut self) -> Result<Agreement, JoinError> {
-        while !self.muster.is_complete() {
+        while !self.membership.is_complete() {
             if !self.turn()? {
-                return Err(self.incomplete(self.muster.missing(self.offer.start_timeout)));
+                return Err(self.incomplete(self.membership.missing(self.offer.start_timeout)));
             }
         }
-        let base_index = self.muster.base().map_err(|why| self.incomplete(why))?;
+        let base_index = self.membership.base().map_err(|why| self.incomplete(why))?;
         // Who came last shall not leave the others without time to connect.
         self.deadline = Instant::now() + self.offer.start_timeout;
-        let addresses = self.muster.addresses();
+        let addresses = self.membership.addresses();
         self.send_to_all(&Letter::Welcome {
             addresses,
             base_index,
@@ -117,7 +116,7 @@ impl Gathering<'_> {
             return Ok(());
         };
         let drone = DroneId(rank as u32);
-        let gathering = !self.muster.is_complete();
+        let gathering = !self.membership.is_complete();
         match member.receive() {
             Ok(None) => Ok(()),
             Ok(Some(Letter::Ready)) if !gathering => {
@@ -131,7 +130,7 @@ impl Gathering<'_> {
             // Before all are here a drone may go and another may come in its place.
             Err(LetterError::Closed | LetterError::Broken(_)) if gathering => {
                 self.members[rank] = None;
-                self.muster.depart(drone);
+                self.membership.depart(drone);
                 Ok(())
             }
             Err(error) => Err(lost(drone, &error.to_string())),
@@ -147,7 +146,7 @@ impl Gathering<'_> {
                 self.hear(hello.rank as usize)?;
             }
             let why = match caller.said {
-                Ok(Letter::Hello(hello)) => match self.muster.consider(&hello) {
+                Ok(Letter::Hello(hello)) => match self.membership.consider(&hello.newcomer()) {
                     Ok(drone) => {
                         // A member that is gone already is noticed when it is heard.
                         let _ = caller.mailbox.send(&Letter::Admitted);
@@ -161,7 +160,7 @@ impl Gathering<'_> {
                 }
                 Err(LetterError::Garbage) => continue,
                 Err(error) => {
-                    self.muster
+                    self.membership
                         .refused(format!("somebody knocked, but {error}"));
                     format!(
                         "drone 0 cannot read your hello: {}",

@@ -1,12 +1,33 @@
-//! Who is here, whom to refuse and why, and when all are here. Pure: no socket, no clock.
+//! The membership of the start-up: who is here, whom to refuse and why, and when all are here.
 //!
-//! Drone 0 keeps one [`Muster`]; how letters come and go lives in `root.rs`.
+//! Drone 0 keeps one [`Membership`]. How drones knock, and how long one waits for them, is the driver's.
 
-use std::time::Duration;
+use crate::DroneId;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
 
-use hivemind_protocol::DroneId;
+/// Something that must be equal on all drones: its name and its value.
+pub type Fact = (String, String);
 
-use super::letter::{Fact, Hello};
+/// A drone that knocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newcomer {
+    /// The job that it belongs to.
+    pub job: String,
+    /// Which drone it is.
+    pub rank: u32,
+    /// Of how many.
+    pub size: u32,
+    /// Where it listens for the drones above it.
+    pub address: String,
+    /// At which of the agreed bases its region could lie, a bit each.
+    pub base_bitmap: u32,
+    /// What must be equal on all drones.
+    pub facts: Vec<Fact>,
+}
 
 /// How many refusals are remembered for the report of a start that failed.
 const REMEMBERED_REFUSALS: usize = 4;
@@ -15,7 +36,25 @@ const REMEMBERED_REFUSALS: usize = 4;
 const NAMED_MISSING: usize = 8;
 
 /// The roll of a hive that comes together.
-pub(crate) struct Muster {
+///
+/// ```
+/// use hivemind_protocol::{DroneId, Membership, Newcomer};
+/// let mut members = Membership::new(2, "job", &[], 0b11);
+/// let newcomer = Newcomer {
+///     job: "job".into(),
+///     rank: 1,
+///     size: 2,
+///     address: "127.0.0.1:4000".into(),
+///     base_bitmap: 0b10,
+///     facts: vec![],
+/// };
+/// assert_eq!(members.consider(&newcomer), Ok(DroneId(1)));
+/// assert!(members.is_complete());
+/// assert_eq!(members.base(), Ok(1));
+/// assert!(members.consider(&newcomer).unwrap_err().contains("is here already"));
+/// ```
+#[derive(Debug)]
+pub struct Membership {
     job: String,
     facts: Vec<Fact>,
     /// By rank; drone 0 is here from the start.
@@ -27,14 +66,15 @@ pub(crate) struct Muster {
 }
 
 /// A drone that is here.
+#[derive(Debug)]
 struct Place {
     address: String,
     base_bitmap: u32,
 }
 
-impl Muster {
+impl Membership {
     /// Drone 0's own view of the job, with nobody else here yet.
-    pub(crate) fn new(size: u32, job: &str, facts: &[Fact], base_bitmap: u32) -> Self {
+    pub fn new(size: u32, job: &str, facts: &[Fact], base_bitmap: u32) -> Self {
         let mut places: Vec<Option<Place>> = (0..size).map(|_| None).collect();
         places[0] = Some(Place {
             address: String::new(),
@@ -50,22 +90,25 @@ impl Muster {
         }
     }
 
-    /// Takes a drone in, or says why not.
-    pub(crate) fn consider(&mut self, hello: &Hello) -> Result<DroneId, String> {
-        if let Some(why) = self.objection(hello) {
+    /// Takes a drone in.
+    ///
+    /// # Errors
+    /// Why not: another job, size, version of a fact, or a rank that is taken or too large.
+    pub fn consider(&mut self, newcomer: &Newcomer) -> Result<DroneId, String> {
+        if let Some(why) = self.objection(newcomer) {
             self.refused(why.clone());
             return Err(why);
         }
-        self.places[hello.rank as usize] = Some(Place {
-            address: hello.address.clone(),
-            base_bitmap: hello.base_bitmap,
+        self.places[newcomer.rank as usize] = Some(Place {
+            address: newcomer.address.clone(),
+            base_bitmap: newcomer.base_bitmap,
         });
-        self.departed.retain(|&rank| rank != hello.rank);
-        Ok(DroneId(hello.rank))
+        self.departed.retain(|&rank| rank != newcomer.rank);
+        Ok(DroneId(newcomer.rank))
     }
 
     /// Remembers a refusal for the report.
-    pub(crate) fn refused(&mut self, why: String) {
+    pub fn refused(&mut self, why: String) {
         self.refused += 1;
         if self.refusals.len() < REMEMBERED_REFUSALS {
             self.refusals.push(why);
@@ -73,18 +116,18 @@ impl Muster {
     }
 
     /// A drone that was here is gone before the hive ran; its place is free again.
-    pub(crate) fn depart(&mut self, drone: DroneId) {
+    pub fn depart(&mut self, drone: DroneId) {
         self.places[drone.0 as usize] = None;
         self.departed.push(drone.0);
     }
 
     /// Whether all are here.
-    pub(crate) fn is_complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.places.iter().all(Option::is_some)
     }
 
     /// Where each listens, by rank.
-    pub(crate) fn addresses(&self) -> Vec<String> {
+    pub fn addresses(&self) -> Vec<String> {
         let address = |place: &Place| place.address.clone();
         self.places
             .iter()
@@ -92,8 +135,11 @@ impl Muster {
             .collect()
     }
 
-    /// The lowest base that is free on all, or why there is none.
-    pub(crate) fn base(&self) -> Result<usize, String> {
+    /// The lowest base that is free on all.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn base(&self) -> Result<usize, String> {
         let mut common = u32::MAX;
         for (rank, place) in self.places.iter().enumerate() {
             let free = place.as_ref().map_or(0, |place| place.base_bitmap);
@@ -114,7 +160,7 @@ impl Muster {
     }
 
     /// Who did not come in time.
-    pub(crate) fn missing(&self, waited: Duration) -> String {
+    pub fn missing(&self, waited: Duration) -> String {
         let absent = self
             .places
             .iter()
@@ -142,19 +188,19 @@ impl Muster {
         sentence
     }
 
-    fn objection(&self, hello: &Hello) -> Option<String> {
-        let rank = hello.rank;
-        if hello.job != self.job {
+    fn objection(&self, newcomer: &Newcomer) -> Option<String> {
+        let rank = newcomer.rank;
+        if newcomer.job != self.job {
             return Some(format!(
                 "drone {rank} belongs to job `{}`, drone 0 to job `{}`: it knocks at the wrong hive (see HIVEMIND_ROOT)",
-                hello.job, self.job
+                newcomer.job, self.job
             ));
         }
         let size = self.places.len();
-        if hello.size as usize != size {
+        if newcomer.size as usize != size {
             return Some(format!(
                 "drone {rank} was started for a hive of {}, drone 0 for one of {size}: give all the same HIVEMIND_SIZE",
-                hello.size
+                newcomer.size
             ));
         }
         let Some(place) = self.places.get(rank as usize) else {
@@ -168,7 +214,7 @@ impl Muster {
                 "drone {rank} is here already: two processes were started with HIVEMIND_RANK={rank}"
             ));
         }
-        differing(rank, &hello.facts, &self.facts)
+        differing(rank, &newcomer.facts, &self.facts)
     }
 }
 
@@ -241,6 +287,7 @@ fn name(ranks: &[u32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     fn facts(region: u64) -> Vec<Fact> {
         vec![
@@ -249,12 +296,12 @@ mod tests {
         ]
     }
 
-    fn muster() -> Muster {
-        Muster::new(4, "job", &facts(1 << 30), 0b1110)
+    fn membership() -> Membership {
+        Membership::new(4, "job", &facts(1 << 30), 0b1110)
     }
 
-    fn hello(rank: u32) -> Hello {
-        Hello {
+    fn hello(rank: u32) -> Newcomer {
+        Newcomer {
             job: "job".to_owned(),
             rank,
             size: 4,
@@ -264,37 +311,37 @@ mod tests {
         }
     }
 
-    fn refused(change: impl FnOnce(&mut Hello)) -> String {
-        let mut muster = muster();
-        muster.consider(&hello(1)).unwrap();
+    fn refused(change: impl FnOnce(&mut Newcomer)) -> String {
+        let mut membership = membership();
+        membership.consider(&hello(1)).unwrap();
         let mut hello = hello(2);
         change(&mut hello);
-        muster.consider(&hello).unwrap_err()
+        membership.consider(&hello).unwrap_err()
     }
 
     #[test]
     fn a_hive_is_complete_when_each_rank_came_once() {
-        let mut muster = muster();
+        let mut membership = membership();
         for rank in [3, 1, 2] {
-            assert!(!muster.is_complete());
-            assert_eq!(muster.consider(&hello(rank)), Ok(DroneId(rank)));
+            assert!(!membership.is_complete());
+            assert_eq!(membership.consider(&hello(rank)), Ok(DroneId(rank)));
         }
-        assert!(muster.is_complete());
-        assert_eq!(muster.addresses(), ["", "host:1", "host:2", "host:3"]);
-        assert_eq!(muster.base(), Ok(1));
+        assert!(membership.is_complete());
+        assert_eq!(membership.addresses(), ["", "host:1", "host:2", "host:3"]);
+        assert_eq!(membership.base(), Ok(1));
     }
 
     #[test]
     fn a_drone_that_went_away_may_come_again() {
-        let mut muster = muster();
-        muster.consider(&hello(2)).unwrap();
-        muster.depart(DroneId(2));
+        let mut membership = membership();
+        membership.consider(&hello(2)).unwrap();
+        membership.depart(DroneId(2));
         assert!(
-            muster
+            membership
                 .missing(Duration::from_secs(1))
                 .contains("drone 2 came and went away")
         );
-        assert_eq!(muster.consider(&hello(2)), Ok(DroneId(2)));
+        assert_eq!(membership.consider(&hello(2)), Ok(DroneId(2)));
     }
 
     #[test]
@@ -337,20 +384,20 @@ mod tests {
 
     #[test]
     fn the_missing_are_named_with_what_was_refused() {
-        let mut muster = muster();
-        muster.consider(&hello(2)).unwrap();
-        let sentence = muster.missing(Duration::from_secs(30));
+        let mut membership = membership();
+        membership.consider(&hello(2)).unwrap();
+        let sentence = membership.missing(Duration::from_secs(30));
         assert!(
             sentence.starts_with("drones 1 and 3 never came within 30s (2 of 4 are here)."),
             "{sentence}"
         );
-        muster.consider(&hello(1)).unwrap();
-        muster.refused("something".to_owned());
-        let sentence = muster.missing(Duration::from_secs(30));
+        membership.consider(&hello(1)).unwrap();
+        membership.refused("something".to_owned());
+        let sentence = membership.missing(Duration::from_secs(30));
         assert!(sentence.starts_with(
             "drone 3 never came within 30s (3 of 4 are here); refused 1 time(s): something."
         ));
-        let many = Muster::new(100, "job", &[], 1).missing(Duration::from_secs(1));
+        let many = Membership::new(100, "job", &[], 1).missing(Duration::from_secs(1));
         assert!(
             many.starts_with("drones 1, 2, 3, 4, 5, 6, 7, 8 and 91 others never came"),
             "{many}"
@@ -359,31 +406,31 @@ mod tests {
 
     #[test]
     fn without_a_common_base_there_is_none() {
-        let mut muster = Muster::new(3, "job", &facts(1 << 30), 0b011);
+        let mut membership = Membership::new(3, "job", &facts(1 << 30), 0b011);
         for (rank, base_bitmap) in [(1, 0b110), (2, 0b101)] {
-            let hello = Hello {
+            let hello = Newcomer {
                 size: 3,
                 base_bitmap,
                 ..hello(rank)
             };
-            muster.consider(&hello).unwrap();
+            membership.consider(&hello).unwrap();
         }
         assert!(
-            muster
+            membership
                 .base()
                 .unwrap_err()
                 .starts_with("no address for the region is free on all drones")
         );
-        muster.depart(DroneId(2));
-        muster
-            .consider(&Hello {
+        membership.depart(DroneId(2));
+        membership
+            .consider(&Newcomer {
                 size: 3,
                 base_bitmap: 0,
                 ..hello(2)
             })
             .unwrap();
         assert!(
-            muster
+            membership
                 .base()
                 .unwrap_err()
                 .starts_with("drone 2 has no room")
