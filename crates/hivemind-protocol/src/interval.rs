@@ -200,7 +200,12 @@ impl<M: Memory> Core<M> {
             }
             for page in interval.pages.iter().flat_map(|run| run.pages()) {
                 self.cut(page);
+                let me = self.me;
                 let entry = self.pages.get_mut(page);
+                if entry.home == me {
+                    // Its writer has a copy, kept over an epoch's end perhaps: the home is not alone.
+                    entry.copies.insert(interval.id.creator);
+                }
                 entry.history_mut().notices.push(Notice {
                     interval: interval.id,
                     applied: false,

@@ -126,6 +126,10 @@ impl Stage {
                 let counted = std::mem::replace(&mut self.faults_counted[drone.0 as usize], faults);
                 same("faults", &(faults - counted), wanted, String::new)
             }
+            Line::ExpectCollections(drone, wanted) => {
+                let collections = self.world.stats(*drone).collections;
+                same("collections", &collections, wanted, String::new)
+            }
             Line::ExpectRead(drone, from, bytes) => {
                 self.settle()?;
                 self.player(*drone)

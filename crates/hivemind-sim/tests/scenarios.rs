@@ -52,6 +52,8 @@ scenarios! {
     a_silent_store_is_no_store_too_few: "silent-store.txt",
     a_token_leaves_a_drone_that_waits_in_a_barrier: "token-in-a-barrier.txt",
     a_store_between_arrival_and_departure_stays: "stored-between-arrival-and-departure.txt",
+    a_page_may_contain_more_than_is_known: "page-contains-more-than-is-known.txt",
+    a_thousand_drones_and_the_last_of_the_locks: "a-thousand-drones.txt",
     a_lost_drone_ends_every_wait: "lost-drone.txt",
     a_request_that_overtakes_a_forward_waits_its_turn: "request-overtakes-forward.txt",
 }
