@@ -37,7 +37,7 @@ pub struct Stats {
     pub messages_sent: u64,
     /// Messages received.
     pub messages_received: u64,
-    /// Bytes of protocol memory in use now: intervals, notices, twins, diffs.
+    /// Bytes of protocol memory in use now: intervals, notices, diffs; twins apart.
     pub metadata_bytes: u64,
     /// The most it ever was.
     pub metadata_peak_bytes: u64,

@@ -386,10 +386,12 @@ impl Hive {
     }
 
     pub(crate) fn acquire(&mut self, lock: LockId) -> Result<()> {
+        self.acquire_for(lock, &|| format!("waiting for {lock}"))
+    }
+
+    fn acquire_for(&mut self, lock: LockId, operation: &dyn Fn() -> String) -> Result<()> {
         let begin = Instant::now();
-        let acquired = self
-            .drone
-            .call(Command::Acquire(lock), &|| format!("waiting for {lock}"));
+        let acquired = self.drone.call(Command::Acquire(lock), operation);
         self.drone.times.lock(begin.elapsed());
         self.freed.clear();
         acquired.map(|_| ())
@@ -404,7 +406,7 @@ impl Hive {
     pub(crate) fn allocate(&mut self, bytes: u64, align: u64) -> Result<Address> {
         let operation = || format!("allocating {bytes} bytes");
         let command = Command::Allocate { bytes, align };
-        match self.in_turn(|hive| hive.drone.call(command, &operation))? {
+        match self.in_turn(command, &operation)? {
             Outcome::Allocated(block) => {
                 self.remember(block, bytes);
                 Ok(block.address)
@@ -415,16 +417,16 @@ impl Hive {
 
     pub(crate) fn release_block(&mut self, address: Address) -> Result<()> {
         let operation = || format!("freeing {address}");
-        self.in_turn(|hive| hive.drone.call(Command::Free(address), &operation))?;
+        self.in_turn(Command::Free(address), &operation)?;
         self.forget(address);
         Ok(())
     }
 
     /// Calls on the heap take turns under a lock of their own, so that what a drone wrote before it freed a
     /// block happens before what the block's next owner writes: without it, old bytes could win.
-    fn in_turn<T>(&mut self, call: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
-        self.acquire(HEAP_LOCK)?;
-        let done = call(self);
+    fn in_turn(&mut self, command: Command, operation: &dyn Fn() -> String) -> Result<Outcome> {
+        self.acquire_for(HEAP_LOCK, operation)?;
+        let done = self.drone.call(command, operation);
         self.release(HEAP_LOCK)?;
         done
     }
