@@ -191,7 +191,7 @@ impl<M: Memory> Core<M> {
             return Ok(Some(message));
         }
         if !waits {
-            let what = alloc::format!("a message does not belong into {mine}: {message:?}");
+            let what = alloc::format!("its {} does not belong into {mine}", message.name());
             return Err(misbehaviour(from, &what));
         }
         self.epoch.deferred.push((from, message));
@@ -241,13 +241,15 @@ impl<M: Memory> Core<M> {
         intervals: Vec<Interval>,
         met: Option<Met>,
     ) -> Result<(), Misbehaviour> {
-        if from != DroneId::FIRST || (met.is_some() && self.calls.meeting().is_none()) {
+        // A meeting ends only for those who arrived in it: homes move then, and pages go at once.
+        if from != DroneId::FIRST || (met.is_some() && !self.epoch.is_parked()) {
             return Err(misbehaviour(from, "it ends an epoch that it may not end"));
         }
-        for interval in intervals {
-            if self.check_interval(from, &interval)? {
-                self.log.insert(interval);
-            }
+        if let Some(met) = &met {
+            self.check_met(from, met)?;
+        }
+        for interval in self.news(from, intervals)? {
+            self.log.insert(interval);
         }
         let departure = Departure {
             homes_move: met.is_some(),

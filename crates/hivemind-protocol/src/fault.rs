@@ -28,8 +28,8 @@ struct Fetch {
     waiting: Vec<(Ticket, AccessKind)>,
     /// Who has yet to answer with a whole page.
     page_from: Option<DroneId>,
-    /// Who has yet to answer with diffs.
-    diffs_from: BTreeSet<DroneId>,
+    /// Who has yet to answer with diffs, and for which intervals (after, upto].
+    diffs_from: BTreeMap<DroneId, (IntervalIndex, IntervalIndex)>,
     /// A whole page that came.
     base: Option<(Label, Box<PageBytes>)>,
     /// Diffs that came, and up to which interval of each writer they are complete.
@@ -167,17 +167,17 @@ impl<M: Memory> Core<M> {
     fn request_diffs(&mut self, page: PageId, missing: &[IntervalId], or_page: bool) {
         let mut spans: BTreeMap<DroneId, (IntervalIndex, IntervalIndex)> = BTreeMap::new();
         for interval in missing {
+            let before = IntervalIndex(interval.index.0 - 1);
             let span = spans
                 .entry(interval.creator)
-                .or_insert((interval.index, interval.index));
-            *span = (span.0.min(interval.index), span.1.max(interval.index));
+                .or_insert((before, interval.index));
+            *span = (span.0.min(before), span.1.max(interval.index));
         }
         if let Some(fetch) = self.fetches.fetches.get_mut(&page) {
-            fetch.diffs_from = spans.keys().copied().collect();
+            fetch.diffs_from = spans.clone();
         }
         let epoch = self.epoch.id;
-        for (writer, (first, upto)) in spans {
-            let after = IntervalIndex(first.0 - 1);
+        for (writer, (after, upto)) in spans {
             self.send(
                 writer,
                 Message::DiffRequest {
@@ -304,11 +304,18 @@ impl<M: Memory> Core<M> {
     ) -> Result<(), Misbehaviour> {
         let home = self.pages_home(from, page)?;
         let me = self.me;
+        let own = self.log.known.get(me);
         let fetch = self.expected_fetch(from, page)?;
         if home == me {
             return Err(misbehaviour(
                 from,
                 "it sends a whole page to the page's home",
+            ));
+        }
+        if label.known.get(me) > own || !label.without.is_sorted() {
+            return Err(misbehaviour(
+                from,
+                "it labels a page with what cannot be in it",
             ));
         }
         fetch.page_from = None;
@@ -322,8 +329,11 @@ impl<M: Memory> Core<M> {
     pub(crate) fn page_refused(&mut self, from: DroneId, page: PageId) -> Result<(), Misbehaviour> {
         let home = self.pages_home(from, page)?;
         let fetch = self.expected_fetch(from, page)?;
-        if home == from {
-            return Err(misbehaviour(from, "it refuses a page whose home it is"));
+        if home == from || fetch.page_from != Some(from) {
+            return Err(misbehaviour(
+                from,
+                "it refuses a page whose home it is, or for which it was not asked",
+            ));
         }
         fetch.page_from = None;
         fetch.refused = true;
@@ -340,6 +350,15 @@ impl<M: Memory> Core<M> {
         diffs: Vec<(IntervalIndex, Diff)>,
     ) -> Result<(), Misbehaviour> {
         let fetch = self.expected_fetch(from, page)?;
+        let asked = fetch.diffs_from.get(&from).copied();
+        let answers = |(after, last): (IntervalIndex, IntervalIndex)| {
+            let within = |(index, _): &(IntervalIndex, Diff)| *index > after && *index <= last;
+            upto == last && diffs.iter().all(within)
+        };
+        if !asked.is_some_and(answers) {
+            let what = alloc::format!("it sends diffs of {page} for which nobody asked it");
+            return Err(misbehaviour(from, &what));
+        }
         fetch.diffs_from.remove(&from);
         fetch.complete.insert(from, upto);
         let named = diffs.into_iter().map(|(index, diff)| {
@@ -359,8 +378,9 @@ impl<M: Memory> Core<M> {
     /// The fetch that waits for this peer's answer.
     fn expected_fetch(&mut self, from: DroneId, page: PageId) -> Result<&mut Fetch, Misbehaviour> {
         let fetch = self.fetches.fetches.get_mut(&page);
-        let asked =
-            |fetch: &&mut Fetch| fetch.page_from == Some(from) || fetch.diffs_from.contains(&from);
+        let asked = |fetch: &&mut Fetch| {
+            fetch.page_from == Some(from) || fetch.diffs_from.contains_key(&from)
+        };
         fetch.filter(asked).ok_or_else(|| {
             misbehaviour(
                 from,

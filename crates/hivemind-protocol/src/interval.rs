@@ -186,18 +186,11 @@ impl<M: Memory> Core<M> {
         written
     }
 
-    /// Takes others' intervals in: their pages lack something here from now on, and become invalid.
+    /// Takes others' intervals in (see `news`): their pages lack something here from now on, and become invalid.
     /// Only while the program waits in an acquire (INV-6), with the open interval closed.
-    pub(crate) fn incorporate(
-        &mut self,
-        from: DroneId,
-        intervals: Vec<Interval>,
-    ) -> Result<(), Misbehaviour> {
+    pub(crate) fn incorporate(&mut self, news: Vec<Interval>) {
         let mut invalid = BTreeSet::new();
-        for interval in intervals {
-            if !self.check_interval(from, &interval)? {
-                continue;
-            }
+        for interval in news {
             for page in interval.pages.iter().flat_map(|run| run.pages()) {
                 self.cut(page);
                 let me = self.me;
@@ -217,31 +210,68 @@ impl<M: Memory> Core<M> {
             self.log.insert(interval);
         }
         self.invalidate(invalid);
-        Ok(())
     }
 
-    /// Whether the interval is new; an error where no correct drone could send it.
+    /// Those of a peer's intervals that are new here; an error where no correct drone could send one of them.
+    /// Looks at all before any is taken in, so that a message is done as a whole or not at all.
+    pub(crate) fn news(
+        &self,
+        from: DroneId,
+        intervals: Vec<Interval>,
+    ) -> Result<Vec<Interval>, Misbehaviour> {
+        let mut known = self.log.known.clone();
+        let mut news = Vec::new();
+        for interval in intervals {
+            if known.covers(interval.id) {
+                continue;
+            }
+            if interval.id.creator == self.me {
+                let what = format!(
+                    "it tells of {}, which {} did not make",
+                    interval.id.index, self.me
+                );
+                return Err(misbehaviour(from, &what));
+            }
+            self.check_interval(from, &known, &interval)?;
+            known.raise(interval.id.creator, interval.id.index);
+            news.push(interval);
+        }
+        Ok(news)
+    }
+
+    /// Whether a correct drone could send this interval to one that knows `known`.
     pub(crate) fn check_interval(
         &self,
         from: DroneId,
+        known: &VectorTimestamp,
         interval: &Interval,
-    ) -> Result<bool, Misbehaviour> {
+    ) -> Result<(), Misbehaviour> {
         let id = interval.id;
-        if self.log.known.covers(id) {
-            return Ok(false);
-        }
-        let next = self.log.known.get(id.creator).0 + 1;
-        if id.creator.0 >= self.drones || id.creator == self.me || id.index.0 != next {
+        let next = u64::from(known.get(id.creator).0) + 1;
+        if id.creator.0 >= self.drones || u64::from(id.index.0) != next {
             let what = format!(
                 "it tells of {} of {}, where {next} comes next",
                 id.index, id.creator
             );
             return Err(misbehaviour(from, &what));
         }
-        for run in &interval.pages {
-            self.check_page(from, PageId(run.end().0.saturating_sub(1)))?;
+        if interval.known.get(id.creator) != id.index {
+            let what = format!(
+                "its timestamp of {} of {} is another's",
+                id.index, id.creator
+            );
+            return Err(misbehaviour(from, &what));
         }
-        Ok(true)
+        // In order and without overlap: else a short list could name the region over and over again.
+        let mut end = 0;
+        for run in &interval.pages {
+            if run.count == 0 || run.first.0 < end {
+                return Err(misbehaviour(from, "its write notices are not in order"));
+            }
+            end = run.first.0.saturating_add(run.count);
+            self.check_page(from, PageId(end - 1))?;
+        }
+        Ok(())
     }
 
     /// Takes pages away from the program. Each was cut before, so nothing of its writes is lost.

@@ -137,6 +137,10 @@ impl<M: Memory> Core<M> {
                     &format!("it forwards {id}, which {manager} manages"),
                 ));
             }
+            if wish.requester.0 >= self.drones || wish.requester == self.me {
+                let what = format!("it forwards a wish for {id} of {}", wish.requester);
+                return Err(misbehaviour(from, &what));
+            }
             return self.queue_wish(from, id, wish);
         }
         if manager != self.me || wish.requester != from {
@@ -237,17 +241,21 @@ impl<M: Memory> Core<M> {
         id: LockId,
         intervals: Vec<Interval>,
     ) -> Result<(), Misbehaviour> {
-        let Some((_, ticket)) = self.locks.waiting.take_if(|(lock, _)| *lock == id) else {
+        let Some((_, ticket)) = self.locks.waiting.filter(|(lock, _)| *lock == id) else {
             return Err(misbehaviour(
                 from,
                 &format!("it grants {id}, for which nobody waits here"),
             ));
         };
-        self.close_interval();
         // Intervals of an epoch that is over are part of this one's start.
-        if epoch == self.epoch.id {
-            self.incorporate(from, intervals)?;
-        }
+        let news = if epoch == self.epoch.id {
+            self.news(from, intervals)?
+        } else {
+            Vec::new()
+        };
+        self.locks.waiting = None;
+        self.close_interval();
+        self.incorporate(news);
         self.drop_stale();
         self.lock(id).token = true;
         self.locks.held.insert(id);

@@ -9,9 +9,10 @@ use crate::lock::refuse_meeting;
 use crate::message::{Interval, Met};
 use crate::{
     Block, DroneId, Failure, Heap, Meeting, MeetingKind, Memory, Message, Misbehaviour, Outcome,
-    PAGE_SIZE, Refusal, Ticket,
+    PAGE_SIZE, Refusal, Ticket, VectorTimestamp,
 };
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::vec::Vec;
 
 /// The calls in which this drone's program waits, locks apart.
@@ -26,7 +27,8 @@ pub(crate) struct Calls {
 #[derive(Clone, Copy, Debug)]
 struct HeapCall {
     ticket: Ticket,
-    frees: bool,
+    /// What is to be allocated: bytes and alignment; none if something is to be freed.
+    wanted: Option<(u64, u64)>,
 }
 
 /// What the first drone keeps for all: who has arrived, and the heap.
@@ -167,8 +169,11 @@ impl<M: Memory> Core<M> {
         let request = self.calls.next_request;
         self.calls.next_request += 1;
         let message = message(request);
-        let frees = matches!(message, Message::Free { .. });
-        self.calls.heap.insert(request, HeapCall { ticket, frees });
+        let wanted = match message {
+            Message::Allocate { bytes, align, .. } => Some((bytes, align)),
+            _ => None,
+        };
+        self.calls.heap.insert(request, HeapCall { ticket, wanted });
         self.send(DroneId::FIRST, message);
     }
 
@@ -179,20 +184,20 @@ impl<M: Memory> Core<M> {
         request: u64,
         result: Result<Block, Refusal>,
     ) -> Result<(), Misbehaviour> {
-        let call = self
-            .calls
-            .heap
-            .remove(&request)
-            .filter(|_| from == DroneId::FIRST);
-        let Some(HeapCall { ticket, frees }) = call else {
+        let call = self.calls.heap.get(&request).copied();
+        let Some(HeapCall { ticket, wanted }) = call.filter(|_| from == DroneId::FIRST) else {
             return Err(misbehaviour(
                 from,
                 "it answers a heap request that nobody made",
             ));
         };
-        let outcome = |block| match frees {
-            true => Outcome::Done,
-            false => Outcome::Allocated(block),
+        if let (Some(wanted), Ok(block)) = (wanted, &result) {
+            self.check_block(from, *block, wanted)?;
+        }
+        self.calls.heap.remove(&request);
+        let outcome = |block| match wanted {
+            None => Outcome::Done,
+            Some(_) => Outcome::Allocated(block),
         };
         self.complete(ticket, result.map(outcome).map_err(Failure::Refused));
         Ok(())
@@ -223,15 +228,13 @@ impl<M: Memory> Core<M> {
         intervals: Vec<Interval>,
         meeting: Option<Meeting>,
     ) -> Result<(), Misbehaviour> {
+        self.check_arrival(from, &intervals, meeting.as_ref())?;
         let Some(steward) = &mut self.steward else {
             return Err(misbehaviour(
                 from,
                 "it arrives here, not at the first drone",
             ));
         };
-        if intervals.iter().any(|interval| interval.id.creator != from) {
-            return Err(misbehaviour(from, "it arrives with another's intervals"));
-        }
         if steward
             .arrivals
             .insert(from, Arrival { intervals, meeting })
@@ -262,4 +265,101 @@ impl<M: Memory> Core<M> {
         }
         Ok(())
     }
+
+    /// What is passed on to all must be right, or they would blame the first drone for it.
+    fn check_arrival(
+        &self,
+        from: DroneId,
+        intervals: &[Interval],
+        meeting: Option<&Meeting>,
+    ) -> Result<(), Misbehaviour> {
+        let mut known = VectorTimestamp::new();
+        for interval in intervals {
+            if interval.id.creator != from {
+                return Err(misbehaviour(from, "it arrives with another's intervals"));
+            }
+            self.check_interval(from, &known, interval)?;
+            known.raise(from, interval.id.index);
+        }
+        match meeting {
+            Some(meeting) => check_payload(from, from, meeting.kind, &meeting.payload),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a meeting could end like this for this drone's program, which waits in it.
+    pub(crate) fn check_met(&self, from: DroneId, met: &Met) -> Result<(), Misbehaviour> {
+        let Some(kind) = self.calls.meeting().map(|meeting| meeting.kind) else {
+            return Err(misbehaviour(
+                from,
+                "it ends a meeting in which nobody is here",
+            ));
+        };
+        let Met::Together {
+            payloads,
+            allocated,
+        } = met
+        else {
+            return Ok(());
+        };
+        if payloads.len() != self.drones as usize {
+            let what = format!("it brings the values of {} drones", payloads.len());
+            return Err(misbehaviour(from, &what));
+        }
+        for (drone, payload) in self.drones().zip(payloads) {
+            check_payload(from, drone, kind, payload)?;
+        }
+        match (kind, *allocated) {
+            (MeetingKind::Allocate { bytes, align }, Some(block)) => {
+                self.check_block(from, block, (bytes, align))
+            }
+            (MeetingKind::Allocate { .. }, None) => Err(misbehaviour(
+                from,
+                "it grants an allocation without a block",
+            )),
+            (_, Some(_)) => Err(misbehaviour(from, "it allocates where nobody asked for it")),
+            (_, None) => Ok(()),
+        }
+    }
+
+    /// Whether a block could be what was asked for.
+    fn check_block(
+        &self,
+        from: DroneId,
+        block: Block,
+        (bytes, align): (u64, u64),
+    ) -> Result<(), Misbehaviour> {
+        let (start, region_bytes) = (block.address.0, self.pages.count() * PAGE_SIZE as u64);
+        let fits = start
+            .checked_add(bytes)
+            .is_some_and(|end| end <= region_bytes);
+        if start > 0 && fits && start.is_multiple_of(align.max(1)) {
+            return Ok(());
+        }
+        let what = format!(
+            "it gives {} for {bytes} bytes aligned to {align}",
+            block.address
+        );
+        Err(misbehaviour(from, &what))
+    }
+}
+
+/// Whether a drone could bring this value to such a meeting. `from` is who says that it does.
+fn check_payload(
+    from: DroneId,
+    drone: DroneId,
+    kind: MeetingKind,
+    payload: &[u8],
+) -> Result<(), Misbehaviour> {
+    let expected = match kind {
+        MeetingKind::Reduce { bytes } => bytes,
+        MeetingKind::Broadcast { root, bytes } if root == drone => bytes,
+        MeetingKind::Broadcast { .. } => 0,
+        _ => return Ok(()),
+    };
+    if payload.len() as u64 == expected {
+        return Ok(());
+    }
+    let what = format!("it brings {} bytes of {drone} to {kind}", payload.len());
+    Err(misbehaviour(from, &what))
 }

@@ -142,6 +142,29 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// What the table in docs/PROTOCOL.md calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::PageRequest { .. } => "PageRequest",
+            Self::PageReply { .. } => "PageReply",
+            Self::PageRefused { .. } => "PageRefused",
+            Self::DiffRequest { .. } => "DiffRequest",
+            Self::DiffReply { .. } => "DiffReply",
+            Self::LockRequest { .. } => "LockRequest",
+            Self::LockGrant { .. } => "LockGrant",
+            Self::Arrive { .. } => "Arrive",
+            Self::Depart { .. } => "Depart",
+            Self::CollectWanted { .. } => "CollectWanted",
+            Self::Collect { .. } => "Collect",
+            Self::Flush { .. } => "Flush",
+            Self::Allocate { .. } => "Allocate",
+            Self::Free { .. } => "Free",
+            Self::HeapReply { .. } => "HeapReply",
+        }
+    }
+}
+
 /// One interval's record: what a drone wrote between two of its synchronisations
 /// (Keleher, Cox, Zwaenepoel, ISCA 1992, section 3).
 #[derive(Clone, PartialEq, Eq, Debug)]

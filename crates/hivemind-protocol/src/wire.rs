@@ -275,8 +275,9 @@ impl Wire for Box<PageBytes> {
         into.extend_from_slice(&self[..]);
     }
     fn take(from: &mut Reader<'_>) -> Result<Self, WireError> {
+        let bytes = from.bytes(PAGE_SIZE)?;
         let mut page = Box::new([0; PAGE_SIZE]);
-        page.copy_from_slice(from.bytes(PAGE_SIZE)?);
+        page.copy_from_slice(bytes);
         Ok(page)
     }
 }

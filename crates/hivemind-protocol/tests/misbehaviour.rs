@@ -1,0 +1,275 @@
+//! What no correct drone says is refused, names who said it, and leaves no wait without an end. Bytes that are
+//! no message at all are refused in the wire form; random ones are the business of the fuzz targets.
+
+use hivemind_protocol::{
+    Access, Address, BarrierId, Block, Command, Core, CoreConfig, DroneId, Effect, EpochId, Event,
+    Failure, Interval, IntervalId, IntervalIndex, Label, LockId, Meeting, MeetingKind, Memory,
+    Message, Met, PAGE_SIZE, PageBytes, PageId, PageRun, Ticket, VectorTimestamp, WriteDetection,
+};
+
+const PAGES: u64 = 64;
+const EPOCH: EpochId = EpochId(0);
+const WAITING: Ticket = Ticket(7);
+
+/// Memory that holds zeros and takes everything: no page is looked at here.
+struct Zeros;
+
+impl Memory for Zeros {
+    fn write_detection(&self) -> WriteDetection {
+        WriteDetection::Traps
+    }
+    fn set_access(&mut self, _: PageRun, _: Access) {}
+    fn read(&self, _: PageId, into: &mut PageBytes) {
+        into.fill(0);
+    }
+    fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
+    fn take_written(&mut self, _: &mut Vec<PageRun>) {}
+}
+
+/// One drone of three, and what it was told to do.
+struct Drone {
+    core: Core<Zeros>,
+    effects: Vec<Effect>,
+}
+
+impl Drone {
+    fn new(me: u32) -> Self {
+        let config = CoreConfig {
+            me: DroneId(me),
+            drones: 3,
+            pages: PAGES,
+            metadata_limit_bytes: 1 << 20,
+        };
+        Self {
+            core: Core::new(config, Zeros),
+            effects: Vec::new(),
+        }
+    }
+
+    /// The same, when its program has called.
+    fn calls(mut self, command: Command) -> Self {
+        let ticket = WAITING;
+        let called = Event::Command { command, ticket };
+        self.core.handle(called, &mut self.effects).unwrap();
+        assert!(self.waits());
+        self
+    }
+
+    /// The same, when it has heard something that is right.
+    fn hears(mut self, from: u32, message: Message) -> Self {
+        let from = DroneId(from);
+        let heard = Event::Message { from, message };
+        self.core.handle(heard, &mut self.effects).unwrap();
+        self
+    }
+
+    /// It hears something that is wrong; gives what it says about it. Its program waits, and is told.
+    #[track_caller]
+    fn refuses(mut self, from: u32, message: Message) -> String {
+        let from = DroneId(from);
+        let heard = Event::Message { from, message };
+        let misbehaviour = self.core.handle(heard, &mut self.effects).unwrap_err();
+        assert_eq!(misbehaviour.peer, from, "{misbehaviour}");
+        assert!(self.waits());
+        let lost = Event::Lost { drone: from };
+        self.core.handle(lost, &mut self.effects).unwrap();
+        let told = Effect::Complete {
+            ticket: WAITING,
+            result: Err(Failure::Lost(from)),
+        };
+        assert!(self.effects.contains(&told), "a wait without an end");
+        misbehaviour.what
+    }
+
+    fn waits(&self) -> bool {
+        let done = |effect: &Effect| matches!(effect, Effect::Complete { ticket, .. } if *ticket == WAITING);
+        !self.effects.iter().any(done)
+    }
+}
+
+fn drone(me: u32) -> Drone {
+    Drone::new(me)
+}
+
+fn interval(creator: u32, index: u32, pages: &[(u64, u64)]) -> Interval {
+    let id = IntervalId {
+        creator: DroneId(creator),
+        index: IntervalIndex(index),
+    };
+    let mut known = VectorTimestamp::new();
+    known.raise(id.creator, id.index);
+    let run = |&(first, count)| PageRun {
+        first: PageId(first),
+        count,
+    };
+    let pages = pages.iter().map(run).collect();
+    Interval { id, known, pages }
+}
+
+fn grant(intervals: Vec<Interval>) -> Message {
+    Message::LockGrant {
+        epoch: EPOCH,
+        lock: LockId(0),
+        intervals,
+    }
+}
+
+fn arrive(intervals: Vec<Interval>, meeting: Option<Meeting>) -> Message {
+    Message::Arrive {
+        epoch: EPOCH,
+        intervals,
+        meeting,
+    }
+}
+
+fn meet(kind: MeetingKind) -> Command {
+    let payload = Vec::new();
+    Command::Meet(Meeting { kind, payload })
+}
+
+fn depart(payloads: Vec<Vec<u8>>, allocated: Option<Block>) -> Message {
+    let met = Met::Together {
+        payloads,
+        allocated,
+    };
+    Message::Depart {
+        epoch: EPOCH,
+        intervals: Vec::new(),
+        met: Some(met),
+    }
+}
+
+fn block(address: u64) -> Block {
+    Block {
+        address: Address(address),
+        fresh: true,
+    }
+}
+
+#[test]
+fn a_heap_reply_from_the_wrong_drone_swallows_no_call() {
+    let (bytes, align) = (64, 16);
+    let allocating = || drone(1).calls(Command::Allocate { bytes, align });
+    let reply = |address| Message::HeapReply {
+        request: 0,
+        result: Ok(block(address)),
+    };
+    let said = allocating().refuses(2, reply(64));
+    assert!(said.contains("nobody made"), "{said}");
+    for outside in [0, 8, PAGES * PAGE_SIZE as u64, u64::MAX - 15] {
+        let said = allocating().refuses(0, reply(outside));
+        assert!(said.contains("for 64 bytes aligned to 16"), "{said}");
+    }
+    assert!(!allocating().hears(0, reply(64)).waits());
+}
+
+#[test]
+fn a_grant_with_wrong_intervals_swallows_no_call() {
+    let acquiring = || drone(1).calls(Command::Acquire(LockId(0)));
+    for (wrong, what) in [
+        (interval(2, 2, &[]), "where 1 comes next"),
+        (interval(3, 1, &[]), "where 1 comes next"),
+        (interval(1, 1, &[]), "did not make"),
+        (interval(2, 1, &[(PAGES - 1, 2)]), "the region has 64 pages"),
+        (interval(2, 1, &[(3, 2), (4, 1)]), "not in order"),
+        (interval(2, 1, &[(3, 0)]), "not in order"),
+    ] {
+        let right = interval(0, 1, &[(0, 1)]);
+        let said = acquiring().refuses(0, grant(vec![right, wrong]));
+        assert!(said.contains(what), "{said}");
+    }
+    let mut stolen = interval(2, 1, &[]);
+    stolen.known = VectorTimestamp::new();
+    let said = acquiring().refuses(0, grant(vec![stolen]));
+    assert!(said.contains("another's"), "{said}");
+    let right = vec![
+        interval(0, 1, &[(0, 64)]),
+        interval(2, 1, &[(3, 2), (5, 1)]),
+    ];
+    assert!(!acquiring().hears(0, grant(right)).waits());
+}
+
+#[test]
+fn a_wish_is_forwarded_for_other_drones_of_the_hive_only() {
+    for requester in [1, 3, u32::MAX] {
+        let wish = Message::LockRequest {
+            epoch: EPOCH,
+            lock: LockId(0),
+            requester: DroneId(requester),
+            known: VectorTimestamp::new(),
+            forwarded: true,
+        };
+        let said = drone(1).calls(Command::Acquire(LockId(0))).refuses(0, wish);
+        assert!(said.contains("forwards a wish"), "{said}");
+    }
+}
+
+#[test]
+fn who_arrives_with_something_wrong_is_blamed_and_not_who_passes_it_on() {
+    let steward = || drone(0).calls(meet(MeetingKind::Leave));
+    let beyond = interval(2, 1, &[(PAGES, 1)]);
+    let said = steward().refuses(2, arrive(vec![beyond], None));
+    assert!(said.contains("the region has 64 pages"), "{said}");
+    let gap = vec![interval(2, 1, &[]), interval(2, 3, &[])];
+    let said = steward().refuses(2, arrive(gap, None));
+    assert!(said.contains("where 2 comes next"), "{said}");
+    let (kind, payload) = (MeetingKind::Reduce { bytes: 8 }, vec![0; 7]);
+    let said = steward().refuses(2, arrive(Vec::new(), Some(Meeting { kind, payload })));
+    assert!(said.contains("7 bytes of drone 2"), "{said}");
+}
+
+#[test]
+fn a_meeting_ends_as_the_meeting_that_it_is() {
+    let page = PAGE_SIZE as u64;
+    let allocation = MeetingKind::Allocate {
+        bytes: page,
+        align: page,
+    };
+    let reduction = MeetingKind::Reduce { bytes: 0 };
+    let brought = |count| vec![Vec::new(); count];
+    for (kind, end, what) in [
+        (MeetingKind::Leave, depart(brought(2), None), "of 2 drones"),
+        (reduction, depart(vec![vec![1]; 3], None), "1 bytes of"),
+        (allocation, depart(brought(3), None), "without a block"),
+        (allocation, depart(brought(3), Some(block(100))), "aligned"),
+        (
+            allocation,
+            depart(brought(3), Some(block(page * PAGES))),
+            "aligned",
+        ),
+        (
+            MeetingKind::Leave,
+            depart(brought(3), Some(block(page))),
+            "nobody asked",
+        ),
+    ] {
+        let said = drone(1).calls(meet(kind)).refuses(0, end);
+        assert!(said.contains(what), "{said}");
+    }
+    let right = depart(brought(3), Some(block(page)));
+    let met = drone(1).calls(meet(allocation)).hears(0, right);
+    assert!(!met.waits());
+}
+
+#[test]
+fn no_meeting_ends_for_a_drone_that_arrived_for_a_collection() {
+    let said = drone(1)
+        .hears(0, Message::Collect { epoch: EPOCH })
+        .calls(meet(MeetingKind::Barrier(BarrierId(0))))
+        .refuses(0, depart(vec![Vec::new(); 3], None));
+    assert!(said.contains("may not end"), "{said}");
+}
+
+#[test]
+fn what_is_said_of_a_wrong_message_is_short_however_long_the_message() {
+    let early = Message::PageReply {
+        epoch: EpochId(9),
+        page: PageId(0),
+        label: Label::default(),
+        bytes: Box::new([0; PAGE_SIZE]),
+    };
+    let said = drone(1)
+        .calls(Command::Acquire(LockId(0)))
+        .refuses(0, early);
+    assert_eq!(said, "its PageReply does not belong into epoch 0");
+}
