@@ -18,6 +18,7 @@ mod clock;
 mod collect;
 mod core;
 mod diff;
+mod envelope;
 mod epoch;
 mod event;
 mod failure;
@@ -38,6 +39,7 @@ mod wire;
 pub use crate::clock::VectorTimestamp;
 pub use crate::core::{Core, CoreConfig};
 pub use crate::diff::{Diff, Run};
+pub use crate::envelope::{Breach, Envelope, Opener, Sealer};
 pub use crate::event::{Command, Effect, Event, Meeting, MeetingKind, Outcome};
 pub use crate::failure::{Failure, Misbehaviour, Refusal};
 pub use crate::heap::{Block, Heap};
@@ -52,4 +54,4 @@ pub use crate::stats::Stats;
 pub use crate::wire::WireError;
 
 /// The version of the wire form. Two drones that differ in it refuse each other at the handshake.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;

@@ -160,7 +160,7 @@ pub(crate) fn join(seat: &Seat, offer: Offer) -> Result<(Option<Links>, Agreemen
         DroneId::FIRST => root::gather(seat, &offer)?,
         _ => member::join(seat, &offer)?,
     };
-    let links = link(streams, offer.silence_limit);
+    let links = link(me, streams, offer.silence_limit);
     let links = links.map_err(|cause| JoinError::System {
         me,
         what: "set up its links",
@@ -169,7 +169,11 @@ pub(crate) fn join(seat: &Seat, offer: Offer) -> Result<(Option<Links>, Agreemen
     Ok((Some(links), agreement))
 }
 
-fn link(streams: Vec<(DroneId, TcpStream)>, silence_limit: Duration) -> io::Result<Links> {
+fn link(
+    me: DroneId,
+    streams: Vec<(DroneId, TcpStream)>,
+    silence_limit: Duration,
+) -> io::Result<Links> {
     let seconds = silence_limit
         .as_millis()
         .div_ceil(1000)
@@ -180,7 +184,7 @@ fn link(streams: Vec<(DroneId, TcpStream)>, silence_limit: Duration) -> io::Resu
     };
     let carry = |(peer, stream)| Ok((peer, Box::new(Tcp::new(stream)?) as Box<dyn ByteStream>));
     let streams: io::Result<Vec<_>> = streams.into_iter().map(carry).collect();
-    Links::new(streams?, config)
+    Links::new(me, streams?, config)
 }
 
 /// Raises the limit of open files, as far as one may, to what a drone of a large hive needs. Where it doesn't suffice

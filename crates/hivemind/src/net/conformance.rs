@@ -1,92 +1,23 @@
 //! What every transport must do: one suite, run for each of them. A new transport adds one arm at the end.
 //!
-//! The second arm is no transport but a torment: a stream that takes a few bytes at a time, so that the paths for
-//! torn frames and full sockets are walked all the time, at both ends.
+//! The arms stand at the end, their streams in `streams`.
+
+mod streams;
 
 use std::io::{self, IoSlice};
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hivemind_protocol::DroneId;
+use hivemind_protocol::{DroneId, Sealer};
 
 use super::frame::{Kind, header};
 use super::*;
+use streams::{MakePair, tcp_pair};
 
 /// No test waits longer than this for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Makes two ends that are joined.
-pub(super) type MakePair = dyn Fn() -> (Box<dyn ByteStream>, Box<dyn ByteStream>) + Sync;
-
-pub(super) fn sockets() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (near, listener.accept().unwrap().0)
-}
-
-pub(super) fn tcp_pair() -> (Box<dyn ByteStream>, Box<dyn ByteStream>) {
-    let (near, far) = sockets();
-    (
-        Box::new(Tcp::new(near).unwrap()),
-        Box::new(Tcp::new(far).unwrap()),
-    )
-}
-
-fn trickle_pair() -> (Box<dyn ByteStream>, Box<dyn ByteStream>) {
-    let (near, far) = sockets();
-    let trickle = |socket| Box::new(Trickle::new(Tcp::new(socket).unwrap()));
-    (trickle(near), trickle(far))
-}
-
-/// Takes a few bytes at a time.
-struct Trickle {
-    under: Tcp,
-    turn: AtomicUsize,
-}
-
-impl Trickle {
-    fn new(under: Tcp) -> Self {
-        let turn = AtomicUsize::new(0);
-        Self { under, turn }
-    }
-
-    /// How much goes this time: mostly little, sometimes much, so that long frames end.
-    fn allowance(&self) -> usize {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        [1, 3, 5, 7, 100_000, 2, 4096, 4, 13, 700_000][turn % 10]
-    }
-}
-
-impl ByteStream for Trickle {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.under.as_fd()
-    }
-
-    fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let first = parts
-            .iter()
-            .find(|part| !part.is_empty())
-            .expect("something to send");
-        let taken = first.len().min(self.allowance());
-        self.under.send(&[IoSlice::new(&first[..taken])])
-    }
-
-    fn receive(&self, space: &mut [u8]) -> io::Result<usize> {
-        self.under.receive(space)
-    }
-
-    fn finish_sending(&self) -> io::Result<()> {
-        self.under.finish_sending()
-    }
-
-    fn abort(&self) {
-        self.under.abort();
-    }
-}
 
 /// The links of `drones` drones to each other.
 pub(super) fn hive(drones: u32, config: LinksConfig, pair: &MakePair) -> Vec<Arc<Links>> {
@@ -99,9 +30,10 @@ pub(super) fn hive(drones: u32, config: LinksConfig, pair: &MakePair) -> Vec<Arc
             ends[high as usize].push((DroneId(low), other));
         }
     }
-    let links = ends
-        .into_iter()
-        .map(|streams| Links::new(streams, config).unwrap());
+    let links = (0..)
+        .map(DroneId)
+        .zip(ends)
+        .map(|(me, streams)| Links::new(me, streams, config).unwrap());
     links.map(Arc::new).collect()
 }
 
@@ -148,6 +80,7 @@ fn receive_all(links: &Links) -> (Vec<Vec<u8>>, Closed) {
 
 const FIRST: DroneId = DroneId(0);
 const SECOND: DroneId = DroneId(1);
+const THIRD: DroneId = DroneId(2);
 
 fn frames_of_all_lengths_arrive_whole_and_in_order(pair: &MakePair) {
     let (near, far) = pair_of(pair);
@@ -382,8 +315,9 @@ fn a_peer_that_takes_nothing_ends_with_its_queue_full(pair: &MakePair) {
 fn garbage_is_named_and_ends_only_its_link(pair: &MakePair) {
     let (garbage, good) = (pair(), pair());
     let streams = vec![(FIRST, garbage.1), (SECOND, good.1)];
-    let links = Links::new(streams, LinksConfig::default()).unwrap();
-    let mut bytes = header(Kind::Data, 2).to_vec();
+    let mut sealers = [FIRST, SECOND].map(|from| sealer(&*garbage.0, from, THIRD));
+    let links = Links::new(THIRD, streams, LinksConfig::default()).unwrap();
+    let mut bytes = header(Kind::Data, b"ok", sealers[0].as_mut()).to_vec();
     bytes.extend_from_slice(b"ok\xff\xff\xff\xff\x00");
     send_raw(&*garbage.0, &bytes);
     let mut seen = Vec::new();
@@ -398,7 +332,7 @@ fn garbage_is_named_and_ends_only_its_link(pair: &MakePair) {
     }
     assert_eq!(seen[0], (FIRST, "Frame([111, 107])".to_owned()));
     assert!(seen[1].1.contains("claims 4294967295 bytes"), "{seen:?}");
-    let mut bytes = header(Kind::Data, 2).to_vec();
+    let mut bytes = header(Kind::Data, b"hi", sealers[1].as_mut()).to_vec();
     bytes.extend_from_slice(b"hi");
     send_raw(&*good.0, &bytes);
     let came = std::cell::Cell::new(false);
@@ -410,6 +344,54 @@ fn garbage_is_named_and_ends_only_its_link(pair: &MakePair) {
             came.set(true);
         },
     );
+}
+
+/// A stream that does not vouch for its bytes has its frames in envelopes: what it repeats, loses or changes is named.
+fn what_the_stream_does_to_its_frames_is_named(pair: &MakePair) {
+    let (good, vouches) = (b"good", pair().0.vouches());
+    for (spoil, says) in [
+        (0, "it came twice, or was overtaken"),
+        (1, "something was lost on the way"),
+        (2, "it was changed on the way"),
+    ] {
+        let (near, far) = pair();
+        let links = Links::new(SECOND, vec![(FIRST, far)], LinksConfig::default()).unwrap();
+        let mut sealer = sealer(&*near, FIRST, SECOND);
+        let mut frame = || {
+            let mut bytes = header(Kind::Data, good, sealer.as_mut()).to_vec();
+            bytes.extend_from_slice(good);
+            bytes
+        };
+        let first = frame();
+        send_raw(&*near, &first);
+        match spoil {
+            0 => send_raw(&*near, &first),
+            1 => {
+                let lost = frame();
+                send_raw(&*near, &frame());
+                drop(lost);
+            }
+            _ => {
+                let mut second = frame();
+                *second.last_mut().unwrap() ^= 1;
+                send_raw(&*near, &second);
+            }
+        }
+        if vouches {
+            continue;
+        }
+        let (frames, end) = receive_all(&links);
+        assert_eq!(frames, [good]);
+        assert!(
+            matches!(&end, Closed::Lost(why) if why.contains(says)),
+            "{end:?}"
+        );
+    }
+}
+
+/// What seals the frames of a stream, if it needs that.
+fn sealer(stream: &dyn ByteStream, from: DroneId, to: DroneId) -> Option<Sealer> {
+    (!stream.vouches()).then(|| Sealer::new(from, to))
 }
 
 fn send_raw(stream: &dyn ByteStream, mut bytes: &[u8]) {
@@ -517,6 +499,8 @@ fn more_than_a_turn_of_input_is_read_to_its_end(pair: &MakePair) {
 
 fn sixteen_drones_talk_all_at_once_and_leave(pair: &MakePair) {
     const DRONES: u32 = 16;
+    let header_bytes = header(Kind::Data, &[], sealer(&*pair().0, FIRST, SECOND).as_mut()).len();
+    let frame_bytes = header_bytes as u64 + 4;
     let hive = hive(DRONES, LinksConfig::default(), pair);
     let drones: Vec<_> = hive
         .into_iter()
@@ -541,7 +525,7 @@ fn sixteen_drones_talk_all_at_once_and_leave(pair: &MakePair) {
                 assert_eq!(rounds.iter().sum::<u32>(), 50 * (DRONES - 1));
                 let stats = links.stats();
                 assert_eq!(stats.frames_sent, stats.frames_received);
-                assert_eq!(stats.bytes_sent, stats.frames_sent * 9);
+                assert_eq!(stats.bytes_sent, stats.frames_sent * frame_bytes);
             })
         })
         .collect();
@@ -552,7 +536,7 @@ fn sixteen_drones_talk_all_at_once_and_leave(pair: &MakePair) {
 
 #[test]
 fn links_of_a_hive_of_one_wait_and_leave() {
-    let links = Links::new(Vec::new(), LinksConfig::default()).unwrap();
+    let links = Links::new(FIRST, Vec::new(), LinksConfig::default()).unwrap();
     assert_eq!(links.poll(Some(Duration::ZERO), &mut |_, _| {}).unwrap(), 0);
     links.tick(&mut |_, _| {});
     links.close(Duration::ZERO, &mut |_, _| {}).unwrap();
@@ -592,6 +576,7 @@ macro_rules! suites {
             input_that_waits_already_is_a_sign_of_life,
             a_peer_that_takes_nothing_ends_with_its_queue_full,
             garbage_is_named_and_ends_only_its_link,
+            what_the_stream_does_to_its_frames_is_named,
             a_deadline_names_who_has_not_left,
             every_sleeper_is_woken_and_no_wake_is_missed,
             what_came_while_attended_wakes_a_sleeper_afterwards,
@@ -603,5 +588,6 @@ macro_rules! suites {
 
 suites! {
     tcp: crate::net::conformance::tcp_pair;
-    trickle: crate::net::conformance::trickle_pair;
+    trickle: crate::net::conformance::streams::trickle_pair;
+    vouching: crate::net::conformance::streams::vouching_pair;
 }

@@ -1,13 +1,21 @@
 //! Framing: how a stream of bytes is cut into frames, and nothing else. Pure: no socket, no thread.
 //!
-//! A frame is a header of five bytes, the body's length (`u32`, little-endian) and its kind (`u8`), and then the
-//! body. A frame may arrive in any pieces and several may arrive at once; the [`Decoder`] puts them together again.
-//! Deliberately elsewhere: reading and writing (`link.rs`), and what a body means (the protocol core).
+//! A frame is a header, the body's length (`u32`, little-endian), its kind (`u8`) and its envelope (eight bytes), and
+//! then the body. A frame may arrive in any pieces and several may arrive at once; the [`Decoder`] puts them together
+//! again, and finds out by the envelope whether the stream kept its promise. A stream that vouches for its bytes itself
+//! (encrypted: each record is authenticated and counted) carries no envelopes.
+//! Deliberately elsewhere: reading and writing (`link.rs`), what an envelope is and what a body means (the protocol
+//! core).
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
-/// Bytes in front of each body.
-pub(crate) const HEADER_BYTES: usize = 5;
+use hivemind_protocol::{Breach, Envelope, Opener, Sealer};
+
+/// Bytes of length and kind.
+const START_BYTES: usize = 5;
+
+/// The most bytes that stand in front of a body.
+pub(crate) const HEADER_BYTES_MOST: usize = START_BYTES + Envelope::BYTES;
 
 /// The longest body that a frame may have. A page reply, an interval list or a broadcast value stays far below it;
 /// a header that claims more is garbage, and is refused before anything is allocated for it.
@@ -43,6 +51,9 @@ pub(crate) enum FrameError {
     /// The kind is none of ours.
     #[error("bad frame: kind {0} is unknown")]
     UnknownKind(u8),
+    /// The frame is not the one that was sent next.
+    #[error("bad frame: {0}")]
+    Breach(#[from] Breach),
     /// A heartbeat or a goodbye that carries something.
     #[error("bad frame: a {kind:?} with a body of {claimed} bytes")]
     UnexpectedBody {
@@ -53,26 +64,56 @@ pub(crate) enum FrameError {
     },
 }
 
-/// The header of a frame.
+/// The bytes in front of a body.
+pub(crate) struct Header {
+    bytes: [u8; HEADER_BYTES_MOST],
+    length: usize,
+}
+
+impl Deref for Header {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// The header of a frame, with an envelope where the link has them.
 ///
 /// # Panics
 ///
 /// When the body is longer than [`MAX_BODY_BYTES`]: the caller's own mistake, which no peer could read.
-pub(crate) fn header(kind: Kind, body_bytes: usize) -> [u8; HEADER_BYTES] {
+pub(crate) fn header(kind: Kind, body: &[u8], sealer: Option<&mut Sealer>) -> Header {
     assert!(
-        body_bytes <= MAX_BODY_BYTES,
-        "a frame of {body_bytes} bytes exceeds the bound of {MAX_BODY_BYTES}: split the message"
+        body.len() <= MAX_BODY_BYTES,
+        "a frame of {} bytes exceeds the bound of {MAX_BODY_BYTES}: split the message",
+        body.len()
     );
-    let length = (body_bytes as u32).to_le_bytes();
-    let kind = match kind {
-        Kind::Data => 0,
-        Kind::Heartbeat => 1,
-        Kind::Goodbye => 2,
+    let mut header = Header {
+        bytes: [0; HEADER_BYTES_MOST],
+        length: START_BYTES,
     };
-    [length[0], length[1], length[2], length[3], kind]
+    header.bytes[..4].copy_from_slice(&(body.len() as u32).to_le_bytes());
+    header.bytes[4] = kind.byte();
+    if let Some(sealer) = sealer {
+        let envelope = sealer.seal(kind.byte(), body);
+        header.length = HEADER_BYTES_MOST;
+        header.bytes[START_BYTES..].copy_from_slice(&envelope.to_bytes());
+    }
+    header
 }
 
-fn parse_header(bytes: [u8; HEADER_BYTES]) -> Result<(Kind, usize), FrameError> {
+impl Kind {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Data => 0,
+            Self::Heartbeat => 1,
+            Self::Goodbye => 2,
+        }
+    }
+}
+
+fn parse_start(bytes: [u8; START_BYTES]) -> Result<(Kind, usize), FrameError> {
     let claimed = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     let kind = match bytes[4] {
         0 => Kind::Data,
@@ -99,11 +140,14 @@ pub(crate) struct Decoder {
     /// What has come and is not yet taken: `buffer[start..end]`.
     start: usize,
     end: usize,
+    /// None where the stream vouches for its bytes itself: then there are no envelopes.
+    opener: Option<Opener>,
 }
 
 impl Decoder {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(opener: Option<Opener>) -> Self {
         Self {
+            opener,
             buffer: vec![0; READ_BUFFER_BYTES],
             start: 0,
             end: 0,
@@ -142,16 +186,33 @@ impl Decoder {
 
     /// Takes the next whole frame: its kind, and where its body lies (see [`body`](Self::body)).
     pub(crate) fn next(&mut self) -> Result<Option<(Kind, Range<usize>)>, FrameError> {
-        let Some(&header) = self.buffer[self.start..self.end].first_chunk() else {
+        let came = &self.buffer[self.start..self.end];
+        let Some(&start) = came.first_chunk() else {
             return Ok(None);
         };
-        let (kind, body_bytes) = parse_header(header)?;
-        let body = self.start + HEADER_BYTES;
-        if self.end - body < body_bytes {
+        let (kind, body_bytes) = parse_start(start)?;
+        let header_bytes = self.header_bytes();
+        if came.len() < header_bytes + body_bytes {
             return Ok(None);
         }
+        if let Some(opener) = &mut self.opener {
+            let (header, rest) = came.split_at(header_bytes);
+            if let Some(&envelope) = header[START_BYTES..].first_chunk() {
+                let envelope = Envelope::from_bytes(envelope);
+                opener.open(envelope, kind.byte(), &rest[..body_bytes])?;
+            }
+        }
+        let body = self.start + header_bytes;
         self.start = body + body_bytes;
         Ok(Some((kind, body..body + body_bytes)))
+    }
+
+    /// How many bytes stand in front of each body.
+    pub(crate) fn header_bytes(&self) -> usize {
+        match self.opener {
+            Some(_) => HEADER_BYTES_MOST,
+            None => START_BYTES,
+        }
     }
 
     /// The body that [`next`](Self::next) found, without copying; valid until [`space`](Self::space) is asked for.
@@ -168,19 +229,37 @@ impl Decoder {
     fn unfinished_bytes(&self) -> usize {
         self.buffer[self.start..self.end]
             .first_chunk()
-            .and_then(|&header| parse_header(header).ok())
-            .map_or(HEADER_BYTES, |(_, body_bytes)| HEADER_BYTES + body_bytes)
+            .and_then(|&start| parse_start(start).ok())
+            .map_or(self.header_bytes(), |(_, body_bytes)| {
+                self.header_bytes() + body_bytes
+            })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hivemind_protocol::DroneId;
 
-    fn frame(kind: Kind, body: &[u8]) -> Vec<u8> {
-        let mut bytes = header(kind, body.len()).to_vec();
-        bytes.extend_from_slice(body);
-        bytes
+    const ENDS: (DroneId, DroneId) = (DroneId(0), DroneId(1));
+
+    fn sealer(sealed: bool) -> Option<Sealer> {
+        sealed.then(|| Sealer::new(ENDS.0, ENDS.1))
+    }
+
+    fn decoder(sealed: bool) -> Decoder {
+        Decoder::new(sealed.then(|| Opener::new(ENDS.0, ENDS.1)))
+    }
+
+    /// The frames of these bodies, one after the other on a link.
+    fn frames(sealed: bool, list: &[(Kind, Vec<u8>)]) -> Vec<Vec<u8>> {
+        let mut sealer = sealer(sealed);
+        let frame = |(kind, body): &(Kind, Vec<u8>)| {
+            let mut bytes = header(*kind, body, sealer.as_mut()).to_vec();
+            bytes.extend_from_slice(body);
+            bytes
+        };
+        list.iter().map(frame).collect()
     }
 
     fn feed(decoder: &mut Decoder, mut bytes: &[u8], out: &mut Vec<(Kind, Vec<u8>)>) {
@@ -208,29 +287,26 @@ mod tests {
 
     #[test]
     fn frames_survive_every_cut_into_three_pieces() {
-        let whole: Vec<u8> = sample()
-            .iter()
-            .flat_map(|(kind, body)| frame(*kind, body))
-            .collect();
-        for first in 0..=whole.len() {
-            for second in first..=whole.len() {
-                let (mut decoder, mut out) = (Decoder::new(), Vec::new());
-                feed(&mut decoder, &whole[..first], &mut out);
-                feed(&mut decoder, &whole[first..second], &mut out);
-                feed(&mut decoder, &whole[second..], &mut out);
-                assert_eq!(out, sample(), "cut at {first} and {second}");
-                assert!(!decoder.is_amid_frame());
+        for sealed in [true, false] {
+            let whole = frames(sealed, &sample()).concat();
+            for first in 0..=whole.len() {
+                for second in first..=whole.len() {
+                    let (mut decoder, mut out) = (decoder(sealed), Vec::new());
+                    feed(&mut decoder, &whole[..first], &mut out);
+                    feed(&mut decoder, &whole[first..second], &mut out);
+                    feed(&mut decoder, &whole[second..], &mut out);
+                    assert_eq!(out, sample(), "cut at {first} and {second}");
+                    assert!(!decoder.is_amid_frame());
+                }
             }
         }
     }
 
     #[test]
     fn frames_survive_arriving_byte_by_byte() {
-        let (mut decoder, mut out) = (Decoder::new(), Vec::new());
-        for (kind, body) in sample() {
-            for byte in frame(kind, &body) {
-                feed(&mut decoder, &[byte], &mut out);
-            }
+        let (mut decoder, mut out) = (decoder(true), Vec::new());
+        for byte in frames(true, &sample()).concat() {
+            feed(&mut decoder, &[byte], &mut out);
         }
         assert_eq!(out, sample());
     }
@@ -244,31 +320,32 @@ mod tests {
             seed ^= seed << 17;
             (seed % below as u64) as usize
         };
-        let bodies: Vec<Vec<u8>> = (0..200)
-            .map(|i| vec![i as u8; random([10, 5_000, 400_000][i % 3])])
+        let sent: Vec<(Kind, Vec<u8>)> = (0..200)
+            .map(|i| {
+                let body = vec![i as u8; random([10, 5_000, 400_000][i % 3])];
+                (Kind::Data, body)
+            })
             .collect();
-        let whole: Vec<u8> = bodies
-            .iter()
-            .flat_map(|body| frame(Kind::Data, body))
-            .collect();
-        let (mut decoder, mut out, mut rest) = (Decoder::new(), Vec::new(), &whole[..]);
+        let whole = frames(true, &sent).concat();
+        let (mut decoder, mut out, mut rest) = (decoder(true), Vec::new(), &whole[..]);
         while !rest.is_empty() {
             let piece = (random(70_000) + 1).min(rest.len());
             feed(&mut decoder, &rest[..piece], &mut out);
             rest = &rest[piece..];
         }
-        assert_eq!(out.len(), bodies.len());
-        for (index, ((kind, got), sent)) in out.iter().zip(&bodies).enumerate() {
-            assert!(*kind == Kind::Data && got == sent, "frame {index} differs");
+        assert_eq!(out.len(), sent.len());
+        for (index, (got, sent)) in out.iter().zip(&sent).enumerate() {
+            assert!(got == sent, "frame {index} differs");
         }
     }
 
     #[test]
     fn a_claimed_length_allocates_nothing() {
-        let mut decoder = Decoder::new();
-        let claim = header(Kind::Data, MAX_BODY_BYTES);
-        decoder.space()[..HEADER_BYTES].copy_from_slice(&claim);
-        decoder.filled(HEADER_BYTES);
+        let mut decoder = decoder(true);
+        let claim = (MAX_BODY_BYTES as u32).to_le_bytes();
+        decoder.space()[..START_BYTES]
+            .copy_from_slice(&[claim[0], claim[1], claim[2], claim[3], 0]);
+        decoder.filled(START_BYTES);
         assert_eq!(decoder.next(), Ok(None));
         let _ = decoder.space();
         assert_eq!(decoder.buffer.len(), READ_BUFFER_BYTES);
@@ -276,11 +353,11 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_bound_is_refused() {
-        let mut decoder = Decoder::new();
+        let mut decoder = decoder(true);
         let claimed = MAX_BODY_BYTES as u32 + 1;
         decoder.space()[..4].copy_from_slice(&claimed.to_le_bytes());
         decoder.space()[4] = 0;
-        decoder.filled(HEADER_BYTES);
+        decoder.filled(START_BYTES);
         assert_eq!(decoder.next(), Err(FrameError::TooLong { claimed }));
         assert_eq!(decoder.buffer.len(), READ_BUFFER_BYTES);
     }
@@ -297,23 +374,82 @@ mod tests {
                 },
             ),
         ] {
-            let mut decoder = Decoder::new();
-            decoder.space()[..HEADER_BYTES].copy_from_slice(&bytes);
-            decoder.filled(HEADER_BYTES);
+            let mut decoder = decoder(true);
+            decoder.space()[..START_BYTES].copy_from_slice(&bytes);
+            decoder.filled(START_BYTES);
             assert_eq!(decoder.next(), Err(error));
         }
     }
 
     #[test]
     fn a_long_frame_gives_its_buffer_back() {
-        let (mut decoder, mut out) = (Decoder::new(), Vec::new());
-        feed(
-            &mut decoder,
-            &frame(Kind::Data, &vec![7; 3 * KEEP_BUFFER_BYTES]),
-            &mut out,
-        );
+        let (mut decoder, mut out) = (decoder(true), Vec::new());
+        let long = (Kind::Data, vec![7; 3 * KEEP_BUFFER_BYTES]);
+        feed(&mut decoder, &frames(true, &[long]).concat(), &mut out);
         assert_eq!(out[0].1.len(), 3 * KEEP_BUFFER_BYTES);
         let _ = decoder.space();
         assert_eq!(decoder.buffer.len(), READ_BUFFER_BYTES);
+    }
+
+    /// What a decoder says of these frames.
+    fn verdict(frames: &[Vec<u8>]) -> Result<usize, FrameError> {
+        let (mut decoder, bytes) = (decoder(true), frames.concat());
+        decoder.space()[..bytes.len()].copy_from_slice(&bytes);
+        decoder.filled(bytes.len());
+        let mut count = 0;
+        while decoder.next()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    #[test]
+    fn a_frame_that_is_lost_repeated_or_overtaken_is_found() {
+        let sent = frames(true, &sample());
+        assert_eq!(verdict(&sent), Ok(5));
+        for lost in 0..4 {
+            let mut came = sent.clone();
+            came.remove(lost);
+            let missing = Breach::Missing {
+                expected: lost as u64,
+                came: lost as u64 + 1,
+            };
+            assert_eq!(verdict(&came), Err(missing.into()));
+            let mut came = sent.clone();
+            came.swap(lost, lost + 1);
+            assert_eq!(verdict(&came), Err(missing.into()));
+            let mut came = sent.clone();
+            came.insert(lost, sent[lost].clone());
+            let repeated = Breach::Repeated {
+                expected: lost as u64 + 1,
+                came: lost as u64,
+            };
+            assert_eq!(verdict(&came), Err(repeated.into()));
+        }
+    }
+
+    #[test]
+    fn a_lost_last_message_is_found_at_the_next_heartbeat() {
+        let list = [
+            (Kind::Data, b"last".to_vec()),
+            (Kind::Heartbeat, Vec::new()),
+        ];
+        let missing = Breach::Missing {
+            expected: 0,
+            came: 1,
+        };
+        assert_eq!(verdict(&frames(true, &list)[1..]), Err(missing.into()));
+    }
+
+    #[test]
+    fn every_changed_bit_is_found_or_makes_the_frame_wait_for_more() {
+        let sent = frames(true, &sample()).concat();
+        for bit in 0..sent.len() * 8 {
+            let mut came = sent.clone();
+            came[bit / 8] ^= 1 << (bit % 8);
+            // A length that grew swallows what follows and waits; then fewer frames come, and the link falls silent.
+            let verdict = verdict(&[came]);
+            assert!(!matches!(verdict, Ok(5..)), "bit {bit}: {verdict:?}");
+        }
     }
 }

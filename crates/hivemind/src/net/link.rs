@@ -8,9 +8,9 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hivemind_protocol::DroneId;
+use hivemind_protocol::{DroneId, Sealer};
 
-use super::frame::{HEADER_BYTES, Kind, header};
+use super::frame::{Header, Kind, header};
 use super::lock;
 use super::poller::{Interest, Poller};
 use super::stream::ByteStream;
@@ -41,6 +41,8 @@ pub(crate) struct Link {
 /// What is on its way out, and how far the link is.
 struct Outbound {
     stage: Stage,
+    /// None where the stream vouches for its bytes itself.
+    sealer: Option<Sealer>,
     queue: VecDeque<Vec<u8>>,
     /// How much of the queue's first piece is gone already.
     gone: usize,
@@ -75,7 +77,13 @@ pub(crate) struct Sent {
 }
 
 impl Link {
-    pub(crate) fn new(peer: DroneId, stream: Box<dyn ByteStream>, limit_bytes: usize) -> Self {
+    pub(crate) fn new(
+        me: DroneId,
+        peer: DroneId,
+        stream: Box<dyn ByteStream>,
+        limit_bytes: usize,
+    ) -> Self {
+        let sealer = (!stream.vouches()).then(|| Sealer::new(me, peer));
         Self {
             peer,
             stream,
@@ -84,6 +92,7 @@ impl Link {
             lost: AtomicBool::new(false),
             outbound: Mutex::new(Outbound {
                 stage: Stage::Open,
+                sealer,
                 queue: VecDeque::new(),
                 gone: 0,
                 queued_bytes: 0,
@@ -165,8 +174,8 @@ impl Link {
             return;
         }
         outbound.frames += 1;
-        outbound.bytes += (HEADER_BYTES + body.len()) as u64;
-        self.send_frame(&mut outbound, Kind::Data, body, poller);
+        let bytes = self.send_frame(&mut outbound, Kind::Data, body, poller);
+        outbound.bytes += bytes as u64;
     }
 
     /// Sends a heartbeat where nothing else went out since the last tick.
@@ -226,45 +235,63 @@ impl Link {
         let _ = self.change_interest(&mut outbound, Interest::default(), poller);
     }
 
-    fn send_frame(&self, outbound: &mut Outbound, kind: Kind, body: &[u8], poller: &Poller) {
+    /// Sends a frame or queues it; gives its length.
+    fn send_frame(
+        &self,
+        outbound: &mut Outbound,
+        kind: Kind,
+        body: &[u8],
+        poller: &Poller,
+    ) -> usize {
         outbound.spoken = true;
-        let header = header(kind, body.len());
+        let header = header(kind, body, outbound.sealer.as_mut());
+        let whole = header.len() + body.len();
+        if let Err(why) = self.send_or_queue(outbound, &header, body, poller) {
+            self.give_up(outbound, why, poller);
+        }
+        whole
+    }
+
+    /// Offers a frame to the stream and queues what it won't take. Fails with the reason to give the link up.
+    fn send_or_queue(
+        &self,
+        outbound: &mut Outbound,
+        header: &Header,
+        body: &[u8],
+        poller: &Poller,
+    ) -> Result<(), String> {
         let sent = if outbound.queue.is_empty() {
-            match self.send_now(&header, body) {
-                Ok(sent) => sent,
-                Err(error) => return self.give_up(outbound, describe(&error), poller),
-            }
+            self.send_now(header, body)
+                .map_err(|error| describe(&error))?
         } else {
             0
         };
-        if sent == HEADER_BYTES + body.len() {
-            return;
+        if sent == header.len() + body.len() {
+            return Ok(());
         }
-        outbound.enqueue(&header[sent.min(HEADER_BYTES)..]);
-        outbound.enqueue(&body[sent.saturating_sub(HEADER_BYTES)..]);
+        outbound.enqueue(&header[sent.min(header.len())..]);
+        outbound.enqueue(&body[sent.saturating_sub(header.len())..]);
         if outbound.queued_bytes > outbound.limit_bytes {
-            let why = format!(
+            return Err(format!(
                 "{} bytes wait for it and it does not take them (the bound is {})",
                 outbound.queued_bytes, outbound.limit_bytes
-            );
-            return self.give_up(outbound, why, poller);
+            ));
         }
         let to = Interest {
             writing: true,
             ..outbound.interest
         };
-        if let Err(error) = self.change_interest(outbound, to, poller) {
-            self.give_up(outbound, describe(&error), poller);
-        }
+        self.change_interest(outbound, to, poller)
+            .map_err(|error| describe(&error))
     }
 
     /// Offers a whole frame to the stream; says how much it took.
-    fn send_now(&self, header: &[u8; HEADER_BYTES], body: &[u8]) -> io::Result<usize> {
-        let whole = HEADER_BYTES + body.len();
+    fn send_now(&self, header: &Header, body: &[u8]) -> io::Result<usize> {
+        let whole = header.len() + body.len();
         if whole <= INLINE_BYTES {
             let mut joined = [0; INLINE_BYTES];
-            joined[..HEADER_BYTES].copy_from_slice(header);
-            joined[HEADER_BYTES..whole].copy_from_slice(body);
+            joined[..header.len()].copy_from_slice(header);
+            joined[header.len()..whole].copy_from_slice(body);
             none_if_blocked(self.stream.send(&[IoSlice::new(&joined[..whole])]))
         } else {
             none_if_blocked(

@@ -23,9 +23,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use hivemind_protocol::DroneId;
+use hivemind_protocol::{DroneId, Opener};
 
-use frame::{Decoder, HEADER_BYTES, Kind};
+use frame::{Decoder, Kind};
 use link::{Link, describe, heard};
 use poller::{LOOK_LINKS, Poller, Ready};
 
@@ -153,12 +153,13 @@ impl Drop for Attention<'_> {
 }
 
 impl Links {
-    /// Links over streams that are ready, one a peer.
+    /// Links of `me` over streams that are ready, one a peer.
     ///
     /// # Errors
     ///
     /// Where the system refuses an epoll set or an eventfd.
     pub(crate) fn new(
+        me: DroneId,
         streams: Vec<(DroneId, Box<dyn ByteStream>)>,
         config: LinksConfig,
     ) -> io::Result<Self> {
@@ -172,11 +173,12 @@ impl Links {
         let mut links: Vec<Option<Link>> = (0..places).map(|_| None).collect();
         let mut inbound: Vec<Option<Inbound>> = (0..places).map(|_| None).collect();
         for (peer, stream) in streams {
-            let link = Link::new(peer, stream, config.outbound_limit_bytes);
+            let opener = (!stream.vouches()).then(|| Opener::new(peer, me));
+            let link = Link::new(me, peer, stream, config.outbound_limit_bytes);
             link.start_reading(&poller)?;
             links[peer.0 as usize] = Some(link);
             inbound[peer.0 as usize] = Some(Inbound {
-                decoder: Decoder::new(),
+                decoder: Decoder::new(opener),
                 closed: false,
                 silent_ticks: 0,
             });
@@ -450,7 +452,7 @@ impl Links {
                 Kind::Data => {
                     frames += 1;
                     self.frames_received.fetch_add(1, Ordering::Relaxed);
-                    let bytes = (HEADER_BYTES + place.len()) as u64;
+                    let bytes = (inbound.decoder.header_bytes() + place.len()) as u64;
                     self.bytes_received.fetch_add(bytes, Ordering::Relaxed);
                     receive(link.peer, Incoming::Frame(inbound.decoder.body(place)));
                 }

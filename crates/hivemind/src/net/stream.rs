@@ -23,6 +23,12 @@ pub(crate) trait ByteStream: Send + Sync {
     /// Says that nothing more will be sent; the peer sees the end after everything sent before.
     fn finish_sending(&self) -> io::Result<()>;
 
+    /// Whether the stream itself fails where a byte was lost, changed, repeated or moved on the way, as an encrypted one
+    /// does: then frames need no envelope. Both ends say the same.
+    fn vouches(&self) -> bool {
+        false
+    }
+
     /// Ends both ways at once. Errors are of no interest: the link is given up.
     fn abort(&self);
 }
