@@ -14,6 +14,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 /// What a core must know at its start. Chosen at run time, the same on all drones but for `me`.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +30,10 @@ pub struct CoreConfig {
 }
 
 /// The protocol of one drone. The same events in the same order give the same effects.
-#[derive(Debug)]
+///
+/// Two cores are equal when the same events make them do the same from here on, to the last effect. What was
+/// only counted is left out of the comparison (and of the hash): nothing is ever decided by [`Stats`].
+#[derive(Clone, Debug)]
 pub struct Core<M> {
     pub(crate) me: DroneId,
     pub(crate) drones: u32,
@@ -266,6 +270,33 @@ impl<M: Memory> Core<M> {
         self.effects.push(Effect::Complete { ticket, result });
     }
 
+    /// All that decides what this core does next. A field that is added has to be sorted in here.
+    fn deciding(&self) -> impl PartialEq + Hash + '_
+    where
+        M: PartialEq + Hash,
+    {
+        let Self {
+            me,
+            drones,
+            memory,
+            pages,
+            log,
+            epoch,
+            fetches,
+            locks,
+            calls,
+            steward,
+            stats: _,
+            metadata_limit_bytes,
+            lost,
+            inbox,
+            effects,
+        } = self;
+        let place = (me, drones, metadata_limit_bytes, lost);
+        let tables = (pages, log, epoch, fetches, locks, calls, steward);
+        (place, memory, tables, inbox, effects)
+    }
+
     pub(crate) fn drones(&self) -> impl Iterator<Item = DroneId> + use<M> {
         (0..self.drones).map(DroneId)
     }
@@ -284,6 +315,20 @@ impl<M: Memory> Core<M> {
             from,
             &format!("it speaks of {page}; the region has {count} pages"),
         ))
+    }
+}
+
+impl<M: Memory + PartialEq + Hash> PartialEq for Core<M> {
+    fn eq(&self, other: &Self) -> bool {
+        self.deciding() == other.deciding()
+    }
+}
+
+impl<M: Memory + Eq + Hash> Eq for Core<M> {}
+
+impl<M: Memory + PartialEq + Hash> Hash for Core<M> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.deciding().hash(state);
     }
 }
 

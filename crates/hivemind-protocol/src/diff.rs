@@ -7,7 +7,7 @@ use crate::{PAGE_SIZE, PageBytes};
 use alloc::vec::Vec;
 
 /// Changed bytes that lie side by side.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Run {
     /// Where in the page, in bytes.
     pub offset: u16,
@@ -16,7 +16,7 @@ pub struct Run {
 }
 
 /// What changed in a page: runs of bytes (Keleher et al., USENIX Winter 1994, section 2.3).
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
 pub struct Diff {
     /// Ascending, not touching.
     runs: Vec<Run>,

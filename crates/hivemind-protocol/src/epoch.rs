@@ -19,7 +19,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 /// Where this drone stands in its epoch.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Epoch {
     pub(crate) id: EpochId,
     phase: Phase,
@@ -37,7 +37,7 @@ pub(crate) struct Epoch {
     homecomings: PageMap<Homecoming>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 enum Phase {
     /// As usual.
     Open,
@@ -48,7 +48,7 @@ enum Phase {
 }
 
 /// A fault that came while the epoch ended.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct HeldFault {
     pub(crate) page: PageId,
     pub(crate) kind: AccessKind,
@@ -57,7 +57,7 @@ pub(crate) struct HeldFault {
 
 /// A page whose home this is and whose writers' diffs are under way, or are here but must not change the
 /// page under the running program.
-#[derive(Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
 struct Homecoming {
     /// The intervals whose writes are not here, with their weights.
     expected: BTreeMap<IntervalId, u64>,

@@ -7,7 +7,7 @@ use crate::{
 use alloc::vec::Vec;
 
 /// Something that happened to this drone.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Event {
     /// The program touched a page it may not. Completes with [`Outcome::Done`] when it may: touch again.
     Fault {
@@ -40,7 +40,7 @@ pub enum Event {
 }
 
 /// What a program can ask for. A drone has at most one `Acquire` or `Meet` outstanding at any time.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Command {
     /// Take a lock. Completes with `Done` once this drone holds it and sees what its last holder saw.
     Acquire(LockId),
@@ -60,7 +60,7 @@ pub enum Command {
 }
 
 /// One drone's part in a collective call: a barrier that can carry a small value from each to all.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Meeting {
     /// Which call it is. All drones must say the same, or all get [`Refusal::Mismatch`].
     pub kind: MeetingKind,
@@ -99,7 +99,7 @@ pub enum MeetingKind {
 }
 
 /// Something to do for the driver, in order.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Effect {
     /// Send this to that peer, after all that was sent to it before.
     Send {
@@ -118,7 +118,7 @@ pub enum Effect {
 }
 
 /// What a completed ticket brings.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Outcome {
     /// It is done.
     Done,

@@ -7,7 +7,7 @@ use alloc::string::String;
 use thiserror::Error;
 
 /// Why a fault or a command did not get what it waited for.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Error)]
 pub enum Failure {
     /// A drone is gone; the hive cannot go on.
     #[error("{0} is lost")]
@@ -18,7 +18,7 @@ pub enum Failure {
 }
 
 /// Why a call was refused. Nothing was changed by it.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Error)]
 pub enum Refusal {
     /// The lock is not held by this drone.
     #[error("{0} is not held by this drone: release only what was acquired")]

@@ -17,13 +17,13 @@ use alloc::vec::Vec;
 pub(crate) type Fetches = FetchTable;
 
 /// One fetch a page, however many threads wait for it.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct FetchTable {
     fetches: PageMap<Fetch>,
 }
 
 /// What was asked for a page and what has come.
-#[derive(Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
 struct Fetch {
     waiting: Vec<(Ticket, AccessKind)>,
     /// Who has yet to answer with a whole page.

@@ -4,7 +4,7 @@ use crate::{Address, Refusal};
 use alloc::collections::BTreeMap;
 
 /// A block of shared memory.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Block {
     /// Its first byte.
     pub address: Address,
@@ -13,7 +13,7 @@ pub struct Block {
 }
 
 /// Blocks by address, best fit (the smallest that is large enough, then the lowest), neighbours coalesced.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Heap {
     /// Bytes of free blocks by address; no two touch.
     free: BTreeMap<u64, u64>,

@@ -16,7 +16,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 /// Every interval of this epoch that this drone knows of, and what it wrote since its last.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct IntervalLog {
     /// What is known: for each creator its intervals 1 … n without a gap.
     pub(crate) known: VectorTimestamp,

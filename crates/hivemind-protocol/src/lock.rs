@@ -14,7 +14,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 /// Somebody's wish for a lock.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Wish {
     pub(crate) requester: DroneId,
     /// The requester's epoch when it asked.
@@ -24,7 +24,7 @@ pub(crate) struct Wish {
 }
 
 /// All locks that this drone ever had to do with.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct LockTable {
     locks: BTreeMap<LockId, Lock>,
     /// Those that the program holds.
@@ -35,7 +35,7 @@ pub(crate) struct LockTable {
     owed: BTreeSet<LockId>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 struct Lock {
     /// Whether the token is here.
     token: bool,

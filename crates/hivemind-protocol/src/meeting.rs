@@ -16,7 +16,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 /// The calls in which this drone's program waits, locks apart.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Calls {
     meeting: Option<(Meeting, Ticket)>,
     heap: BTreeMap<u64, HeapCall>,
@@ -24,7 +24,7 @@ pub(crate) struct Calls {
 }
 
 /// A call to the heap that waits for its answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 struct HeapCall {
     ticket: Ticket,
     /// What is to be allocated: bytes and alignment; none if something is to be freed.
@@ -32,7 +32,7 @@ struct HeapCall {
 }
 
 /// What the first drone keeps for all: who has arrived, and the heap.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Steward {
     arrivals: BTreeMap<DroneId, Arrival>,
     drones: u32,
@@ -41,7 +41,7 @@ pub(crate) struct Steward {
     pub(crate) collecting: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 struct Arrival {
     intervals: Vec<Interval>,
     meeting: Option<Meeting>,

@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// One message. Every one that speaks of intervals names the epoch that they belong to.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Message {
     /// Who faults asks the home, or the last writer, for a whole page.
     PageRequest {
@@ -167,7 +167,7 @@ impl Message {
 
 /// One interval's record: what a drone wrote between two of its synchronisations
 /// (Keleher, Cox, Zwaenepoel, ISCA 1992, section 3).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Interval {
     /// Who made it, and which it is.
     pub id: IntervalId,
@@ -178,7 +178,7 @@ pub struct Interval {
 }
 
 /// Which writes a copy of a page contains: all those known at `known`, but `without`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
 pub struct Label {
     /// What the sender knew.
     pub known: VectorTimestamp,
@@ -187,7 +187,7 @@ pub struct Label {
 }
 
 /// The end of a meeting.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Met {
     /// All drones made the same call.
     Together {

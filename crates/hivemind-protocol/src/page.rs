@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// What this drone knows of one page.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Page {
     /// What the program may do with it.
     pub(crate) access: Access,
@@ -35,7 +35,7 @@ pub(crate) struct Page {
 }
 
 /// What was written to a page in this epoch, as far as this drone knows.
-#[derive(Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
 pub(crate) struct History {
     /// Others' write notices, in the order in which they came.
     pub(crate) notices: Vec<Notice>,
@@ -46,7 +46,7 @@ pub(crate) struct History {
 }
 
 /// Another drone's write notice for the page.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Notice {
     /// The interval that wrote.
     pub(crate) interval: IntervalId,
@@ -55,7 +55,7 @@ pub(crate) struct Notice {
 }
 
 /// The drones besides the home that may hold a copy of a page.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) enum CopySet {
     /// All: nobody has written the page yet, and all see zeros.
     Everyone,
@@ -64,7 +64,7 @@ pub(crate) enum CopySet {
 }
 
 /// A page as it was.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) enum Twin {
     /// All zeros: a page that nobody wrote before needs no copy.
     Zero,
@@ -73,7 +73,7 @@ pub(crate) enum Twin {
 }
 
 /// All pages.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct PageTable {
     drones: u32,
     pages: u64,
@@ -110,8 +110,9 @@ impl PageTable {
     pub(crate) fn get_mut(&mut self, page: PageId) -> &mut Page {
         let chunk = page.0 / CHUNK_PAGES;
         let drones = self.drones;
+        let end = self.pages.min((chunk + 1) * CHUNK_PAGES);
         let pages = self.chunks[chunk as usize].get_or_insert_with(|| {
-            (chunk * CHUNK_PAGES..(chunk + 1) * CHUNK_PAGES)
+            (chunk * CHUNK_PAGES..end)
                 .map(|page| Page::untouched(first_home(PageId(page), drones)))
                 .collect()
         });

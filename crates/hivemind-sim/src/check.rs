@@ -1,6 +1,6 @@
 //! One seed from its number to its verdict, panics included, and its replay with a readable record.
 
-use crate::finding::Finding;
+use crate::finding::{Finding, Verdict};
 use crate::plan::Plan;
 use crate::run::{Report, Run};
 use crate::trace::Trace;
@@ -45,15 +45,10 @@ pub fn replay(plan: &Plan, lines: usize) -> Result<Report, Box<Failed>> {
 }
 
 fn run(plan: &Plan, trace: Trace) -> Result<Report, Box<Failed>> {
-    listen_to_panics();
     let mut run = Run::new(plan.clone(), trace);
-    SIMULATING.set(true);
-    let result = catch_unwind(AssertUnwindSafe(|| run.to_end()));
-    SIMULATING.set(false);
-    let finding = match result {
-        Ok(Ok(report)) => return Ok(report),
-        Ok(Err(finding)) => finding,
-        Err(_) => Finding::new("a panic", PANICKED.take()),
+    let finding = match catching(|| run.to_end()) {
+        Ok(report) => return Ok(report),
+        Err(finding) => finding,
     };
     let lines = run.trace().lines().map(str::to_owned).collect();
     Err(Box::new(Failed {
@@ -62,6 +57,15 @@ fn run(plan: &Plan, trace: Trace) -> Result<Report, Box<Failed>> {
         lines,
         standing: run.standing(),
     }))
+}
+
+/// Does something that drives cores; a panic of theirs is a finding.
+pub(crate) fn catching<T>(what: impl FnOnce() -> Verdict<T>) -> Verdict<T> {
+    listen_to_panics();
+    SIMULATING.set(true);
+    let result = catch_unwind(AssertUnwindSafe(what));
+    SIMULATING.set(false);
+    result.unwrap_or_else(|_| Err(Finding::new("a panic", PANICKED.take())))
 }
 
 /// Panics while simulating are kept instead of printed.

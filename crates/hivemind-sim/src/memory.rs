@@ -7,6 +7,8 @@ use hivemind_protocol::{
     WriteDetection,
 };
 use std::cell::RefCell;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 /// A page that must become accessible before the access can be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,7 +20,9 @@ pub struct Blocked {
 }
 
 /// Simulated memory. Breaks of the contract panic with a sentence; the runner turns it into a finding.
-#[derive(Debug)]
+///
+/// A clone shares the pages' bytes until one of the two stores to them.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SimMemory {
     me: DroneId,
     detection: WriteDetection,
@@ -28,22 +32,22 @@ pub struct SimMemory {
     pages: RefCell<Pages>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Pages {
     list: Vec<Page>,
     racing: Option<RacingStore>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Page {
     access: Access,
     written: bool,
     /// None as long as all bytes are zero: worlds with many pages stay cheap.
-    bytes: Option<Box<PageBytes>>,
+    bytes: Option<Arc<PageBytes>>,
 }
 
 /// A store of the computing program that lands in the middle of one call into the core.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct RacingStore {
     /// Where; the store lies within one page.
     pub address: Address,
@@ -206,8 +210,7 @@ impl Memory for SimMemory {
             "{me}: the core wrote {} bytes into {page} while the program can see it",
             bytes.len()
         );
-        let target = found.bytes.get_or_insert_with(|| Box::new([0; PAGE_SIZE]));
-        target[offset..offset + bytes.len()].copy_from_slice(bytes);
+        found.bytes_mut()[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
 
     fn take_written(&mut self, into: &mut Vec<PageRun>) {
@@ -221,6 +224,20 @@ impl Memory for SimMemory {
             into.extend(PageRun::join(written));
         }
         self.race();
+    }
+}
+
+impl Hash for SimMemory {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.me, self.detection, self.waits).hash(state);
+        self.pages.borrow().hash(state);
+    }
+}
+
+impl Page {
+    fn bytes_mut(&mut self) -> &mut PageBytes {
+        let bytes = self.bytes.get_or_insert_with(|| Arc::new([0; PAGE_SIZE]));
+        Arc::make_mut(bytes)
     }
 }
 
@@ -252,8 +269,7 @@ impl Pages {
         }
         // Stores to a page without protection concern nobody, and are not found.
         found.written |= found.access == Access::ReadOnly;
-        let target = found.bytes.get_or_insert_with(|| Box::new([0; PAGE_SIZE]));
-        target[offset..offset + bytes.len()].copy_from_slice(bytes);
+        found.bytes_mut()[offset..offset + bytes.len()].copy_from_slice(bytes);
         Ok(())
     }
 }

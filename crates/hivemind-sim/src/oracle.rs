@@ -8,12 +8,14 @@ use crate::finding::{Finding, Verdict};
 use crate::shadow::Shadow;
 use hivemind_protocol::{Address, Block, DroneId, LockId, Meeting, MeetingKind, Outcome, Refusal};
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 /// The knowledge of what happened before what: for each drone, how many of its steps are known.
 pub(crate) type HappensBefore = Vec<u32>;
 
-/// The judge of one run.
-#[derive(Debug)]
+/// The judge of one run. Two are equal when they judge the same from here on: how much was compared is only
+/// counted.
+#[derive(Clone, Debug)]
 pub struct Oracle {
     drones: u32,
     region_bytes: u64,
@@ -39,13 +41,13 @@ pub struct Together {
     pub allocated: Option<Block>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 struct Lock {
     holder: Option<DroneId>,
     left_behind: Option<HappensBefore>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Episode {
     calls: Vec<Option<Meeting>>,
     known: HappensBefore,
@@ -270,6 +272,23 @@ impl Oracle {
         self.heap.remove(&address.0).is_some()
     }
 
+    /// All that decides what this judge says next. A field that is added has to be sorted in here.
+    fn deciding(&self) -> impl PartialEq + Hash + '_ {
+        let Self {
+            drones,
+            region_bytes,
+            known,
+            memory,
+            locks,
+            episodes,
+            begun,
+            heap,
+            reads_checked: _,
+        } = self;
+        let world = (drones, region_bytes);
+        (world, known, memory, locks, episodes, begun, heap)
+    }
+
     /// An allocation was refused for want of room.
     ///
     /// # Errors
@@ -292,6 +311,20 @@ impl Oracle {
             at = start + size;
         }
         Ok(())
+    }
+}
+
+impl PartialEq for Oracle {
+    fn eq(&self, other: &Self) -> bool {
+        self.deciding() == other.deciding()
+    }
+}
+
+impl Eq for Oracle {}
+
+impl Hash for Oracle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.deciding().hash(state);
     }
 }
 
