@@ -168,7 +168,7 @@ impl<'a> Watch<'a> {
             self.unit,
             self.torture.rounds,
             mib(report.resident_bytes),
-            mib(report.metadata_bytes),
+            mib(report.counts.metadata_bytes),
         ));
     }
 
@@ -181,7 +181,7 @@ impl<'a> Watch<'a> {
         }
         Err(Failure::WrongHere(format!(
             "{}: the memory of drone {} grows: at most {} in the first half of the rounds, {} in the second; \
-             where the protocol's part of it does, tidy up earlier with `hivemind run --metadata-limit 1M`",
+             where the protocol's part of it does, tidy up earlier with `hivemind run --metadata-limit 256K`",
             self.torture.label(),
             hive.me(),
             mib(first),

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::units::{parse_duration, parse_size};
-
-/// The most drones that the protocol counts.
-pub(crate) const DRONES_MAX: u32 = 65_536;
+use hivemind::settings::{
+    self, MAX_DRONES, MAX_THREADS, parse_size, parse_time, show_size, show_time,
+};
 
 /// One shared memory for a program that runs as many processes.
 #[derive(Parser, Debug)]
@@ -54,8 +53,8 @@ pub(crate) struct Run {
     #[arg(long, env = "HIVEMIND_ENGINE", value_enum, default_value = "auto")]
     pub(crate) engine: Engine,
 
-    /// Size of the shared memory, as in 64M or 8GiB [default: 1GiB].
-    #[arg(long, env = "HIVEMIND_REGION", value_name = "SIZE", value_parser = parse_size)]
+    /// Size of the shared memory, as in 64M or 8GiB.
+    #[arg(help = with_default("Size of the shared memory, as in 64M or 8GiB", show_size(settings::REGION_BYTES)), long, env = "HIVEMIND_REGION", value_name = "SIZE", value_parser = parse_size)]
     pub(crate) region: Option<u64>,
 
     /// Say at the end what the shared memory did: a table, or JSON into a file.
@@ -70,20 +69,20 @@ pub(crate) struct Run {
     )]
     pub(crate) stats: Option<Stats>,
 
-    /// End a drone that waits longer than this for an answer [default: 24h].
-    #[arg(long, env = "HIVEMIND_WAIT_LIMIT", value_name = "TIME", value_parser = parse_duration)]
+    /// End a drone that waits longer than this for an answer.
+    #[arg(help = with_default("End a drone that waits longer than this for an answer", show_time(settings::WAIT_LIMIT)), long, env = "HIVEMIND_WAIT_LIMIT", value_name = "TIME", value_parser = parse_time)]
     pub(crate) wait_limit: Option<Duration>,
 
-    /// Call a drone lost that gives no sign of life for this long [default: 30s].
-    #[arg(long, env = "HIVEMIND_SILENCE_LIMIT", value_name = "TIME", value_parser = parse_duration)]
+    /// Call a drone lost that gives no sign of life for this long.
+    #[arg(help = with_default("Call a drone lost that gives no sign of life for this long", show_time(settings::SILENCE_LIMIT)), long, env = "HIVEMIND_SILENCE_LIMIT", value_name = "TIME", value_parser = parse_time)]
     pub(crate) silence_limit: Option<Duration>,
 
-    /// Give up when not all drones are together after this long [default: 30s].
-    #[arg(long, env = "HIVEMIND_START_TIMEOUT", value_name = "TIME", value_parser = parse_duration)]
+    /// Give up when not all drones are together after this long.
+    #[arg(help = with_default("Give up when not all drones are together after this long", show_time(settings::START_TIMEOUT)), long, env = "HIVEMIND_START_TIMEOUT", value_name = "TIME", value_parser = parse_time)]
     pub(crate) start_timeout: Option<Duration>,
 
-    /// How much memory a drone's bookkeeping may take before it is tidied up [default: 64M].
-    #[arg(long, env = "HIVEMIND_METADATA_LIMIT", value_name = "SIZE", value_parser = parse_size)]
+    /// How much memory a drone's bookkeeping may take before it is tidied up.
+    #[arg(help = with_default("How much memory a drone's bookkeeping may take before it is tidied up", show_size(settings::METADATA_LIMIT_BYTES)), long, env = "HIVEMIND_METADATA_LIMIT", value_name = "SIZE", value_parser = parse_size)]
     pub(crate) metadata_limit: Option<u64>,
 
     /// Print lines as they come, without the drone's number.
@@ -132,18 +131,23 @@ pub(crate) enum Stats {
     Json(PathBuf),
 }
 
+/// The help of an option whose default the library knows: it is not handed on where nobody sets it.
+fn with_default(help: &str, default: String) -> String {
+    format!("{help} [default: {default}]")
+}
+
 fn drones(text: &str) -> Result<u32, String> {
     match text.trim().parse() {
         Ok(0) => Err("a hive needs at least one drone".into()),
-        Ok(number) if number <= DRONES_MAX => Ok(number),
-        _ => Err(format!("write a number from 1 to {DRONES_MAX}")),
+        Ok(number) if number <= MAX_DRONES => Ok(number),
+        _ => Err(format!("write a number from 1 to {MAX_DRONES}")),
     }
 }
 
 fn threads(text: &str) -> Result<u32, String> {
     match text.trim().parse() {
-        Ok(number @ 1..=65_536) => Ok(number),
-        _ => Err("write a number from 1 to 65536".into()),
+        Ok(number @ 1..=MAX_THREADS) => Ok(number),
+        _ => Err(format!("write a number from 1 to {MAX_THREADS}")),
     }
 }
 
@@ -221,6 +225,21 @@ mod tests {
         assert!(
             Options::try_parse_from(["hivemind", "run", "-n1", "--stats=json", "prog"]).is_err()
         );
+    }
+
+    #[test]
+    fn the_help_tells_the_library_s_defaults() {
+        let mut command = Options::command();
+        let run = command.find_subcommand_mut("run").expect("it is there");
+        let help = run.render_help().to_string();
+        // Its lines are broken anywhere.
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for default in ["1GiB", "24h", "30s", "1MiB"] {
+            assert!(
+                help.contains(&format!("[default: {default}]")),
+                "{default}: {help}"
+            );
+        }
     }
 
     #[test]

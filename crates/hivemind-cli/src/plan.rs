@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hivemind::settings::show_time;
 
 use crate::options::{Run, Stats};
 
@@ -60,7 +62,7 @@ impl Plan {
         common.extend(
             times
                 .into_iter()
-                .filter_map(|(name, time)| Some((name, words_of_time(time?).into()))),
+                .filter_map(|(name, time)| Some((name, show_time(time?).into()))),
         );
         if terminal {
             common.push(("HIVEMIND_TERMINAL", "1".into()));
@@ -133,13 +135,6 @@ pub(crate) fn job_name() -> String {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     format!("{:x}-{}", now.as_micros(), std::process::id())
-}
-
-fn words_of_time(time: Duration) -> String {
-    match time.subsec_millis() {
-        0 => format!("{}s", time.as_secs()),
-        _ => format!("{}ms", time.as_millis()),
-    }
 }
 
 /// A word as a shell would want it.

@@ -1,7 +1,9 @@
 //! What the core counts. Times are the driver's; only exact counts live here.
 
+use serde::Serialize;
+
 /// Counts since the start of one drone. All are sums; bytes are those of payloads, not of frames.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Stats {
     /// Read faults that the program took.
     pub read_faults: u64,

@@ -324,9 +324,9 @@ impl Hive {
     /// ```standalone_crate
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
-    /// let before = hive.stats().meetings;
+    /// let before = hive.stats().counts.meetings;
     /// hive.barrier()?;
-    /// assert_eq!(hive.stats().meetings, before + 1);
+    /// assert_eq!(hive.stats().counts.meetings, before + 1);
     /// # hive.leave() }
     /// ```
     pub fn stats(&self) -> Report {

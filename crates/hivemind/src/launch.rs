@@ -4,19 +4,13 @@
 //! without one a process is a hive of one. Each variable is read here and nowhere else; a wrong one is an error that
 //! names the variable, its value and what is allowed. Deliberately elsewhere: how drones find each other (`join`).
 
+use crate::settings::{self, MAX_DRONES, MAX_THREADS, parse_size, parse_time};
 use hivemind_memory::EngineChoice;
 use hivemind_protocol::PAGE_SIZE;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// The most drones a hive may have. Each holds a link to each other, and some tens of thousands of sockets is where a
-/// process's table of open files ends.
-pub(crate) const MAX_DRONES: u32 = 65_536;
-
-/// A time limit above this is a mistake in its unit.
-const LONGEST_LIMIT: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// What is wrong with the environment.
 #[derive(Debug, thiserror::Error)]
@@ -199,12 +193,12 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             engine: EngineChoice::Auto,
-            region_bytes: 1 << 30,
+            region_bytes: settings::REGION_BYTES,
             threads: None,
-            start_timeout: Duration::from_secs(30),
-            silence_limit: Duration::from_secs(30),
-            wait_limit: Duration::from_secs(24 * 3600),
-            metadata_limit_bytes: 1 << 20,
+            start_timeout: settings::START_TIMEOUT,
+            silence_limit: settings::SILENCE_LIMIT,
+            wait_limit: settings::WAIT_LIMIT,
+            metadata_limit_bytes: settings::METADATA_LIMIT_BYTES,
             local_drones: 1,
             report: None,
         }
@@ -229,12 +223,12 @@ impl Options {
         };
         let threads = count(
             "HIVEMIND_THREADS",
-            "a number of threads from 1 to 65536",
-            65_536,
+            &format!("a number of threads from 1 to {MAX_THREADS}"),
+            MAX_THREADS,
         )?;
         let local = count(
             "HIVEMIND_LOCAL_DRONES",
-            "a number of drones from 1 to 65536",
+            &format!("a number of drones from 1 to {MAX_DRONES}"),
             MAX_DRONES,
         )?;
         Ok(Self {
@@ -283,7 +277,7 @@ impl Environment<'_> {
         };
         let size = value
             .to_str()
-            .and_then(parse_size)
+            .and_then(|text| parse_size(text).ok())
             .filter(|&bytes| bytes >= least);
         let allowed =
             || format!("a size of {least} bytes or more, such as 64M, 1GiB or 1T (powers of 1024)");
@@ -294,7 +288,8 @@ impl Environment<'_> {
         let Some(value) = self.get(variable) else {
             return Ok(default);
         };
-        value.to_str().and_then(parse_time).ok_or_else(|| {
+        let time = value.to_str().and_then(|text| parse_time(text).ok());
+        time.ok_or_else(|| {
             invalid(
                 variable,
                 &value,
@@ -322,44 +317,6 @@ fn number(
     parsed
         .filter(|number| range.contains(number))
         .ok_or_else(|| invalid(variable, value, allowed))
-}
-
-/// Bytes: `65536`, `64M`, `1GiB`, `2 TB`; units are powers of 1024.
-fn parse_size(text: &str) -> Option<u64> {
-    let (number, unit) = split_unit(text)?;
-    let shift = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        _ => return None,
-    };
-    number.checked_mul(1 << shift)
-}
-
-/// A time: `30` (seconds), `500ms`, `30s`, `5m`, `24h`, `7d`.
-fn parse_time(text: &str) -> Option<Duration> {
-    let (number, unit) = split_unit(text)?;
-    let milliseconds = match unit {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" | "min" => 60 * 1000,
-        "h" => 3600 * 1000,
-        "d" => 24 * 3600 * 1000,
-        _ => return None,
-    };
-    let time = Duration::from_millis(number.checked_mul(milliseconds)?);
-    (!time.is_zero() && time <= LONGEST_LIMIT).then_some(time)
-}
-
-fn split_unit(text: &str) -> Option<(u64, &str)> {
-    let text = text.trim();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    Some((number.parse().ok()?, unit.trim_start()))
 }
 
 #[cfg(test)]

@@ -59,6 +59,7 @@ mod launch;
 mod lock;
 mod net;
 mod report;
+pub mod settings;
 mod view;
 
 pub use crate::bytes::ByteHive;
@@ -69,4 +70,4 @@ pub use crate::lock::{Guard, Held, Mutex};
 pub use crate::report::Report;
 pub use crate::view::{Ptr, Shared};
 pub use bytemuck::{self, Pod, Zeroable};
-pub use hivemind_protocol::Address;
+pub use hivemind_protocol::{Address, Stats};

@@ -24,40 +24,9 @@ pub struct Report {
     pub drone: u32,
     /// Its fault engine.
     pub engine: String,
-    /// Read faults that the program took.
-    pub read_faults: u64,
-    /// Write faults that the program took.
-    pub write_faults: u64,
-    /// Whole pages fetched from peers.
-    pub pages_fetched: u64,
-    /// Whole pages given to peers.
-    pub pages_served: u64,
-    /// Twins made.
-    pub twins: u64,
-    /// Diffs made.
-    pub diffs_made: u64,
-    /// Diffs applied.
-    pub diffs_applied: u64,
-    /// Changed bytes in the diffs made.
-    pub diff_bytes: u64,
-    /// Intervals closed.
-    pub intervals: u64,
-    /// Write notices made with them.
-    pub write_notices: u64,
-    /// Pages made invalid.
-    pub invalidations: u64,
-    /// Locks acquired.
-    pub locks_acquired: u64,
-    /// Of these, without a message.
-    pub locks_cached: u64,
-    /// Barriers and other collective calls.
-    pub meetings: u64,
-    /// Collections outside of them.
-    pub collections: u64,
-    /// Protocol messages sent.
-    pub messages_sent: u64,
-    /// Protocol messages received.
-    pub messages_received: u64,
+    /// What the core counted.
+    #[serde(flatten)]
+    pub counts: Stats,
     /// Bytes sent, frames and heartbeats included.
     pub bytes_sent: u64,
     /// Bytes received, frames and heartbeats included.
@@ -68,10 +37,6 @@ pub struct Report {
     pub lock_wait_us: u64,
     /// Time waited in barriers and other collective calls in µs.
     pub barrier_wait_us: u64,
-    /// Bytes of intervals, notices and diffs now.
-    pub metadata_bytes: u64,
-    /// The most they ever were.
-    pub metadata_peak_bytes: u64,
     /// The process's resident memory now, in bytes, shared pages included.
     pub resident_bytes: u64,
     /// The most it ever was.
@@ -113,30 +78,12 @@ impl Report {
         Self {
             drone: drone.0,
             engine: engine.to_owned(),
-            read_faults: core.read_faults,
-            write_faults: core.write_faults,
-            pages_fetched: core.pages_fetched,
-            pages_served: core.pages_served,
-            twins: core.twins,
-            diffs_made: core.diffs_made,
-            diffs_applied: core.diffs_applied,
-            diff_bytes: core.diff_bytes,
-            intervals: core.intervals,
-            write_notices: core.write_notices,
-            invalidations: core.invalidations,
-            locks_acquired: core.locks_acquired,
-            locks_cached: core.locks_cached,
-            meetings: core.meetings,
-            collections: core.collections,
-            messages_sent: core.messages_sent,
-            messages_received: core.messages_received,
+            counts: *core,
             bytes_sent: links.bytes_sent,
             bytes_received: links.bytes_received,
             fault_wait_us: us(&times.fault_ns),
             lock_wait_us: us(&times.lock_ns),
             barrier_wait_us: us(&times.meeting_ns),
-            metadata_bytes: core.metadata_bytes,
-            metadata_peak_bytes: core.metadata_peak_bytes,
             resident_bytes,
             resident_peak_bytes,
             elapsed_us: elapsed.as_micros() as u64,
