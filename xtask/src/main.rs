@@ -1,4 +1,4 @@
-//! The project's own commands, called as `cargo xtask …`: run the demo, run every test, torture, simulate.
+//! The project's own commands, called as `cargo xtask …`: run the demo, run every test, torture, check models, simulate.
 //!
 //! Here are the command line and the way to cargo. What a test run is stands in `test`, what its last line
 //! counts in `tally`, the demo in `demo`. The rules of the house are a test: `tests/architecture.rs`.
@@ -30,6 +30,8 @@ enum Task {
     Demo(demo::Demo),
     Test(test::Test),
     Torture(test::Torture),
+    /// Check the models of what threads share, under every order of their steps.
+    Models,
     /// Drive the protocol core with seeds in the simulator; all arguments are the simulator's.
     Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Task::Demo(demo) => demo.run(),
         Task::Test(test) => test.run(),
         Task::Torture(torture) => torture.run(),
+        Task::Models => test::check_models(),
         Task::Sim { arguments } => simulate(&arguments),
     };
     outcome.unwrap_or_else(|error| {

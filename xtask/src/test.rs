@@ -1,4 +1,4 @@
-//! `cargo xtask test` and `cargo xtask torture`: the steps of a test run, one after the other, up to the
+//! `cargo xtask test`, `cargo xtask torture` and `cargo xtask models`: the steps of a test run, one after the other, up to the
 //! first that fails, and one last line that counts.
 
 use std::io::{BufRead, BufReader, Write};
@@ -35,6 +35,8 @@ struct Step {
     words: &'static [&'static str],
     component: Option<&'static str>,
     counts: bool,
+    /// What the environment says beside what it says anyway.
+    settings: &'static [(&'static str, &'static str)],
 }
 
 const FORMAT: Step = Step {
@@ -42,6 +44,7 @@ const FORMAT: Step = Step {
     words: &["fmt", "--all", "--check"],
     component: Some("rustfmt"),
     counts: false,
+    settings: &[],
 };
 const LINTS: Step = Step {
     name: "lints",
@@ -55,12 +58,14 @@ const LINTS: Step = Step {
     ],
     component: Some("clippy"),
     counts: false,
+    settings: &[],
 };
 const BUILD: Step = Step {
     name: "build",
     words: &["build", "--release", "--workspace", "--bins"],
     component: None,
     counts: false,
+    settings: &[],
 };
 /// Output of tests that passed is asked for too: they may say there what they had to skip.
 const TESTS: Step = Step {
@@ -75,6 +80,7 @@ const TESTS: Step = Step {
     ],
     component: None,
     counts: true,
+    settings: &[],
 };
 const INTEGRATION: Step = Step {
     name: "torture",
@@ -93,15 +99,36 @@ const INTEGRATION: Step = Step {
     ],
     component: None,
     counts: true,
+    settings: &[],
+};
+/// The models of what threads share (see docs/TESTING.md): a build of its own, in a folder of its own.
+const MODELS: Step = Step {
+    name: "models",
+    words: &[
+        "test",
+        "--package",
+        "hivemind-memory",
+        "--lib",
+        "--no-fail-fast",
+        "--",
+        "models::",
+        "--show-output",
+    ],
+    component: None,
+    counts: true,
+    settings: &[
+        ("RUSTFLAGS", "--cfg loom"),
+        ("CARGO_TARGET_DIR", "target/models"),
+    ],
 };
 
 impl Test {
     /// Runs all steps. Fails with the first that fails.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         if self.fast {
-            run_steps(&[BUILD, TESTS], Some(1))
+            run_steps(&[BUILD, TESTS, MODELS], Some(1))
         } else {
-            run_steps(&[FORMAT, LINTS, BUILD, TESTS], None)
+            run_steps(&[FORMAT, LINTS, BUILD, TESTS, MODELS], None)
         }
     }
 }
@@ -111,6 +138,11 @@ impl Torture {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         run_steps(&[BUILD, INTEGRATION], Some(self.rounds))
     }
+}
+
+/// Checks the models of what threads share, under every order of their steps.
+pub(crate) fn check_models() -> anyhow::Result<ExitCode> {
+    run_steps(&[MODELS], None)
 }
 
 fn run_steps(steps: &[Step], rounds: Option<u32>) -> anyhow::Result<ExitCode> {
@@ -164,6 +196,7 @@ fn run_step(step: &Step, rounds: Option<u32>, tally: &mut Tally) -> anyhow::Resu
             command.env_remove(name.as_ref());
         }
     }
+    command.envs(step.settings.iter().copied());
     if let Some(rounds) = rounds {
         command.env(ROUNDS, rounds.to_string());
     }

@@ -50,6 +50,7 @@ mod engine;
 mod error;
 mod mapping;
 mod owner;
+mod primitive;
 mod region;
 mod signal;
 mod sys;

@@ -8,12 +8,29 @@ mod arch;
 mod chain;
 mod slots;
 
+use crate::BASES;
 use crate::engine::{Engine, EngineKind, entry};
 use crate::mapping::Mapping;
 use hivemind_protocol::{AccessKind, PageId};
-use slots::{Claim, Registration, Slot};
+use slots::{Claim, Slot, Table};
 use std::ffi::{c_int, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+/// A region lies at a base, so there are at most as many as bases. The rest is for slots that are retired while a
+/// thread is still in their handler.
+const SLOTS: usize = 4 * BASES.len();
+
+/// The regions of this process. Made by the first that registers, so it is there before a signal handler looks.
+static TABLE: LazyLock<Table<Registration>> = LazyLock::new(|| Table::new(SLOTS));
+
+/// What a slot holds.
+struct Registration {
+    mapping: Arc<Mapping>,
+    engine: Arc<dyn Engine>,
+    handler: Arc<dyn FaultHandler>,
+    signal: c_int,
+    code: c_int,
+}
 
 /// Who answers the faults of a region.
 pub trait FaultHandler: Send + Sync {
@@ -29,7 +46,7 @@ pub trait FaultHandler: Send + Sync {
 /// Keeps a region's [`FaultHandler`] registered; dropping it takes the handler away.
 #[must_use = "dropping the guard takes the fault handler away"]
 pub struct FaultGuard {
-    slot: &'static Slot,
+    slot: &'static Slot<Registration>,
 }
 
 impl FaultGuard {
@@ -40,12 +57,17 @@ impl FaultGuard {
         handler: Arc<dyn FaultHandler>,
     ) -> Self {
         let entry = entry(kind);
-        let slot = slots::register(Registration {
-            mapping,
+        let start = mapping.base().addr();
+        let addresses = start..start + mapping.bytes();
+        let registration = Registration {
+            mapping: Arc::clone(&mapping),
             engine,
             handler,
             signal: entry.signal,
             code: entry.code,
+        };
+        let slot = TABLE.register(addresses, registration, |other| {
+            Arc::ptr_eq(&other.mapping, &mapping)
         });
         chain::install(entry.signal, on_signal);
         Self { slot }
@@ -85,7 +107,13 @@ unsafe fn serve(
     // SAFETY: the caller's promise. The address is there for the signals and codes that slots are registered for; for
     // others, `claim` compares the code before it believes the address.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
-    let Some(claim) = slots::claim(signal, code, address) else {
+    let claim = TABLE.claim(address, |registration| {
+        registration.signal == signal
+            && registration.code == code
+            // A forked child inherits the table, but no region.
+            && registration.mapping.owner().is_this_process()
+    });
+    let Some(claim) = claim else {
         return false;
     };
     // SAFETY: the caller's promise.
@@ -104,7 +132,7 @@ unsafe fn serve(
 
 /// One fault, on its way to another stack.
 struct Job {
-    claim: Claim,
+    claim: Claim<'static, Registration>,
     page: PageId,
     kind: AccessKind,
 }
