@@ -80,8 +80,9 @@ pub(crate) enum Decision {
     Empty {
         slot: usize,
     },
-    Kept {
+    Own {
         content: Vec<u8>,
+        frees: bool,
     },
 }
 
@@ -157,17 +158,18 @@ impl Scene<'_> {
                 self.with_slot(*slot, false, decide)
             }
             Item::Empty { slot } => self.with_slot(*slot, true, Decision::Empty { slot: *slot }),
-            Item::Keep { bytes, content } => {
-                let decide = Decision::Kept {
+            Item::Own {
+                bytes,
+                content,
+                frees,
+            } => {
+                let (bytes, align) = (*bytes, 1);
+                let mut steps = self.in_turn(vec![Step::Allocate { bytes, align }]);
+                steps.push(Step::Decide(Decision::Own {
                     content: content.clone(),
-                };
-                vec![
-                    Step::Allocate {
-                        bytes: *bytes,
-                        align: 1,
-                    },
-                    Step::Decide(decide),
-                ]
+                    frees: *frees,
+                }));
+                steps
             }
             Item::Stripe {
                 block,
@@ -234,13 +236,17 @@ impl Scene<'_> {
                 let cleared = store(self.cell(Guard::Slot(slot)), slot_bytes(0, 0));
                 vec![Step::Free(Address(address)), cleared]
             }
-            Decision::Kept { content } => match self.allocated {
-                Some(block) if block.fresh => {
-                    let (at, bytes) = (block.address.0, content.len() as u64);
-                    vec![load(at, bytes), store(at, content), load(at, bytes)]
+            Decision::Own { content, frees } => {
+                let Some(block) = self.allocated else {
+                    return Vec::new();
+                };
+                let (at, bytes) = (block.address.0, content.len() as u64);
+                let mut steps = vec![load(at, bytes), store(at, content), load(at, bytes)];
+                if frees {
+                    steps.extend(self.in_turn(vec![Step::Free(block.address)]));
                 }
-                _ => Vec::new(),
-            },
+                steps
+            }
         }
     }
 
@@ -393,16 +399,20 @@ impl Scene<'_> {
         let lock = self.lock(self.layout.slots[slot]);
         let cell = self.cell(Guard::Slot(slot));
         let decide = Step::Decide(decision);
-        let mut steps = vec![
+        let steps = vec![
             Step::Acquire(lock),
             load(cell, SLOT_BYTES),
             decide,
             Step::Release(lock),
         ];
-        if heap {
-            steps.insert(0, Step::Acquire(self.lock(HEAP_LOCK)));
-            steps.push(Step::Release(self.lock(HEAP_LOCK)));
-        }
+        if heap { self.in_turn(steps) } else { steps }
+    }
+
+    /// Under the heap's lock, as the library makes each call to the heap: who gets a block happens after whoever
+    /// freed it.
+    fn in_turn(&self, mut steps: Vec<Step>) -> Vec<Step> {
+        steps.insert(0, Step::Acquire(self.lock(HEAP_LOCK)));
+        steps.push(Step::Release(self.lock(HEAP_LOCK)));
         steps
     }
 

@@ -103,12 +103,15 @@ pub enum Item {
         /// Which slot.
         slot: usize,
     },
-    /// Allocate without any lock, use the block alone if nobody had it before, keep it.
-    Keep {
+    /// Allocate as the library does, in turn with all other calls to the heap, use the block without a lock, and
+    /// perhaps free it.
+    Own {
         /// How many bytes.
         bytes: u64,
         /// What the block gets.
         content: Vec<u8>,
+        /// Whether it is freed.
+        frees: bool,
     },
     /// If that block of all exists, touch this drone's stripe of it.
     Stripe {
@@ -284,7 +287,7 @@ impl Draw<'_> {
             45..=64 => self.free_item(),
             65..=74 if !self.layout.batons.is_empty() => self.pass(),
             75..=89 if !self.layout.slots.is_empty() => self.heap_item(),
-            90..=93 if self.amount.heap => self.keep(),
+            90..=93 if self.amount.heap => self.own(),
             94..=95 => self.wrong(),
             96..=99 => Item::Compute(self.prng.skewed(self.amount.longest_us)),
             _ => self.section(),
@@ -485,11 +488,12 @@ impl Draw<'_> {
         }
     }
 
-    fn keep(&mut self) -> Item {
+    fn own(&mut self) -> Item {
         let bytes = 1 + self.prng.skewed(200);
-        Item::Keep {
+        Item::Own {
             bytes,
             content: self.content(bytes.min(24)),
+            frees: self.prng.chance(80),
         }
     }
 

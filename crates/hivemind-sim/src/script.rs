@@ -9,6 +9,7 @@
 //! d0: read p0+8 = 1 2 3         loads them, and they must be these
 //! d0: lock 1   d0: unlock 1     d0: barrier 0   d0: leave
 //! all: barrier 0                every drone, in turn
+//! repeat 300   …   end          the lines between, so many times
 //! settle                        delivers all messages, until nothing moves
 //! deliver d0 d1                 delivers the next message of one link
 //! hold d0 d1   let d0 d1        keeps a link from moving; lets it move again
@@ -79,15 +80,26 @@ pub(crate) fn parse(text: &str) -> Result<Script, String> {
         detection: None,
         lines: Vec::new(),
     };
+    // Where the lines that repeat begin, and how often they are done.
+    let mut repeated: Option<(usize, u64)> = None;
     for (at, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();
-        if !line.is_empty() {
-            script
-                .take(at + 1, line)
-                .map_err(|what| format!("line {}: {what}: {line}", at + 1))?;
+        let wrong = |what| format!("line {}: {what}: {line}", at + 1);
+        if let Some(times) = line.strip_prefix("repeat ") {
+            repeated = Some((script.lines.len(), number(times).map_err(wrong)?));
+        } else if line == "end" {
+            let (start, times) = repeated.take().ok_or("an end without its repeat")?;
+            let lines = script.lines.split_off(start);
+            for _ in 0..times {
+                script.lines.extend_from_slice(&lines);
+            }
+        } else if !line.is_empty() {
+            script.take(at + 1, line).map_err(wrong)?;
         }
     }
-    if script.drones == 0 {
+    if repeated.is_some() {
+        Err("a repeat without its end".to_owned())
+    } else if script.drones == 0 {
         Err("the scenario has no drones".to_owned())
     } else {
         Ok(script)

@@ -56,4 +56,8 @@ scenarios! {
     a_thousand_drones_and_the_last_of_the_locks: "a-thousand-drones.txt",
     a_lost_drone_ends_every_wait: "lost-drone.txt",
     a_request_that_overtakes_a_forward_waits_its_turn: "request-overtakes-forward.txt",
+    locks_whose_numbers_agree_in_part_are_different: "locks-far-apart.txt",
+    a_diff_that_a_page_contains_does_not_apply_again: "covered-diff.txt",
+    a_late_flush_is_not_taken_for_the_next: "late-flush.txt",
+    three_hundred_intervals_in_one_epoch: "many-intervals.txt",
 }
