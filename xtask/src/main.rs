@@ -1,4 +1,5 @@
-//! The project's own commands, called as `cargo xtask …`: run the demo, run every test, torture, check models, simulate.
+//! The project's own commands, called as `cargo xtask …`: run the demo, run every test, torture, check models, hunt mutants,
+//! simulate.
 //!
 //! Here are the command line and the way to cargo. What a test run is stands in `test`, what its last line
 //! counts in `tally`, the demo in `demo`. The rules of the house are a test: `tests/architecture.rs`.
@@ -6,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod mutants;
 mod tally;
 mod test;
 
@@ -30,6 +32,7 @@ enum Task {
     Demo(demo::Demo),
     Test(test::Test),
     Torture(test::Torture),
+    Mutants(mutants::Mutants),
     /// Check the models of what threads share, under every order of their steps.
     Models,
     /// Drive the protocol core with seeds in the simulator; all arguments are the simulator's.
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Demo(demo) => demo.run(),
         Task::Test(test) => test.run(),
         Task::Torture(torture) => torture.run(),
+        Task::Mutants(mutants) => mutants.run(),
         Task::Models => test::check_models(),
         Task::Sim { arguments } => simulate(&arguments),
     };

@@ -39,6 +39,11 @@ impl Tally {
             self.skipped += count("ignored") + skipped;
             return true;
         }
+        if let Some((passed, failed)) = closing_counts(text) {
+            self.passed += passed;
+            self.failed += failed;
+            return true;
+        }
         match text {
             "successes:" => self.place = Place::Successes,
             "failures:" => self.place = Place::Elsewhere,
@@ -87,6 +92,12 @@ impl fmt::Display for Tally {
             "{passed} passed, {failed} failed, {skipped} skipped"
         )
     }
+}
+
+/// The counts of a closing line that is nothing else, as `cargo xtask mutants` prints: `3 passed, 1 failed`.
+fn closing_counts(text: &str) -> Option<(usize, usize)> {
+    let (passed, failed) = text.strip_suffix(" failed")?.split_once(" passed, ")?;
+    Some((passed.parse().ok()?, failed.parse().ok()?))
 }
 
 /// The number in front of a word, as in `3 passed;`.
@@ -143,6 +154,18 @@ mod tests {
         assert_eq!(counts, "1 passed, 0 failed, 1 skipped");
         assert!(shown.contains(&"skipped: one: no such engine"));
         assert!(!shown.contains(&"much to say"));
+    }
+
+    #[test]
+    fn a_plain_closing_line_counts() {
+        assert_eq!(
+            hear("3 passed, 1 failed\n").0,
+            "3 passed, 1 failed, 0 skipped"
+        );
+        assert_eq!(
+            hear("some passed, 1 failed\n").0,
+            "0 passed, 0 failed, 0 skipped"
+        );
     }
 
     #[test]

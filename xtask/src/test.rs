@@ -16,7 +16,7 @@ const ROUNDS: &str = "HIVEMIND_TEST_ROUNDS";
 /// Run every test: formatting, lints, the build, unit tests, integration tests, examples in the documents.
 #[derive(Args, Debug)]
 pub(crate) struct Test {
-    /// Leave out formatting and lints, and repeat nothing.
+    /// Leave out formatting, lints and mutants, and repeat nothing.
     #[arg(long)]
     fast: bool,
 }
@@ -122,13 +122,22 @@ const MODELS: Step = Step {
     ],
 };
 
+/// Bugs are built in and must be found (see docs/TESTING.md).
+const MUTANTS: Step = Step {
+    name: "mutants",
+    words: &["xtask", "mutants"],
+    component: None,
+    counts: true,
+    settings: &[],
+};
+
 impl Test {
     /// Runs all steps. Fails with the first that fails.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         if self.fast {
             run_steps(&[BUILD, TESTS, MODELS], Some(1))
         } else {
-            run_steps(&[FORMAT, LINTS, BUILD, TESTS, MODELS], None)
+            run_steps(&[FORMAT, LINTS, BUILD, TESTS, MODELS, MUTANTS], None)
         }
     }
 }

@@ -4,6 +4,7 @@
 //! How one page is fetched lives in `fault`.
 
 use crate::core::Core;
+use crate::mutant::{Mutant, mutant};
 use crate::page::CopySet;
 use crate::{Access, Memory, PageId, PageRun, WriteDetection};
 
@@ -81,7 +82,8 @@ impl<M: Memory> Core<M> {
     fn free_access(&mut self, page: PageId) -> Option<Access> {
         let busy = self.epoch.is_coming_home(page) || self.fetches.has(page);
         let entry = self.pages.get_mut(page);
-        if busy || entry.access != Access::Invalid || !entry.based || entry.history.is_some() {
+        let lacks = entry.history.is_some() && !mutant(Mutant::LackingPageOpened);
+        if busy || entry.access != Access::Invalid || !entry.based || lacks {
             return None;
         }
         match entry.copies {

@@ -4,12 +4,15 @@
 //! `epoch`; here is only who asks for it, and the account of protocol memory.
 
 use crate::core::{Core, misbehaviour};
+use crate::mutant::{Mutant, mutant};
 use crate::{DroneId, EpochId, Memory, Message, Misbehaviour};
 
 impl<M: Memory> Core<M> {
     /// Asks for a collection once an epoch's records have grown beyond the limit.
     pub(crate) fn mind_limit(&mut self) {
-        if self.log.bytes > self.metadata_limit_bytes && !self.epoch.collecting && !self.log.asked {
+        let large = self.log.bytes > self.metadata_limit_bytes;
+        let large = large && !mutant(Mutant::CollectionNeverAsked);
+        if large && !self.epoch.collecting && !self.log.asked {
             self.log.asked = true;
             self.send(
                 DroneId::FIRST,

@@ -6,6 +6,7 @@ use crate::fault::Fetches;
 use crate::interval::IntervalLog;
 use crate::lock::LockTable;
 use crate::meeting::{Calls, Steward};
+use crate::mutant::{Mutant, mutant};
 use crate::page::PageTable;
 use crate::{
     Command, DroneId, Effect, Event, Failure, Memory, Message, Misbehaviour, Outcome, Stats, Ticket,
@@ -164,7 +165,7 @@ impl<M: Memory> Core<M> {
         if from.0 >= self.drones {
             return Err(misbehaviour(from, "it is not a drone of this hive"));
         }
-        if self.lost.is_some() {
+        if self.lost.is_some() && !mutant(Mutant::LostDroneHeard) {
             return Ok(());
         }
         let Some(message) = self.defer(from, message)? else {

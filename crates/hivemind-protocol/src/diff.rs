@@ -3,6 +3,7 @@
 //!
 //! Diffs are exact to the byte: two drones may write neighbouring bytes of one word.
 
+use crate::mutant::{Mutant, mutant};
 use crate::{PAGE_SIZE, PageBytes};
 use alloc::vec::Vec;
 
@@ -113,7 +114,7 @@ impl Diff {
     /// Takes the changed bytes of the word at `at`; gives where to go on.
     fn take_word(&mut self, old: &PageBytes, new: &PageBytes, at: usize) -> usize {
         for place in at..at + WORD {
-            if old[place] != new[place] {
+            if old[place] != new[place] || mutant(Mutant::WholeWords) {
                 self.push(place, new[place]);
             }
         }

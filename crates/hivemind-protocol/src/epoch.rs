@@ -10,6 +10,7 @@
 
 use crate::core::{Core, PageMap, misbehaviour};
 use crate::message::{Interval, Met};
+use crate::mutant::{Mutant, mutant};
 use crate::page::CopySet;
 use crate::{
     Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Memory, Message,
@@ -187,7 +188,7 @@ impl<M: Memory> Core<M> {
                 (true, false)
             }
         };
-        if fits {
+        if fits || (waits && mutant(Mutant::EarlyMessageTaken)) {
             return Ok(Some(message));
         }
         if !waits {
@@ -208,8 +209,10 @@ impl<M: Memory> Core<M> {
         if meeting.is_some() && !core::mem::replace(&mut self.epoch.prepared, true) {
             self.close_interval();
             self.drop_stale();
-            for page in self.log.blind.clone() {
-                self.fetch_for_itself(page);
+            if !mutant(Mutant::BlindWritesLeft) {
+                for page in self.log.blind.clone() {
+                    self.fetch_for_itself(page);
+                }
             }
         }
         let coming = self
@@ -260,6 +263,9 @@ impl<M: Memory> Core<M> {
         self.log.clear();
         let epoch = self.epoch.id;
         self.epoch.id.0 += 1;
+        if mutant(Mutant::EpochWraps) {
+            self.epoch.id.0 %= 1 << 8;
+        }
         self.epoch.phase = Phase::Open;
         self.epoch.collecting = false;
         self.epoch.prepared = false;
@@ -344,8 +350,12 @@ impl<M: Memory> Core<M> {
         let entry = self.pages.get_mut(page);
         assert!(entry.based, "INV-4: a home without the whole page");
         entry.home = me;
-        entry.copies = CopySet::NONE;
-        entry.twin = None;
+        if !mutant(Mutant::OldCopysetKept) {
+            entry.copies = CopySet::NONE;
+        }
+        if !mutant(Mutant::TwinKept) {
+            entry.twin = None;
+        }
         let history = entry.history.take();
         let applied = |id: IntervalId| {
             let mut notices = history.iter().flat_map(|history| &history.notices);
@@ -375,11 +385,15 @@ impl<M: Memory> Core<M> {
         let history = self.pages.get_mut(page).history.as_ref();
         // Only what hides closed intervals: then the home lacks them and waits for this flush. Stores after
         // the arrival belong to the next epoch, and stay behind the twin.
-        if history.is_some_and(|history| history.uncut.is_some()) && !departure.last {
+        let hides = history.is_some_and(|history| history.uncut.is_some());
+        let hides = hides && !mutant(Mutant::FlushWithoutCut);
+        if (hides || mutant(Mutant::LaterStoresFlushed)) && !departure.last {
             self.cut(page);
         }
         let entry = self.pages.get_mut(page);
-        entry.home = home;
+        if !mutant(Mutant::OldHomeKept) {
+            entry.home = home;
+        }
         entry.based = false;
         entry.unwanted |= core::mem::take(&mut entry.ahead);
         entry.copies = CopySet::NONE;
@@ -388,7 +402,10 @@ impl<M: Memory> Core<M> {
             .take()
             .map(|history| history.own)
             .unwrap_or_default();
-        let (own, later): (Vec<_>, Vec<_>) = own.into_iter().partition(|(index, _)| *index < open);
+        let ended = |index: IntervalIndex| {
+            (index < open || mutant(Mutant::LaterStoresFlushed)) && !mutant(Mutant::DiffsKept)
+        };
+        let (own, later): (Vec<_>, Vec<_>) = own.into_iter().partition(|(index, _)| ended(*index));
         if !later.is_empty() {
             // Cut since the arrival, because somebody asked: the next epoch's first interval.
             let first = IntervalIndex(1);
@@ -416,7 +433,7 @@ impl<M: Memory> Core<M> {
     fn open_alone(&mut self, pages: Vec<PageId>) {
         let open = pages.into_iter().filter(|page| {
             let entry = self.pages.get_mut(*page);
-            let opens = entry.access == Access::ReadOnly && !entry.stale;
+            let opens = entry.access == Access::ReadOnly;
             if opens {
                 entry.access = Access::ReadWrite;
             }
@@ -436,7 +453,7 @@ impl<M: Memory> Core<M> {
     ) -> Result<(), Misbehaviour> {
         // Nobody arrives while a flush is awaited, so one of an older epoch was not needed; and it must not
         // be taken for the one of this epoch that is.
-        if epoch.0 + 1 < self.epoch.id.0 {
+        if epoch.0 + 1 < self.epoch.id.0 && !mutant(Mutant::LateFlushTaken) {
             return Ok(());
         }
         for (page, diffs) in pages {
@@ -477,9 +494,11 @@ impl<M: Memory> Core<M> {
         let Some(coming) = self.epoch.homecomings.get_mut(&page) else {
             return;
         };
-        coming
-            .incoming
-            .sort_by_key(|(weight, id, _)| (*weight, *id));
+        if !mutant(Mutant::FlushesUnordered) {
+            coming
+                .incoming
+                .sort_by_key(|(weight, id, _)| (*weight, *id));
+        }
         coming
             .filed
             .extend(coming.incoming.drain(..).map(|(_, _, diff)| diff));

@@ -5,6 +5,7 @@
 
 use crate::core::{Core, PageMap, misbehaviour};
 use crate::message::Label;
+use crate::mutant::{Mutant, mutant};
 use crate::{
     Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Memory, Message,
     Misbehaviour, Outcome, PAGE_SIZE, PageBytes, PageId, PageRun, Ticket, WriteDetection,
@@ -124,7 +125,7 @@ impl<M: Memory> Core<M> {
         // home itself a page would overwrite what was written there without a twin. A page that came is
         // replaced at most once, by the home's: two drones that lack each other's writes could alternate
         // for ever.
-        let first = fetch.base.is_none();
+        let first = fetch.base.is_none() || mutant(Mutant::FetchAlternates);
         let whole = match last {
             _ if home == self.me => None,
             Some(last) if first && (!based || writers.len() > 1) => Some(last),
@@ -233,7 +234,8 @@ impl<M: Memory> Core<M> {
                 .as_ref()
                 .is_some_and(|(label, _)| label.covers(id))
         };
-        for (id, diff) in fetch.diffs.iter().filter(|(id, _)| !covered(*id)) {
+        let applies = |id: IntervalId| !covered(id) || mutant(Mutant::CoveredDiffsAgain);
+        for (id, diff) in fetch.diffs.iter().filter(|(id, _)| applies(*id)) {
             order.push((self.log.weight(*id), *id, diff));
         }
         if let Some((_, bytes)) = &fetch.base {
@@ -250,7 +252,9 @@ impl<M: Memory> Core<M> {
                 }
             }
         }
-        order.sort_by_key(|(weight, id, _)| (*weight, *id));
+        if !mutant(Mutant::DiffsUnordered) {
+            order.sort_by_key(|(weight, id, _)| (*weight, *id));
+        }
         for (_, _, diff) in order {
             diff.apply(|offset, bytes| self.memory.write(page, offset, bytes));
             self.stats.diffs_applied += 1;
@@ -349,6 +353,7 @@ impl<M: Memory> Core<M> {
         upto: IntervalIndex,
         diffs: Vec<(IntervalIndex, Diff)>,
     ) -> Result<(), Misbehaviour> {
+        let me = self.me;
         let fetch = self.expected_fetch(from, page)?;
         let asked = fetch.diffs_from.get(&from).copied();
         let answers = |(after, last): (IntervalIndex, IntervalIndex)| {
@@ -361,15 +366,14 @@ impl<M: Memory> Core<M> {
         }
         fetch.diffs_from.remove(&from);
         fetch.complete.insert(from, upto);
-        let named = diffs.into_iter().map(|(index, diff)| {
-            (
-                IntervalId {
-                    creator: from,
-                    index,
-                },
-                diff,
-            )
-        });
+        let creator = if mutant(Mutant::DiffFiledAsOwn) {
+            me
+        } else {
+            from
+        };
+        let named = diffs
+            .into_iter()
+            .map(|(index, diff)| (IntervalId { creator, index }, diff));
         fetch.diffs.extend(named);
         self.advance_fetch(page);
         Ok(())
@@ -377,9 +381,12 @@ impl<M: Memory> Core<M> {
 
     /// The fetch that waits for this peer's answer.
     fn expected_fetch(&mut self, from: DroneId, page: PageId) -> Result<&mut Fetch, Misbehaviour> {
-        let fetch = self.fetches.fetches.get_mut(&page);
         let asked = |fetch: &&mut Fetch| {
             fetch.page_from == Some(from) || fetch.diffs_from.contains_key(&from)
+        };
+        let fetch = match mutant(Mutant::ReplyToAnotherFetch) {
+            true => self.fetches.fetches.values_mut().find(asked),
+            false => self.fetches.fetches.get_mut(&page),
         };
         fetch.filter(asked).ok_or_else(|| {
             misbehaviour(
@@ -418,12 +425,16 @@ impl<M: Memory> Core<M> {
     /// Sends the page as it is here, with what it contains.
     pub(crate) fn serve(&mut self, to: DroneId, page: PageId) {
         // So that no later diff of this drone contains what these bytes contain already.
-        self.cut(page);
+        if !mutant(Mutant::ServedWithoutCut) {
+            self.cut(page);
+        }
         let me = self.me;
         let entry = self.pages.get_mut(page);
         if entry.home == me {
             let alone = entry.copies.is_empty();
-            entry.copies.insert(to);
+            if !mutant(Mutant::CopyNotNoted) {
+                entry.copies.insert(to);
+            }
             if alone && entry.access == Access::ReadWrite && !entry.written {
                 // From now on stores concern somebody: notice the next one.
                 entry.access = Access::ReadOnly;
@@ -432,8 +443,13 @@ impl<M: Memory> Core<M> {
         }
         let mut bytes: Box<PageBytes> = Box::new([0; PAGE_SIZE]);
         self.memory.read(page, &mut bytes);
-        self.epoch.overlay(page, &mut bytes);
+        if !mutant(Mutant::FiledDiffsNotSent) {
+            self.epoch.overlay(page, &mut bytes);
+        }
         let mut without: Vec<IntervalId> = self.pages.get_mut(page).lacking().collect();
+        if mutant(Mutant::LabelClaimsAll) {
+            without.clear();
+        }
         without.sort_unstable();
         let label = Label {
             known: self.log.known.clone(),
@@ -472,7 +488,8 @@ impl<M: Memory> Core<M> {
             return self.page_request(from, page);
         }
         let hidden = entry.history.as_ref().and_then(|history| history.uncut);
-        if hidden.is_some_and(|first| first <= upto) {
+        let hides = hidden.is_some_and(|first| first <= upto);
+        if hides && !mutant(Mutant::HiddenDiffForgotten) {
             self.cut(page);
         }
         let entry = self.pages.get_mut(page);

@@ -5,6 +5,7 @@
 
 use crate::core::{Core, misbehaviour};
 use crate::message::Interval;
+use crate::mutant::{Mutant, mutant};
 use crate::page::{Notice, Twin};
 use crate::{
     Access, DroneId, IntervalId, IntervalIndex, Memory, Misbehaviour, PAGE_SIZE, PageBytes, PageId,
@@ -70,7 +71,11 @@ impl IntervalLog {
             let lacks = self.intervals.range(id(next)..=id(u32::MAX));
             lacks.map(|(_, interval)| interval.clone())
         };
-        self.known.entries().iter().flat_map(lacks).collect()
+        let mut beyond: Vec<Interval> = self.known.entries().iter().flat_map(lacks).collect();
+        if mutant(Mutant::NewestFirst) {
+            beyond.reverse();
+        }
+        beyond
     }
 
     pub(crate) fn get(&self, id: IntervalId) -> Option<&Interval> {
@@ -86,10 +91,17 @@ impl IntervalLog {
 
     /// The number of this drone's interval that is still open.
     pub(crate) fn open_index(&self, me: DroneId) -> IntervalIndex {
-        IntervalIndex(self.known.get(me).0 + 1)
+        let next = self.known.get(me).0 + 1;
+        if mutant(Mutant::IntervalWraps) {
+            return IntervalIndex(next % (1 << 8));
+        }
+        IntervalIndex(next)
     }
 
     pub(crate) fn insert(&mut self, interval: Interval) {
+        if mutant(Mutant::ClockAssigned) {
+            self.known = interval.known.clone();
+        }
         self.known.raise(interval.id.creator, interval.id.index);
         self.bytes += record_bytes(&interval);
         self.intervals.insert(interval.id, interval);
@@ -98,9 +110,11 @@ impl IntervalLog {
     /// Forgets the epoch. What is written in the open interval stays.
     pub(crate) fn clear(&mut self) {
         self.known = VectorTimestamp::new();
-        self.intervals.clear();
+        if !mutant(Mutant::RecordsKept) {
+            self.intervals.clear();
+            self.bytes = 0;
+        }
         self.blind.clear();
-        self.bytes = 0;
         self.asked = false;
     }
 }
@@ -195,7 +209,7 @@ impl<M: Memory> Core<M> {
                 self.cut(page);
                 let me = self.me;
                 let entry = self.pages.get_mut(page);
-                if entry.home == me {
+                if entry.home == me && !mutant(Mutant::WriterNotNoted) {
                     // Its writer has a copy, kept over an epoch's end perhaps: the home is not alone.
                     entry.copies.insert(interval.id.creator);
                 }
@@ -222,6 +236,12 @@ impl<M: Memory> Core<M> {
         let mut known = self.log.known.clone();
         let mut news = Vec::new();
         for interval in intervals {
+            if mutant(Mutant::ClockMergedInLoop) {
+                let others = |entry: &&(DroneId, IntervalIndex)| entry.0 != interval.id.creator;
+                for (drone, index) in interval.known.entries().iter().filter(others) {
+                    known.raise(*drone, known.get(*drone).max(*index));
+                }
+            }
             if known.covers(interval.id) {
                 continue;
             }
@@ -300,7 +320,8 @@ impl<M: Memory> Core<M> {
         let entry = self.pages.get_mut(page);
         let Some(twin) = &entry.twin else { return };
         let traps = self.memory.write_detection() == WriteDetection::Traps;
-        if traps && entry.access == Access::ReadWrite {
+        let freezes = traps && entry.access == Access::ReadWrite;
+        if freezes && !mutant(Mutant::FrozenAfterReading) {
             // Freeze first: a store after the comparison would be lost with the twin.
             entry.access = Access::ReadOnly;
             self.memory.set_access(PageRun::one(page), Access::ReadOnly);
@@ -308,10 +329,21 @@ impl<M: Memory> Core<M> {
         let mut now: Box<PageBytes> = Box::new([0; PAGE_SIZE]);
         self.memory.read(page, &mut now);
         let diff = twin.diff(&now);
+        if freezes && mutant(Mutant::FrozenAfterReading) {
+            entry.access = Access::ReadOnly;
+            self.memory.set_access(PageRun::one(page), Access::ReadOnly);
+        }
+        if !traps && mutant(Mutant::TwinReadAgain) {
+            self.memory.read(page, &mut now);
+        }
         let first = entry
             .history
             .as_mut()
             .and_then(|history| history.uncut.take())
+            .map(|first| match mutant(Mutant::DiffOfTheLast) {
+                true => IntervalIndex(open.0 - 1),
+                false => first,
+            })
             .unwrap_or(open);
         if !diff.is_empty() {
             self.stats.diffs_made += 1;
@@ -340,6 +372,9 @@ impl<M: Memory> Core<M> {
 
     /// Drops the pages over whose heads an epoch ended. Like `incorporate`: in an acquire, closed before.
     pub(crate) fn drop_stale(&mut self) {
+        if mutant(Mutant::StalePagesKept) {
+            return;
+        }
         let stale = core::mem::take(&mut self.epoch.stale);
         for page in &stale {
             self.cut(*page);

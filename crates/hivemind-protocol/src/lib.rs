@@ -31,6 +31,7 @@ mod meeting;
 mod membership;
 mod memory;
 mod message;
+mod mutant;
 mod page;
 mod runs;
 mod stats;
@@ -49,6 +50,9 @@ pub use crate::ids::{
 pub use crate::membership::{Fact, Membership, Newcomer};
 pub use crate::memory::{Access, AccessKind, Memory, PAGE_SIZE, PageBytes, WriteDetection};
 pub use crate::message::{Interval, Label, Message, Met};
+#[cfg(hivemind_mutants)]
+pub use crate::mutant::choose_mutant;
+pub use crate::mutant::{Mutant, mutant};
 pub use crate::runs::PageRun;
 pub use crate::stats::Stats;
 pub use crate::wire::WireError;

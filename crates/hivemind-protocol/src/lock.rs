@@ -5,6 +5,7 @@
 
 use crate::core::{Core, misbehaviour};
 use crate::message::Interval;
+use crate::mutant::{Mutant, mutant};
 use crate::{
     DroneId, EpochId, LockId, MeetingKind, Memory, Message, Misbehaviour, Outcome, Refusal, Ticket,
     VectorTimestamp,
@@ -80,6 +81,10 @@ impl<M: Memory> Core<M> {
     fn lock(&mut self, id: LockId) -> &mut Lock {
         let tail = manager(id, self.drones);
         let token = tail == self.me;
+        let id = match mutant(Mutant::NarrowLockId) {
+            true => LockId(id.0 % (1 << 16)),
+            false => id,
+        };
         self.locks.locks.entry(id).or_insert(Lock {
             token,
             next: None,
@@ -153,6 +158,9 @@ impl<M: Memory> Core<M> {
             known,
         } = wish;
         let last = core::mem::replace(&mut self.lock(id).tail, requester);
+        if mutant(Mutant::LastRequesterForgotten) {
+            self.lock(id).tail = last;
+        }
         if last == requester {
             return Err(misbehaviour(
                 from,
@@ -195,7 +203,7 @@ impl<M: Memory> Core<M> {
         if !lock.token || held || lock.next.is_none() {
             return;
         }
-        if arrived && !parked {
+        if arrived && (!parked || mutant(Mutant::TokenWaitsInMeeting)) {
             // Between arrival and departure no interval may end (INV-7), and this program may be writing. The
             // wish waits, for a short time: a collection waits for no program. In a meeting there is nothing
             // to end, and the meeting itself may have to wait for whoever wants the lock.
@@ -208,13 +216,16 @@ impl<M: Memory> Core<M> {
             self.close_interval();
         }
         let nothing = VectorTimestamp::new();
-        let known = if wish.epoch == self.epoch.id {
+        let known = if wish.epoch == self.epoch.id || mutant(Mutant::OldTimestampTaken) {
             &wish.known
         } else {
             &nothing
         };
         let mut intervals = self.log.beyond(known);
         intervals.retain(|interval| interval.id.creator != wish.requester);
+        if mutant(Mutant::GrantOfOwnIntervals) {
+            intervals.retain(|interval| interval.id.creator == self.me);
+        }
         let epoch = self.epoch.id;
         self.send(
             wish.requester,
@@ -248,7 +259,7 @@ impl<M: Memory> Core<M> {
             ));
         };
         // Intervals of an epoch that is over are part of this one's start.
-        let news = if epoch == self.epoch.id {
+        let news = if epoch == self.epoch.id || mutant(Mutant::OldGrantTaken) {
             self.news(from, intervals)?
         } else {
             Vec::new()
@@ -257,6 +268,9 @@ impl<M: Memory> Core<M> {
         self.close_interval();
         self.incorporate(news);
         self.drop_stale();
+        if mutant(Mutant::EarlyForwardDropped) {
+            self.lock(id).next = None;
+        }
         self.lock(id).token = true;
         self.locks.held.insert(id);
         self.stats.locks_acquired += 1;

@@ -7,6 +7,7 @@
 use crate::core::{Core, misbehaviour};
 use crate::lock::refuse_meeting;
 use crate::message::{Interval, Met};
+use crate::mutant::{Mutant, mutant};
 use crate::{
     Block, DroneId, Failure, Heap, Meeting, MeetingKind, Memory, Message, Misbehaviour, Outcome,
     PAGE_SIZE, Refusal, Ticket, VectorTimestamp,
@@ -101,6 +102,7 @@ impl Steward {
         if let Some((other, there)) = meetings
             .iter()
             .find(|(_, meeting)| meeting.kind != first.kind)
+            && !mutant(Mutant::MeetingKindIgnored)
         {
             let (here, there, other) = (first.kind, there.kind, *other);
             return Some(Met::Refused(Refusal::Mismatch {
@@ -242,7 +244,8 @@ impl<M: Memory> Core<M> {
         {
             return Err(misbehaviour(from, "it arrives twice in one epoch"));
         }
-        if steward.arrivals.len() < steward.drones as usize {
+        let twice = usize::from(mutant(Mutant::ArrivalCountedTwice));
+        if steward.arrivals.len() + twice < steward.drones as usize {
             return Ok(());
         }
         let met = steward.conclude();

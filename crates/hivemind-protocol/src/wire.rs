@@ -6,6 +6,7 @@
 use crate::diff::{Diff, Run};
 use crate::heap::Block;
 use crate::message::{Interval, Label, Message, Met};
+use crate::mutant::{Mutant, mutant};
 use crate::{
     Address, BarrierId, DroneId, EpochId, IntervalId, IntervalIndex, LockId, Meeting, MeetingKind,
     PAGE_SIZE, PageBytes, PageId, PageRun, Refusal, VectorTimestamp,
@@ -287,8 +288,13 @@ impl Wire for VectorTimestamp {
     fn put(&self, into: &mut Vec<u8>) {
         let count = u32::try_from(self.entries().len()).expect("INV-9: drones are fewer than 2^32");
         count.put(into);
-        for entry in self.entries() {
-            entry.put(into);
+        for (drone, index) in self.entries() {
+            let drone = match mutant(Mutant::NarrowDroneId) {
+                true => DroneId(drone.0 % (1 << 8)),
+                false => *drone,
+            };
+            drone.put(into);
+            index.put(into);
         }
     }
     fn take(from: &mut Reader<'_>) -> Result<Self, WireError> {

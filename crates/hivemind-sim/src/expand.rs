@@ -4,7 +4,8 @@
 use crate::layout::{Guard, HEAP_LOCK, Layout, SLOT_BYTES};
 use crate::program::{Deed, End, Item, Phase, Touch, Wrong};
 use hivemind_protocol::{
-    Address, BarrierId, Block, Command, DroneId, LockId, Meeting, MeetingKind, PAGE_SIZE, Refusal,
+    Address, BarrierId, Block, Command, DroneId, LockId, Meeting, MeetingKind, Mutant, PAGE_SIZE,
+    Refusal, mutant,
 };
 
 /// The smallest thing that a thread does.
@@ -411,8 +412,10 @@ impl Scene<'_> {
     /// Under the heap's lock, as the library makes each call to the heap: who gets a block happens after whoever
     /// freed it.
     fn in_turn(&self, mut steps: Vec<Step>) -> Vec<Step> {
-        steps.insert(0, Step::Acquire(self.lock(HEAP_LOCK)));
-        steps.push(Step::Release(self.lock(HEAP_LOCK)));
+        if !mutant(Mutant::HeapOutOfTurn) {
+            steps.insert(0, Step::Acquire(self.lock(HEAP_LOCK)));
+            steps.push(Step::Release(self.lock(HEAP_LOCK)));
+        }
         steps
     }
 

@@ -102,6 +102,8 @@ struct Seat {
 impl World {
     /// A world at its start.
     pub fn new(plan: &WorldPlan, trace: Trace) -> Self {
+        #[cfg(hivemind_mutants)]
+        hivemind_protocol::choose_mutant(|variable| std::env::var(variable).ok());
         let drones = plan.detections.len() as u32;
         let seats = plan.detections.iter().zip(0..).map(|(detection, me)| {
             let me = DroneId(me);

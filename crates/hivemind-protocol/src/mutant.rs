@@ -1,0 +1,185 @@
+//! Mutants: bugs that systems like this one really had, each kept as a switch. `cargo xtask mutants` turns one on at
+//! a time and expects the simulator or a test to find it; one that survives is a hole in the tests. Which test finds
+//! which is written in docs/TESTING.md.
+//!
+//! The switches exist only where the compiler is told `--cfg hivemind_mutants`. Without it [`mutant`] is `false` at
+//! compile time, so a switch leaves nothing behind; with it a build without debug assertions is refused, so no
+//! release can have them. The environment says which one is on: `HIVEMIND_MUTANT` names it.
+
+#[cfg(all(hivemind_mutants, not(debug_assertions)))]
+compile_error!(
+    "hivemind_mutants builds bugs in: it is for `cargo xtask mutants` alone and needs debug assertions (profile `mutants`)"
+);
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $bug:expr;)*) => {
+        /// A bug that can be switched on in test builds. What each does wrong is said beside it; the switch stands
+        /// where the bug would live.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Mutant {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Mutant {
+            /// Every mutant.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// How it is called on a command line.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// Its number in the list of bugs that such systems had (docs/TESTING.md); none for one of our own that
+            /// was mended.
+            pub const fn bug(self) -> Option<u8> {
+                match self {
+                    $(Self::$variant => $bug,)*
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// A message of the next epoch is taken for one of this.
+    EarlyMessageTaken = "early-message-taken", Some(3);
+    /// An answer goes to any fetch that its sender was asked for, whatever the page.
+    ReplyToAnotherFetch = "reply-to-another-fetch", Some(4);
+    /// Taking an interval in assigns its timestamp instead of merging it.
+    ClockAssigned = "clock-assigned", Some(6);
+    /// Intervals are told of newest first.
+    NewestFirst = "newest-first", Some(6);
+    /// A diff that hides several intervals counts as the last of them.
+    DiffOfTheLast = "diff-of-the-last", Some(7);
+    /// Another's diff is filed as one's own.
+    DiffFiledAsOwn = "diff-filed-as-own", Some(7);
+    /// Diffs apply in the order in which they come.
+    DiffsUnordered = "diffs-unordered", Some(8);
+    /// Flushed diffs apply in the order in which they come.
+    FlushesUnordered = "flushes-unordered", Some(8);
+    /// Writes that still hide behind a twin are not in the answer to who asks for them.
+    HiddenDiffForgotten = "hidden-diff-forgotten", Some(9);
+    /// Writes that still hide behind a twin are not in a flush.
+    FlushWithoutCut = "flush-without-cut", Some(9);
+    /// A page that was written on an incomplete copy is not completed before its drone arrives.
+    BlindWritesLeft = "blind-writes-left", Some(9);
+    /// The first arrival counts twice.
+    ArrivalCountedTwice = "arrival-counted-twice", Some(10);
+    /// Which collective call a drone makes is not compared.
+    MeetingKindIgnored = "meeting-kind-ignored", Some(10);
+    /// A page is compared with its twin before it is frozen.
+    FrozenAfterReading = "frozen-after-reading", Some(11);
+    /// The new twin is read after the diff was made, not with it.
+    TwinReadAgain = "twin-read-again", Some(11);
+    /// Numbers of locks are cut to 16 bits.
+    NarrowLockId = "narrow-lock-id", Some(12);
+    /// Numbers of drones are cut to 8 bits on the wire.
+    NarrowDroneId = "narrow-drone-id", Some(12);
+    /// An epoch's records stay when it is over.
+    RecordsKept = "records-kept", Some(13);
+    /// Nobody asks for a collection.
+    CollectionNeverAsked = "collection-never-asked", Some(13);
+    /// A grant carries only its giver's own intervals.
+    GrantOfOwnIntervals = "grant-of-own-intervals", Some(14);
+    /// A requester's timestamp of an older epoch is taken for one of this.
+    OldTimestampTaken = "old-timestamp-taken", Some(14);
+    /// A page that comes home keeps its twin.
+    TwinKept = "twin-kept", Some(15);
+    /// Diffs stay when their epoch is over.
+    DiffsKept = "diffs-kept", Some(15);
+    /// The intervals of a grant of an older epoch are taken in.
+    OldGrantTaken = "old-grant-taken", Some(15);
+    /// Pages over whose heads an epoch ended stay valid.
+    StalePagesKept = "stale-pages-kept", Some(15);
+    /// A flush of an older epoch is taken for the one of this epoch.
+    LateFlushTaken = "late-flush-taken", Some(15);
+    /// Who loses a page does not learn its new home.
+    OldHomeKept = "old-home-kept", Some(16);
+    /// A page that comes home keeps the list of its copies.
+    OldCopysetKept = "old-copyset-kept", Some(16);
+    /// A home does not note who got a copy.
+    CopyNotNoted = "copy-not-noted", Some(16);
+    /// A forward that comes before the token is dropped when the token comes.
+    EarlyForwardDropped = "early-forward-dropped", Some(17);
+    /// The manager does not note who asked last.
+    LastRequesterForgotten = "last-requester-forgotten", Some(17);
+    /// A page's label claims every interval that its sender knows.
+    LabelClaimsAll = "label-claims-all", Some(18);
+    /// Diffs that wait for the program's acquire are not in the copies that a home sends.
+    FiledDiffsNotSent = "filed-diffs-not-sent", Some(18);
+    /// Writes that a sent page contains are in a later diff again.
+    ServedWithoutCut = "served-without-cut", Some(18);
+    /// A diff carries the whole words of which a byte changed.
+    WholeWords = "whole-words", Some(19);
+    /// Numbers of epochs are counted in 8 bits.
+    EpochWraps = "epoch-wraps", Some(20);
+    /// Numbers of intervals are counted in 8 bits.
+    IntervalWraps = "interval-wraps", Some(20);
+    /// A drone that is lost is still listened to.
+    LostDroneHeard = "lost-drone-heard", Some(24);
+    /// Intervals merge into the clock that decides which of them are new.
+    ClockMergedInLoop = "clock-merged-in-loop", Some(26);
+    /// Diffs that a page contains already apply again.
+    CoveredDiffsAgain = "covered-diffs-again", None;
+    /// A home is alone with its page though another writes it.
+    WriterNotNoted = "writer-not-noted", None;
+    /// A token does not leave a drone that waits in a meeting.
+    TokenWaitsInMeeting = "token-waits-in-meeting", None;
+    /// Stores between arrival and departure go with the flush of the epoch before.
+    LaterStoresFlushed = "later-stores-flushed", None;
+    /// A page that came may be replaced by another whole page, and that again.
+    FetchAlternates = "fetch-alternates", None;
+    /// Pages that lack writes are opened ahead of the program.
+    LackingPageOpened = "lacking-page-opened", None;
+    /// Calls to the heap take no turns: a freed block's new owner does not happen after its old one.
+    HeapOutOfTurn = "heap-out-of-turn", None;
+}
+
+/// Whether this mutant is on.
+#[cfg(not(hivemind_mutants))]
+#[inline(always)]
+pub const fn mutant(_: Mutant) -> bool {
+    false
+}
+
+#[cfg(not(hivemind_mutants))]
+const _: () = assert!(!mutant(Mutant::ClockAssigned));
+
+#[cfg(hivemind_mutants)]
+mod on {
+    use super::Mutant;
+    use core::sync::atomic::{AtomicUsize, Ordering};
+
+    /// The place of the one that is on in the list of all; [`NONE`], or [`UNKNOWN`] as long as nobody has said.
+    static ON: AtomicUsize = AtomicUsize::new(UNKNOWN);
+    const NONE: usize = usize::MAX - 1;
+    const UNKNOWN: usize = usize::MAX;
+
+    /// Whether this mutant is on.
+    pub fn mutant(which: Mutant) -> bool {
+        ON.load(Ordering::Relaxed) == which as usize
+    }
+
+    /// Switches on what the environment says, read by `variable(name)`; from the second call on does nothing. Whoever
+    /// makes worlds, links or memory calls it first.
+    ///
+    /// # Panics
+    /// When no mutant is called so.
+    pub fn choose_mutant<T: AsRef<str>>(variable: impl FnOnce(&str) -> Option<T>) {
+        if ON.load(Ordering::Relaxed) != UNKNOWN {
+            return;
+        }
+        let chosen = variable("HIVEMIND_MUTANT");
+        let place = chosen.map_or(NONE, |chosen| {
+            let name = chosen.as_ref();
+            let place = Mutant::ALL.iter().position(|mutant| mutant.name() == name);
+            place.unwrap_or_else(|| panic!("HIVEMIND_MUTANT: no mutant is called {name}"))
+        });
+        ON.store(place, Ordering::Relaxed);
+    }
+}
+
+#[cfg(hivemind_mutants)]
+pub use on::{choose_mutant, mutant};
