@@ -13,10 +13,10 @@ use crate::tally::Tally;
 /// How often the integration tests repeat their random parts.
 const ROUNDS: &str = "HIVEMIND_TEST_ROUNDS";
 
-/// Run every test: formatting, lints, the build, unit tests, integration tests, examples in the documents.
+/// Run every test: formatting, lints, documents, the build, unit tests, integration tests, examples in the documents.
 #[derive(Args, Debug)]
 pub(crate) struct Test {
-    /// Leave out formatting, lints and mutants, and repeat nothing.
+    /// Leave out formatting, lints, documents and mutants, and repeat nothing.
     #[arg(long)]
     fast: bool,
 }
@@ -59,6 +59,14 @@ const LINTS: Step = Step {
     component: Some("clippy"),
     counts: false,
     settings: &[],
+};
+/// Links in the documents that lead nowhere, and the like.
+const DOCUMENTS: Step = Step {
+    name: "documents",
+    words: &["doc", "--workspace", "--no-deps"],
+    component: None,
+    counts: false,
+    settings: &[("RUSTDOCFLAGS", "-D warnings")],
 };
 const BUILD: Step = Step {
     name: "build",
@@ -137,7 +145,10 @@ impl Test {
         if self.fast {
             run_steps(&[BUILD, TESTS, MODELS], Some(1))
         } else {
-            run_steps(&[FORMAT, LINTS, BUILD, TESTS, MODELS, MUTANTS], None)
+            run_steps(
+                &[FORMAT, LINTS, DOCUMENTS, BUILD, TESTS, MODELS, MUTANTS],
+                None,
+            )
         }
     }
 }

@@ -5,12 +5,37 @@ use bytemuck::Pod;
 use hivemind_protocol::{DroneId, MeetingKind};
 
 /// Numbers that can be added and compared, for [`Hive::sum`], [`Hive::min`] and [`Hive::max`].
+///
+/// ```
+/// # fn main() -> hivemind::Result<()> {
+/// # let mut hive = hivemind::Hive::join()?;
+/// use hivemind::Number;
+///
+/// fn spread<T: Number>(hive: &mut hivemind::Hive, value: T) -> hivemind::Result<(T, T)> {
+///     Ok((hive.min(value)?, hive.max(value)?))
+/// }
+/// assert_eq!(spread(&mut hive, 3)?, (3, 3));
+/// assert_eq!(f64::NAN.least(1.0), 1.0);
+/// # hive.leave() }
+/// ```
 pub trait Number: Pod {
     /// The sum; integers wrap around.
+    ///
+    /// ```
+    /// assert_eq!(hivemind::Number::plus(250_u8, 10), 4);
+    /// ```
     fn plus(self, other: Self) -> Self;
     /// The smaller; of floats, the one that is a number.
+    ///
+    /// ```
+    /// assert_eq!(hivemind::Number::least(2.5, f64::NAN), 2.5);
+    /// ```
     fn least(self, other: Self) -> Self;
     /// The larger; of floats, the one that is a number.
+    ///
+    /// ```
+    /// assert_eq!(hivemind::Number::most(-3, 2), 2);
+    /// ```
     fn most(self, other: Self) -> Self;
 }
 
@@ -51,9 +76,10 @@ integers!(
 floats!(f32, f64);
 
 impl Hive {
-    /// The value of drone `root`, on all drones. Collective, and a barrier.
+    /// The value of drone `root`, on all drones; what the others bring is not looked at. Collective, and a barrier:
+    /// blocks until all drones are here. For small values: it travels to drone 0 and from there to each.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// let mut hive = hivemind::Hive::join()?;
     /// let seed = hive.broadcast(0, 42_u64)?;
@@ -87,9 +113,10 @@ impl Hive {
     }
 
     /// Folds the values of all drones, in the order of the drones: for a given number of drones the result
-    /// has the same bits in every run. Collective, and a barrier.
+    /// has the same bits in every run. Collective, and a barrier: blocks until all drones are here. Each drone folds
+    /// for itself, so `fold` must do the same everywhere.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let longest = hive.reduce("drone".len(), |a, b| a.max(b))?;
@@ -112,7 +139,7 @@ impl Hive {
 
     /// The sum of the values of all drones; see [`Hive::reduce`].
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// assert_eq!(hive.sum(1_u32)? as usize, hive.drones());
@@ -127,7 +154,7 @@ impl Hive {
 
     /// The smallest of the values of all drones; see [`Hive::reduce`].
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// assert_eq!(hive.min(hive.me())?, 0);
@@ -142,7 +169,7 @@ impl Hive {
 
     /// The largest of the values of all drones; see [`Hive::reduce`].
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// assert_eq!(hive.max(hive.me())?, hive.drones() - 1);

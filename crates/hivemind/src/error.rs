@@ -8,9 +8,34 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// The result of a call on the hive.
+///
+/// ```
+/// fn work() -> hivemind::Result<usize> {
+///     let hive = hivemind::Hive::join()?;
+///     let me = hive.me();
+///     hive.leave()?;
+///     Ok(me)
+/// }
+/// # assert_eq!(work().ok(), Some(0));
+/// ```
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a call did not do its work.
+///
+/// ```
+/// # fn main() -> hivemind::Result<()> {
+/// # let mut hive = hivemind::Hive::join()?;
+/// use hivemind::Error;
+///
+/// match hive.alloc::<u8>(1 << 40) {
+///     Ok(_) => unreachable!("the region has 1 GiB"),
+///     // A wrong call: nothing changed, and the hive goes on.
+///     Err(Error::Refused { me, refusal }) => println!("{me}: {refusal}"),
+///     // Anything else ends the job; its text says who, what and what to do.
+///     Err(other) => return Err(other),
+/// }
+/// # hive.leave() }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -26,6 +26,20 @@ use std::time::Instant;
 /// Calls that take `&mut self` may let others' writes in, so no view lives across them. Collective calls
 /// (`alloc`, `free`, `barrier`, `broadcast`, `reduce`, `mutex`, `leave` …) must be made by all drones in the
 /// same order; where they differ, each drone gets an error that says which drone did what.
+///
+/// ```
+/// # fn main() -> hivemind::Result<()> {
+/// use hivemind::Hive;
+///
+/// let mut hive = Hive::join()?;
+/// let mut squares = hive.alloc::<u64>(100)?;
+/// for i in hive.share_of(0..100) {
+///     squares.view_mut(&hive)[i] = (i * i) as u64;
+/// }
+/// hive.barrier()?;
+/// assert_eq!(squares.view(&hive)[9], 81);
+/// # hive.leave() }
+/// ```
 pub struct Hive {
     pub(crate) drone: Arc<Drone>,
     region: Region,
@@ -52,6 +66,13 @@ impl Hive {
     /// Joins the hive that launched this process; alone, without a launcher, it is a hive of one.
     ///
     /// Blocks until all drones are here, at most the start timeout (30 s unless told otherwise).
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::Hive::join()?;
+    /// println!("drone {} of {}", hive.me(), hive.drones());
+    /// # hive.leave() }
+    /// ```
     ///
     /// # Errors
     /// A wrong environment, a drone that never came or differs from the others, memory or a fault engine
@@ -114,7 +135,7 @@ impl Hive {
 
     /// How many drones there are.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// assert!(hive.me() < hive.drones());
@@ -125,13 +146,21 @@ impl Hive {
     }
 
     /// Which drone this is, counted from 0.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// println!("drone {} of {}", hive.me(), hive.drones());
+    /// assert_eq!(hive.is_first(), hive.me() == 0);
+    /// # hive.leave() }
+    /// ```
     pub fn me(&self) -> usize {
         self.me.0 as usize
     }
 
     /// Whether this is drone 0, which usually does what is done once.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// if hive.is_first() {
@@ -146,7 +175,7 @@ impl Hive {
     /// How many threads this drone may use for itself: `hivemind run --threads`, or its share of the
     /// machine's cores.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let part = 1_000_000 / hive.threads();
@@ -162,7 +191,7 @@ impl Hive {
 
     /// This drone's part of `all`: contiguous, all parts as equal as can be.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let mine = hive.share_of(0..1000);
@@ -174,26 +203,36 @@ impl Hive {
         self.share_of_drone(all, self.me())
     }
 
-    /// The part that `drone` has of `all`.
+    /// The part that `drone` has of `all`; see [`Hive::share_of`].
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let last = hive.drones() - 1;
     /// assert_eq!(hive.share_of_drone(0..1000, last).end, 1000);
     /// # hive.leave() }
     /// ```
+    ///
+    /// # Panics
+    /// If there is no drone `drone`.
     pub fn share_of_drone(&self, all: Range<usize>, drone: usize) -> Range<usize> {
+        assert!(
+            drone < self.drones(),
+            "drone {drone} has no share: there are {} drones",
+            self.drones()
+        );
         let (len, drones) = (all.len() as u128, self.drones as u128);
         let cut = |at: usize| all.start + (len * at as u128 / drones) as usize;
         cut(drone)..cut(drone + 1)
     }
 
-    /// Allocates shared memory for `len` values, all zero. Collective.
+    /// Allocates shared memory for `len` values, all zero. Collective: blocks until all drones ask for the same, and is
+    /// a barrier.
     ///
-    /// Blocks of a page or more begin at a page, so that two arrays never share one.
+    /// Blocks of a page (4096 bytes) or more begin at a page, so that two arrays never share one. Whoever writes a
+    /// page first becomes its home, so fill what you will work on.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let mut plate = hive.alloc::<f64>(100 * 100)?;
@@ -228,9 +267,9 @@ impl Hive {
         Ok(shared)
     }
 
-    /// Gives shared memory back. Collective.
+    /// Gives shared memory back. Collective: blocks until all drones free the same, and is a barrier.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let scratch = hive.alloc::<u8>(1 << 16)?;
@@ -247,9 +286,10 @@ impl Hive {
     }
 
     /// Puts one value into shared memory. Any drone may call it at any time; hand the place to others
-    /// through shared memory, under a lock or before a barrier.
+    /// through shared memory, under a lock or before a barrier. Blocks for a turn at the heap: a lock and,
+    /// elsewhere than on drone 0, a question to drone 0.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let place = hive.create([1.5_f32; 3])?;
@@ -266,9 +306,10 @@ impl Hive {
         Ok(place)
     }
 
-    /// Gives the memory of a value from [`Hive::create`] back. Any drone may call it at any time.
+    /// Gives the memory of a value from [`Hive::create`] back. Any drone may call it at any time. Blocks as
+    /// `create` does.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let place = hive.create(7_u8)?;
@@ -285,7 +326,7 @@ impl Hive {
 
     /// Waits until all drones are here; then each sees what all have written.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let mut flags = hive.alloc::<u8>(hive.drones())?;
@@ -304,7 +345,7 @@ impl Hive {
 
     /// The same, with a name: drones that wait at different barriers are told so instead of going on.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// hive.barrier_at(1)?; // after the first phase
@@ -319,9 +360,9 @@ impl Hive {
             .map(|_| ())
     }
 
-    /// What this drone's shared memory has done so far.
+    /// What this drone's shared memory has done so far: counts, bytes and waiting times in µs. Blocks nobody.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let before = hive.stats().counts.meetings;
@@ -341,10 +382,19 @@ impl Hive {
         )
     }
 
-    /// Takes leave: waits for all drones, then closes the links. Collective, and the last call.
+    /// Takes leave: blocks until all drones take leave, then closes the links, and writes the statistics where
+    /// `hivemind run --stats` asked for them. Collective, and the last call.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::Hive::join()?;
+    /// // … the program …
+    /// hive.leave()
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// A drone was lost or still makes other collective calls; a lock is held.
+    /// A drone was lost or still makes other collective calls; a lock is held; the statistics cannot be written.
     pub fn leave(mut self) -> Result<()> {
         self.meet(MeetingKind::Leave, Vec::new())?;
         let report = self.stats();

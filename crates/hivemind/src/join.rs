@@ -53,6 +53,16 @@ pub(crate) struct Agreement {
 }
 
 /// Why a drone did not get into its hive.
+///
+/// ```
+/// use hivemind::{Error, Hive, JoinError};
+///
+/// match Hive::join() {
+///     // Some drone never came: `why` names those that are missing.
+///     Err(Error::Join(JoinError::Incomplete { why, .. })) => eprintln!("try again: {why}"),
+///     other => other.and_then(Hive::leave).expect("a hive of one"),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {

@@ -13,6 +13,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// What is wrong with the environment.
+///
+/// ```
+/// use hivemind::{Error, Hive, LaunchError};
+///
+/// match Hive::join() {
+///     Err(Error::Launch(LaunchError::Invalid { variable, allowed, .. })) => {
+///         eprintln!("set {variable} to {allowed}");
+///     }
+///     other => other.and_then(Hive::leave).expect("a hive of one"),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LaunchError {

@@ -4,7 +4,7 @@
 //! move as they are touched; what one drone wrote is seen by another once the two have synchronised: by a
 //! lock that the one released and the other took, or by a barrier (lazy release consistency).
 //!
-//! ```standalone_crate
+//! ```
 //! use hivemind::Hive;
 //!
 //! fn main() -> hivemind::Result<()> {
@@ -38,6 +38,13 @@
 //! Elements are [`Pod`]: every pattern of bits is a value. So a program in which two drones write the same
 //! place without a lock gets odd numbers, but never undefined behaviour.
 //!
+//! # When something goes wrong
+//!
+//! A call that is wrong in itself is refused with an [`Error`] and changes nothing; the hive goes on. When a drone
+//! is lost, each call of the others ends with [`Error::Lost`], which names it. A page that is touched through a view
+//! has no caller to give an error to: where it cannot be fetched, the process ends with one sentence on standard
+//! error and the exit status 75. No wait is without end: the limits stand in [`settings`].
+//!
 //! # What it cannot do
 //!
 //! A system call on a page that is not here fails with `EFAULT` (copy the data out first, or
@@ -66,8 +73,11 @@ pub use crate::bytes::ByteHive;
 pub use crate::collective::Number;
 pub use crate::error::{Error, Result};
 pub use crate::hive::Hive;
+pub use crate::join::JoinError;
+pub use crate::launch::LaunchError;
 pub use crate::lock::{Guard, Held, Mutex};
 pub use crate::report::Report;
 pub use crate::view::{Ptr, Shared};
 pub use bytemuck::{self, Pod, Zeroable};
-pub use hivemind_protocol::{Address, Stats};
+pub use hivemind_memory::MemoryError;
+pub use hivemind_protocol::{Address, DroneId, Refusal, Stats};

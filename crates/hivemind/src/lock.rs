@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 /// A lock that this drone holds. It stands for the hive while it lives: views are taken through it, and
 /// further locks too. It is let go by [`Held::release`] or at the end of its scope.
 ///
-/// ```standalone_crate
+/// ```
 /// # fn main() -> hivemind::Result<()> {
 /// let mut hive = hivemind::Hive::join()?;
 /// let mut count = hive.alloc::<u64>(1)?;
@@ -27,7 +27,7 @@ pub struct Held<'a> {
 
 /// A value in shared memory with a lock of its own. Made by [`Hive::mutex`].
 ///
-/// ```standalone_crate
+/// ```
 /// # fn main() -> hivemind::Result<()> {
 /// let mut hive = hivemind::Hive::join()?;
 /// let total = hive.mutex(0.0_f64)?;
@@ -43,6 +43,17 @@ pub struct Mutex<T> {
 }
 
 /// A [`Mutex`] that this drone holds: it stands for the value.
+///
+/// ```
+/// # fn main() -> hivemind::Result<()> {
+/// # let mut hive = hivemind::Hive::join()?;
+/// let total = hive.mutex(40_u64)?;
+/// let mut guard = total.lock(&mut hive)?;
+/// *guard += 2; // the value itself, as others left it
+/// assert_eq!(*guard, 42);
+/// guard.release()?;
+/// # hive.leave() }
+/// ```
 #[must_use = "the lock is let go at the end of the scope of what `lock` gives"]
 #[derive(Debug)]
 pub struct Guard<'a, T> {
@@ -54,10 +65,11 @@ pub struct Guard<'a, T> {
 const FIRST_MUTEX: u64 = 1 << 32;
 
 impl Hive {
-    /// Takes a lock; any of the 2³² is there. Then this drone sees what its last holder saw.
-    /// Blocks until whoever holds it lets it go.
+    /// Takes a lock; any of the 2³² is there. Then this drone sees what its last holder saw (Keleher, Cox,
+    /// Zwaenepoel, ISCA 1992). Blocks until whoever holds it lets it go; a lock that was last held here costs no
+    /// message.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let outer = &mut hive.lock(1)?;
@@ -73,9 +85,10 @@ impl Hive {
         self.hold(LockId(u64::from(id)))
     }
 
-    /// Makes a value with a lock of its own. The value of drone 0 counts. Collective.
+    /// Makes a value with a lock of its own. The value of drone 0 counts. Collective: blocks until all drones make one,
+    /// and is a barrier.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let best = hive.mutex(f64::INFINITY)?;
@@ -110,7 +123,15 @@ impl Hive {
 }
 
 impl Held<'_> {
-    /// Lets the lock go.
+    /// Lets the lock go. Blocks nobody: whoever takes it next is told what it must know.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let held = hive.lock(7)?;
+    /// held.release()?; // or at the end of its scope, without a way to hear of a lost drone
+    /// # hive.leave() }
+    /// ```
     ///
     /// # Errors
     /// A drone was lost.
@@ -146,6 +167,15 @@ impl DerefMut for Held<'_> {
 impl<T: Pod> Mutex<T> {
     /// Takes the lock. Blocks until whoever holds it lets it go.
     ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let total = hive.mutex(0_u64)?;
+    /// *total.lock(&mut hive)? += 1; // let go at the end of the statement
+    /// assert_eq!(*total.lock(&mut hive)?, 1);
+    /// # hive.leave() }
+    /// ```
+    ///
     /// # Errors
     /// A drone was lost; this drone holds the lock already.
     pub fn lock<'a>(&'a self, hive: &'a mut Hive) -> Result<Guard<'a, T>> {
@@ -156,7 +186,15 @@ impl<T: Pod> Mutex<T> {
         })
     }
 
-    /// Gives the value's memory back. Collective.
+    /// Gives the value's memory back. Collective: blocks until all drones do, and is a barrier.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let total = hive.mutex(0_u64)?;
+    /// total.free(&mut hive)?;
+    /// # hive.leave() }
+    /// ```
     ///
     /// # Errors
     /// The drones free different things.
@@ -168,7 +206,7 @@ impl<T: Pod> Mutex<T> {
 impl<T: Pod> Guard<'_, T> {
     /// The hive, to take further locks or views while this one is held.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let total = hive.mutex(0_u64)?;
@@ -184,6 +222,15 @@ impl<T: Pod> Guard<'_, T> {
     }
 
     /// Lets the lock go.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let total = hive.mutex(0_u64)?;
+    /// let guard = total.lock(&mut hive)?;
+    /// guard.release()?;
+    /// # hive.leave() }
+    /// ```
     ///
     /// # Errors
     /// A drone was lost.

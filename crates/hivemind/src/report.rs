@@ -17,6 +17,18 @@ pub(crate) struct Times {
 }
 
 /// The statistics of one drone since it joined.
+///
+/// ```
+/// # fn main() -> hivemind::Result<()> {
+/// # let mut hive = hivemind::Hive::join()?;
+/// let before = hive.stats();
+/// hive.barrier()?;
+/// let report = hive.stats();
+/// assert_eq!(report.counts.meetings, before.counts.meetings + 1);
+/// assert!(report.barrier_wait_us <= report.elapsed_us);
+/// println!("{}: {} read faults", report.engine, report.counts.read_faults);
+/// # hive.leave() }
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {

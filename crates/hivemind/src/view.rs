@@ -36,7 +36,7 @@ pub struct Shared<T> {
 /// The place of one value in shared memory, or nowhere. It is plain data, the same on all drones, and can
 /// itself be stored in shared memory: lists, trees and tables are built of it.
 ///
-/// ```standalone_crate
+/// ```
 /// use hivemind::{Hive, Ptr};
 /// # fn main() -> hivemind::Result<()> {
 /// let mut hive = Hive::join()?;
@@ -63,9 +63,9 @@ impl<T: Pod> Shared<T> {
     }
 
     /// The values, to read. Pages that are not here come as they are touched; the first touch of one blocks
-    /// until it is here.
+    /// until it is here. Where it cannot come (a drone was lost) the process ends with a sentence that says why.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let table = hive.alloc::<u32>(100)?;
@@ -83,9 +83,10 @@ impl<T: Pod> Shared<T> {
         unsafe { std::slice::from_raw_parts(place.cast::<T>(), self.len) }
     }
 
-    /// The values, to read and write. Only pages that are really written count as written.
+    /// The values, to read and write. Only pages that are really written count as written. Blocks as
+    /// [`Shared::view`] does.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # fn main() -> hivemind::Result<()> {
     /// # let mut hive = hivemind::Hive::join()?;
     /// let mut table = hive.alloc::<u32>(100)?;
@@ -110,16 +111,42 @@ impl<T: Pod> Shared<T> {
     }
 
     /// How many values.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let table = hive.alloc::<u32>(100)?;
+    /// assert_eq!(table.len(), 100);
+    /// # hive.leave() }
+    /// ```
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Whether there is no value.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let nothing = hive.alloc::<u32>(0)?;
+    /// assert!(nothing.is_empty());
+    /// # hive.leave() }
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Where the block lies in the region.
+    /// Where the block lies in the region, for the byte-level calls.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let mut table = hive.alloc::<u8>(100)?;
+    /// table.view_mut(&hive)[3] = 7;
+    /// let third = hivemind::Address(table.address().0 + 3);
+    /// assert_eq!(hive.read(third)?, 7); // the same memory, byte by byte
+    /// # hive.leave() }
+    /// ```
     pub fn address(&self) -> Address {
         self.address
     }
@@ -137,6 +164,10 @@ impl<T> fmt::Debug for Shared<T> {
 
 impl<T> Ptr<T> {
     /// Nowhere.
+    ///
+    /// ```
+    /// assert!(hivemind::Ptr::<u64>::null().is_null());
+    /// ```
     pub const fn null() -> Self {
         Self {
             address: 0,
@@ -153,11 +184,25 @@ impl<T> Ptr<T> {
     }
 
     /// Whether this is nowhere.
+    ///
+    /// ```
+    /// use hivemind::Ptr;
+    /// assert_eq!(Ptr::<u64>::default(), Ptr::null());
+    /// assert!(Ptr::<u64>::default().is_null());
+    /// ```
     pub fn is_null(self) -> bool {
         self.address == 0
     }
 
     /// Where the value lies in the region.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let place = hive.create(7_u8)?;
+    /// assert_eq!(hive.read(place.address())?, 7);
+    /// # hive.leave() }
+    /// ```
     pub fn address(self) -> Address {
         Address(self.address)
     }
@@ -200,6 +245,14 @@ unsafe impl<T: 'static> Pod for Ptr<T> {}
 impl Hive {
     /// The value at a place. Take the lock that guards it first.
     ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let place = hive.create([1_u32, 2])?;
+    /// assert_eq!(hive.get(place), [1, 2]);
+    /// # hive.leave() }
+    /// ```
+    ///
     /// # Panics
     /// If the place is nowhere, not in the region, or freed by this drone.
     pub fn get<T: Pod>(&mut self, at: Ptr<T>) -> T {
@@ -210,6 +263,15 @@ impl Hive {
     }
 
     /// Stores a value at a place. Take the lock that guards it first.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let place = hive.create(1_u32)?;
+    /// hive.set(place, 2);
+    /// assert_eq!(hive.get(place), 2);
+    /// # hive.leave() }
+    /// ```
     ///
     /// # Panics
     /// If the place is nowhere, not in the region, or freed by this drone.
@@ -242,7 +304,7 @@ impl Hive {
     /// Makes a range present, so that a system call may read it (or write it, for `&mut`), until the next
     /// acquire. Blocks until all its pages are here.
     ///
-    /// ```standalone_crate
+    /// ```
     /// use std::io::Write;
     /// # fn main() -> hivemind::Result<()> {
     /// let mut hive = hivemind::Hive::join()?;

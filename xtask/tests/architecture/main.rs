@@ -4,6 +4,7 @@
 //! The rules are the constants below; how files are found and read is in `source`. A breach is named with
 //! its file and line.
 
+mod documents;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};

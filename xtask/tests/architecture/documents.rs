@@ -1,0 +1,147 @@
+//! What stands above the public items of the library: an example for each, and what can go wrong for each
+//! function that gives a `Result`. The compiler holds that there is a comment at all (`missing_docs`), and
+//! that the examples compile and run. What a file looks like is held in `main`.
+
+use super::source::{File, rust_files};
+
+/// The library that programs are written against.
+const LIBRARY: &str = "crates/hivemind/src/";
+
+/// What a public item begins with. Modules are files, which open with a comment of their own.
+const ITEMS: &[&str] = &[
+    "fn ", "const ", "static ", "struct ", "enum ", "union ", "trait ", "type ", "macro ",
+];
+
+/// A public item, with what stands above it.
+struct Item<'a> {
+    line: usize,
+    /// Up to its body, on one line.
+    signature: String,
+    above: Vec<&'a str>,
+}
+
+/// The public items of a file's text, methods of public traits included.
+fn items(text: &str) -> Vec<Item<'_>> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    let mut in_trait = false;
+    for (at, line) in lines.iter().enumerate() {
+        if line.starts_with("#[cfg(test)]") && lines[at + 1..].first() == Some(&"mod tests {") {
+            break;
+        }
+        in_trait = (in_trait || line.starts_with("pub trait ")) && *line != "}";
+        let public = line.trim_start().strip_prefix("pub ");
+        let method = in_trait.then(|| line.strip_prefix("    ")).flatten();
+        let Some(start) = public.or(method) else {
+            continue;
+        };
+        if !ITEMS.iter().any(|word| start.starts_with(word)) {
+            continue;
+        }
+        let above = lines[..at].iter().rev();
+        let above = above.take_while(|line| !line.trim().is_empty() && !is_code(line));
+        let body = |line: &&&str| line.ends_with('{') || line.ends_with(';');
+        let end = lines[at..].iter().take_while(|line| !body(line)).count();
+        found.push(Item {
+            line: at + 1,
+            signature: lines[at..=(at + end).min(lines.len() - 1)].join(" "),
+            above: above.copied().collect(),
+        });
+    }
+    found
+}
+
+/// Whether a line ends the item before, so that no comment above it belongs to the next one.
+fn is_code(line: &str) -> bool {
+    let line = line.trim();
+    let of_attribute = line.starts_with('#') || line.ends_with(")]");
+    !(line.starts_with("///") || of_attribute)
+}
+
+impl Item<'_> {
+    fn has(&self, mark: &str) -> bool {
+        self.above.iter().any(|line| {
+            line.trim()
+                .strip_prefix("///")
+                .is_some_and(|text| text.trim().starts_with(mark))
+        })
+    }
+
+    fn is_fallible(&self) -> bool {
+        let output = self.signature.split("->").last().unwrap_or_default();
+        self.signature.contains("fn ") && output.contains("Result<")
+    }
+}
+
+fn breaches(File { path, text, .. }: &File) -> Vec<String> {
+    let mut found = Vec::new();
+    for item in items(text) {
+        let here = || format!("{path}:{}: `{}`", item.line, item.signature.trim());
+        if !item.has("```") {
+            found.push(format!("{} has no example", here()));
+        }
+        if item.is_fallible() && !item.has("# Errors") {
+            found.push(format!(
+                "{} does not say what can go wrong (`# Errors`)",
+                here()
+            ));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_public_item_of_the_library_has_an_example_and_names_its_errors() {
+    let library = rust_files()
+        .into_iter()
+        .filter(|file| file.path.starts_with(LIBRARY));
+    let (mut found, mut items_seen) = (Vec::new(), 0);
+    for file in library {
+        items_seen += items(&file.text).len();
+        found.extend(breaches(&file));
+    }
+    assert!(
+        items_seen > 50,
+        "only {items_seen} public items in {LIBRARY}"
+    );
+    super::expect_none(&found);
+}
+
+#[test]
+fn an_item_without_an_example_or_its_errors_is_found() {
+    let text = "\
+/// Good.
+///
+/// ```
+/// good();
+/// ```
+pub fn good() {}
+/// No example.
+pub struct Bad;
+
+/// ```
+/// ```
+#[must_use]
+pub fn silent(
+    a: u8,
+) -> Result<u8> {
+}
+pub trait Named {
+    fn inside();
+}
+pub(crate) fn hidden() {}
+#[cfg(test)]
+mod tests {
+pub fn late() {}
+";
+    let file = File {
+        path: "x.rs".into(),
+        text: text.into(),
+        code: String::new(),
+    };
+    let lines: Vec<String> = breaches(&file)
+        .iter()
+        .map(|breach| breach.split('`').next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(lines, ["x.rs:8: ", "x.rs:13: ", "x.rs:17: ", "x.rs:18: "]);
+}
