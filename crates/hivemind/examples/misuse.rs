@@ -1,7 +1,7 @@
 //! Everything that a program can do wrong, each by its name, to see what it is told. `tests/misuse.rs` runs
 //! it on several drones and checks the sentences.
 
-use hivemind::{Address, ByteHive, Error, Hive, Result};
+use hivemind::{Address, ByteHive, Error, Hive, Ptr, Result};
 
 fn main() {
     let wrong = std::env::args().nth(1).unwrap_or_default();
@@ -22,6 +22,7 @@ fn main() {
             }
         }),
         "freed" => freed(),
+        "gone-value" => gone_value(),
         "null" => null(),
         "twice" => twice(),
         other => panic!("nobody knows the mistake {other:?}"),
@@ -120,9 +121,64 @@ fn freed() -> Result<()> {
     hive.leave()
 }
 
+/// Drone 1 destroys what drone 0 made, the last drone makes something else of it; all hold the old place.
+fn gone_value() -> Result<()> {
+    let mut hive = Hive::join()?;
+    let last = hive.drones() - 1;
+    let mut flag = hive.alloc::<u8>(1)?;
+    let own = if hive.is_first() {
+        hive.create(41_u32)?
+    } else {
+        Ptr::null()
+    };
+    let place = hive.broadcast(0, own)?;
+    assert_eq!(hive.get(place), 41);
+    hive.barrier()?;
+    if hive.me() == 1 {
+        hive.destroy(place)?;
+        let held = hive.lock(1)?;
+        flag.view_mut(&held)[0] = 1;
+        held.release()?;
+    }
+    // Synchronised by a lock alone.
+    loop {
+        let held = hive.lock(1)?;
+        let destroyed = flag.view(&held)[0] == 1;
+        held.release()?;
+        if destroyed {
+            break;
+        }
+    }
+    told("after the lock", hive.destroy(place));
+    panics(|| hive.get(place));
+    hive.barrier()?;
+    // Synchronised by more, which lets nobody forget.
+    told("after the barrier", hive.destroy(place));
+    let own = if hive.me() == last {
+        hive.create(42_u32)?
+    } else {
+        Ptr::null()
+    };
+    let other = hive.broadcast(last, own)?;
+    if place.address() == other.address() {
+        println!("the address came back");
+    }
+    assert_ne!(place, other);
+    told("of another", hive.destroy(place));
+    panics(|| hive.set(place, 7));
+    hive.barrier()?;
+    assert_eq!(hive.get(other), 42);
+    hive.leave()
+}
+
+fn panics<T>(call: impl FnOnce() -> T) {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
+    assert!(done.is_err(), "a gone value was used");
+}
+
 fn null() -> Result<()> {
     let mut hive = Hive::join()?;
-    hive.get(hivemind::Ptr::<u32>::null());
+    hive.get(Ptr::<u32>::null());
     hive.leave()
 }
 

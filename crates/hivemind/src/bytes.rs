@@ -53,7 +53,8 @@ impl Hive {
     /// ```
     ///
     /// # Errors
-    /// Out of bounds, or freed by this drone.
+    /// Out of bounds; or in a block that this drone has freed since its last acquire. What another drone freed is not
+    /// noticed here, as it is at a [`crate::Ptr`]: it reads as it lies there.
     pub fn read(&mut self, address: Address) -> Result<u8> {
         let mut byte = [0];
         self.copy_out(address, &mut byte)?;
@@ -73,7 +74,8 @@ impl Hive {
     /// ```
     ///
     /// # Errors
-    /// Out of bounds, or freed by this drone.
+    /// Out of bounds; or in a block that this drone has freed since its last acquire. What another drone freed is not
+    /// noticed here, as it is at a [`crate::Ptr`]: it reads as it lies there.
     pub fn read_n(&mut self, address: Address, len: usize) -> Result<Vec<u8>> {
         self.check_range(address, len as u64)?;
         let mut bytes = vec![0; len];
@@ -93,7 +95,8 @@ impl Hive {
     /// ```
     ///
     /// # Errors
-    /// Out of bounds, or freed by this drone.
+    /// Out of bounds; or in a block that this drone has freed since its last acquire. What another drone freed is not
+    /// noticed here, as it is at a [`crate::Ptr`]: it reads as it lies there.
     pub fn read_float(&mut self, address: Address) -> Result<f64> {
         let mut bytes = [0; 8];
         self.copy_out(address, &mut bytes)?;
@@ -113,7 +116,8 @@ impl Hive {
     /// ```
     ///
     /// # Errors
-    /// Out of bounds, or freed by this drone.
+    /// Out of bounds; or in a block that this drone has freed since its last acquire. What another drone freed is not
+    /// noticed here, as it is at a [`crate::Ptr`]: it reads as it lies there.
     pub fn write(&mut self, address: Address, value: u8) -> Result<()> {
         self.copy_in(address, &[value])
     }
@@ -130,7 +134,8 @@ impl Hive {
     /// ```
     ///
     /// # Errors
-    /// Out of bounds, or freed by this drone.
+    /// Out of bounds; or in a block that this drone has freed since its last acquire. What another drone freed is not
+    /// noticed here, as it is at a [`crate::Ptr`]: it reads as it lies there.
     pub fn write_n(&mut self, address: Address, bytes: &[u8]) -> Result<()> {
         self.copy_in(address, bytes)
     }
@@ -147,7 +152,8 @@ impl Hive {
     /// ```
     ///
     /// # Errors
-    /// Out of bounds, or freed by this drone.
+    /// Out of bounds; or in a block that this drone has freed since its last acquire. What another drone freed is not
+    /// noticed here, as it is at a [`crate::Ptr`]: it reads as it lies there.
     pub fn write_float(&mut self, address: Address, value: f64) -> Result<()> {
         self.copy_in(address, &value.to_ne_bytes())
     }

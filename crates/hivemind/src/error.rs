@@ -104,9 +104,22 @@ pub enum Error {
         /// The region's size in bytes.
         region_bytes: u64,
     },
-    /// The memory was freed by this drone, and nobody can have told it of a new owner since.
+    /// The memory was freed. At a place ([`crate::Ptr`]): by any drone with which this one has synchronised since. At
+    /// an address of the byte-level calls: by this drone, which has not synchronised since (an acquire may have
+    /// given the memory to another owner).
     #[error("{bytes} bytes at address {address} were freed: allocate again, or free later")]
     Freed {
+        /// The first byte.
+        address: u64,
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// Something else lies where this place ([`crate::Ptr`]) leads: its value was destroyed and its memory used
+    /// again, or no value of its kind was ever there.
+    #[error(
+        "the {bytes} bytes at address {address} are not the value that this place was given for: that was freed and its memory used again, or it never was there; keep no place beyond the value's end"
+    )]
+    Stale {
         /// The first byte.
         address: u64,
         /// How many bytes.

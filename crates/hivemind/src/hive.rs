@@ -1,12 +1,14 @@
 //! The hive as a program sees it: joining, finding its place, allocating, leaving.
 //!
-//! Collective values live in `collective`, locks in `lock`, the byte-level calls in `bytes`, views in `view`.
+//! Collective values live in `collective`, locks in `lock`, single values in `place`, the byte-level calls in `bytes`,
+//! views in `view`.
 
 use crate::drone::Drone;
 use crate::join::{Agreement, Offer, join};
 use crate::launch::{Options, Seat};
+use crate::place::first_stamp;
 use crate::report::Report;
-use crate::view::{Ptr, Region, Shared};
+use crate::view::{Region, Shared};
 use crate::{Error, Result};
 use bytemuck::Pod;
 use hivemind_memory::{FaultGuard, RegionMemory};
@@ -51,6 +53,7 @@ pub struct Hive {
     freed: BTreeMap<u64, u64>,
     sizes: BTreeMap<u64, u64>,
     pub(crate) next_mutex: u64,
+    pub(crate) next_stamp: u16,
     service: Option<JoinHandle<()>>,
     engine: String,
     started: Instant,
@@ -126,6 +129,7 @@ impl Hive {
             freed: BTreeMap::new(),
             sizes: BTreeMap::new(),
             next_mutex: 0,
+            next_stamp: first_stamp(me.0),
             service,
             engine: chosen.engine.to_string(),
             started,
@@ -283,45 +287,6 @@ impl Hive {
         self.meet(MeetingKind::Free(shared.address()), Vec::new())?;
         self.forget(shared.address());
         Ok(())
-    }
-
-    /// Puts one value into shared memory. Any drone may call it at any time; hand the place to others
-    /// through shared memory, under a lock or before a barrier. Blocks for a turn at the heap: a lock and,
-    /// elsewhere than on drone 0, a question to drone 0.
-    ///
-    /// ```
-    /// # fn main() -> hivemind::Result<()> {
-    /// # let mut hive = hivemind::Hive::join()?;
-    /// let place = hive.create([1.5_f32; 3])?;
-    /// assert_eq!(hive.get(place)[2], 1.5);
-    /// hive.destroy(place)?;
-    /// # hive.leave() }
-    /// ```
-    ///
-    /// # Errors
-    /// Not enough memory.
-    pub fn create<T: Pod>(&mut self, value: T) -> Result<Ptr<T>> {
-        let place = Ptr::at(self.allocate(size_of::<T>() as u64, align_of::<T>() as u64)?);
-        self.set(place, value);
-        Ok(place)
-    }
-
-    /// Gives the memory of a value from [`Hive::create`] back. Any drone may call it at any time. Blocks as
-    /// `create` does.
-    ///
-    /// ```
-    /// # fn main() -> hivemind::Result<()> {
-    /// # let mut hive = hivemind::Hive::join()?;
-    /// let place = hive.create(7_u8)?;
-    /// hive.destroy(place)?;
-    /// assert!(hive.destroy(place).is_err());
-    /// # hive.leave() }
-    /// ```
-    ///
-    /// # Errors
-    /// The place is not one that `create` gave, or was destroyed before.
-    pub fn destroy<T: Pod>(&mut self, place: Ptr<T>) -> Result<()> {
-        self.release_block(place.address())
     }
 
     /// Waits until all drones are here; then each sees what all have written.

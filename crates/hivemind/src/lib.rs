@@ -65,6 +65,7 @@ mod join;
 mod launch;
 mod lock;
 mod net;
+mod place;
 mod report;
 pub mod settings;
 mod view;

@@ -7,8 +7,8 @@
 
 #![allow(unsafe_code)]
 
-use crate::Hive;
-use crate::Result;
+use crate::place::{MARK_BYTES, address_in};
+use crate::{Error, Hive, Result};
 use bytemuck::{Pod, Zeroable};
 use hivemind_protocol::{AccessKind, Address};
 use std::fmt;
@@ -36,6 +36,11 @@ pub struct Shared<T> {
 /// The place of one value in shared memory, or nowhere. It is plain data, the same on all drones, and can
 /// itself be stored in shared memory: lists, trees and tables are built of it.
 ///
+/// A place is given by [`Hive::create`] and good until [`Hive::destroy`]. Whoever has synchronised with the drone
+/// that destroyed the value (by a lock or a barrier) and still uses the place is told so, even where another value
+/// lies at the same address by then: a place carries a stamp of 16 bits, so one in 65,536 values that come
+/// to lie there could be mistaken for it. Who has not synchronised is in a race, and may see the old value.
+///
 /// ```
 /// use hivemind::{Hive, Ptr};
 /// # fn main() -> hivemind::Result<()> {
@@ -48,7 +53,8 @@ pub struct Shared<T> {
 /// ```
 #[repr(transparent)]
 pub struct Ptr<T> {
-    address: u64,
+    /// The address, and above it the stamp; see `place`.
+    bits: u64,
     value: PhantomData<fn() -> T>,
 }
 
@@ -170,17 +176,20 @@ impl<T> Ptr<T> {
     /// ```
     pub const fn null() -> Self {
         Self {
-            address: 0,
+            bits: 0,
             value: PhantomData,
         }
     }
 
-    /// A value at this address.
-    pub(crate) fn at(address: Address) -> Self {
+    pub(crate) fn from_bits(bits: u64) -> Self {
         Self {
-            address: address.0,
+            bits,
             value: PhantomData,
         }
+    }
+
+    pub(crate) fn bits(self) -> u64 {
+        self.bits
     }
 
     /// Whether this is nowhere.
@@ -191,7 +200,7 @@ impl<T> Ptr<T> {
     /// assert!(Ptr::<u64>::default().is_null());
     /// ```
     pub fn is_null(self) -> bool {
-        self.address == 0
+        address_in(self.bits).0 == 0
     }
 
     /// Where the value lies in the region.
@@ -204,7 +213,7 @@ impl<T> Ptr<T> {
     /// # hive.leave() }
     /// ```
     pub fn address(self) -> Address {
-        Address(self.address)
+        address_in(self.bits)
     }
 }
 
@@ -218,7 +227,7 @@ impl<T> Copy for Ptr<T> {}
 
 impl<T> PartialEq for Ptr<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.address == other.address
+        self.bits == other.bits
     }
 }
 
@@ -232,7 +241,7 @@ impl<T> Default for Ptr<T> {
 
 impl<T> fmt::Debug for Ptr<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ptr({})", self.address)
+        write!(f, "Ptr({})", self.address().0)
     }
 }
 
@@ -254,7 +263,7 @@ impl Hive {
     /// ```
     ///
     /// # Panics
-    /// If the place is nowhere, not in the region, or freed by this drone.
+    /// If the place is nowhere, not in the region, or its value was destroyed (see [`Ptr`]).
     pub fn get<T: Pod>(&mut self, at: Ptr<T>) -> T {
         let place = self.checked_place(at);
         // SAFETY: `checked_place` asserts that the bytes lie in the region; any bytes are a T (Pod); no
@@ -274,7 +283,7 @@ impl Hive {
     /// ```
     ///
     /// # Panics
-    /// If the place is nowhere, not in the region, or freed by this drone.
+    /// If the place is nowhere, not in the region, or its value was destroyed (see [`Ptr`]).
     pub fn set<T: Pod>(&mut self, at: Ptr<T>, value: T) {
         let place = self.checked_place(at);
         // SAFETY: as in `get`, and no `&` slice into the region lives either.
@@ -323,12 +332,30 @@ impl Hive {
         }
     }
 
-    fn checked_place<T: Pod>(&self, at: Ptr<T>) -> *mut u8 {
+    /// The mark before a value of so many bytes at this address; an error if they are not all in the region.
+    pub(crate) fn mark_before(&mut self, value: Address, bytes: u64) -> Result<u64> {
+        let region_bytes = self.region().bytes();
+        let end = value.0.checked_add(bytes);
+        if value.0 < MARK_BYTES || end.is_none_or(|end| end > region_bytes) {
+            return Err(Error::OutOfBounds {
+                address: value.0,
+                bytes,
+                region_bytes,
+            });
+        }
+        let place = self
+            .region()
+            .place(Address(value.0 - MARK_BYTES), MARK_BYTES);
+        // SAFETY: as in `get`: the bytes lie in the region, any are a u64, and the hive is borrowed exclusively.
+        Ok(unsafe { place.cast::<u64>().read_unaligned() })
+    }
+
+    fn checked_place<T: Pod>(&mut self, at: Ptr<T>) -> *mut u8 {
         assert!(
             !at.is_null(),
             "a null Ptr was followed: test it with is_null() first"
         );
-        if let Err(error) = self.check_range(at.address(), size_of::<T>() as u64) {
+        if let Err(error) = self.check_place(at) {
             panic!("a Ptr leads nowhere: {error}");
         }
         self.region().place(at.address(), size_of::<T>() as u64)

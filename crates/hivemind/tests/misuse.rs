@@ -191,6 +191,23 @@ fn a_place_that_leads_nowhere_panics_with_the_reason() {
 }
 
 #[test]
+fn whoever_has_synchronised_with_the_end_of_a_value_is_told_of_it() {
+    for drones in [2, 3] {
+        let told = run("gone-value", drones);
+        for drone in 0..drones as usize {
+            told.says(drone, "after the lock: 4 bytes at address")
+                .says(drone, "after the barrier: 4 bytes at address")
+                .says(drone, "were freed: allocate again, or free later");
+            told.says(drone, "the address came back")
+                .says(drone, "of another: the 4 bytes at address")
+                .says(drone, "are not the value that this place was given for");
+            told.says(drone, "a Ptr leads nowhere: ");
+        }
+        told.all_end(true);
+    }
+}
+
+#[test]
 fn a_process_joins_once() {
     run("twice", 1).says(0, "twice: refused").all_end(true);
 }
