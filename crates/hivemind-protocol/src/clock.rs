@@ -5,6 +5,16 @@ use alloc::vec::Vec;
 
 /// For each drone, how many of its intervals of this epoch are known. Sparse: drones without an interval
 /// take no room, so a program that only meets at barriers pays nothing for a thousand drones.
+///
+/// ```
+/// use hivemind_protocol::{DroneId, IntervalId, IntervalIndex, VectorTimestamp};
+///
+/// let mut known = VectorTimestamp::new();
+/// known.raise(DroneId(3), IntervalIndex(2));
+/// assert_eq!(known.get(DroneId(3)), IntervalIndex(2));
+/// assert!(known.covers(IntervalId { creator: DroneId(3), index: IntervalIndex(1) }));
+/// assert_eq!((known.weight(), known.entries().len()), (2, 1));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
 pub struct VectorTimestamp {
     /// Ascending by drone; no entry is 0.

@@ -17,6 +17,20 @@ pub struct Run {
 }
 
 /// What changed in a page: runs of bytes (Keleher et al., USENIX Winter 1994, section 2.3).
+///
+/// ```
+/// use hivemind_protocol::{Diff, PAGE_SIZE};
+///
+/// let twin = [0; PAGE_SIZE];
+/// let mut page = twin;
+/// page[10..13].copy_from_slice(&[1, 2, 3]);
+/// let diff = Diff::between(&twin, &page);
+/// assert_eq!((diff.runs().len(), diff.bytes()), (1, &[1, 2, 3][..]));
+///
+/// let mut copy = twin; // at another drone
+/// diff.apply_to(&mut copy);
+/// assert_eq!(copy, page);
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
 pub struct Diff {
     /// Ascending, not touching.

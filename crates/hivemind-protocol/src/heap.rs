@@ -13,6 +13,17 @@ pub struct Block {
 }
 
 /// Blocks by address, best fit (the smallest that is large enough, then the lowest), neighbours coalesced.
+///
+/// ```
+/// use hivemind_protocol::{Heap, Refusal};
+///
+/// let mut heap = Heap::new(4096);
+/// let block = heap.allocate(100, 16)?;
+/// heap.free(block.address)?;
+/// assert_eq!(heap.free(block.address), Err(Refusal::BadAddress(block.address)));
+/// assert!(!heap.allocate(100, 16)?.fresh);
+/// # Ok::<(), Refusal>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Heap {
     /// Bytes of free blocks by address; no two touch.

@@ -58,6 +58,12 @@ id!(
 );
 
 /// One interval of the current epoch: who made it and which of its it is.
+///
+/// ```
+/// use hivemind_protocol::{DroneId, IntervalId, IntervalIndex};
+/// let id = IntervalId { creator: DroneId(1), index: IntervalIndex(4) };
+/// assert_eq!(format!("{} of {}", id.index, id.creator), "interval 4 of drone 1");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct IntervalId {
     /// The drone that wrote in it.
@@ -73,6 +79,12 @@ impl DroneId {
 
 impl PageId {
     /// The page that holds `address`.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Address, PageId};
+    /// assert_eq!(PageId::of(Address(4097)), PageId(1));
+    /// assert_eq!(PageId(1).start(), Address(4096));
+    /// ```
     pub fn of(address: Address) -> Self {
         Self(address.0 / crate::PAGE_SIZE as u64)
     }

@@ -9,6 +9,16 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// One message. Every one that speaks of intervals names the epoch that they belong to.
+///
+/// ```
+/// use hivemind_protocol::{EpochId, Message, PageId};
+///
+/// let message = Message::PageRequest { epoch: EpochId(1), page: PageId(7) };
+/// let mut frame = Vec::new();
+/// message.encode(&mut frame);
+/// assert_eq!(Message::decode(&frame), Ok(message));
+/// assert!(Message::decode(&frame[1..]).is_err()); // never a panic, and no list longer than what is there
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Message {
     /// Who faults asks the home, or the last writer, for a whole page.

@@ -4,6 +4,13 @@ use crate::PageId;
 use alloc::vec::Vec;
 
 /// `count` pages from `first` on.
+///
+/// ```
+/// use hivemind_protocol::{PageId, PageRun};
+/// let runs = PageRun::join([2, 3, 4, 9].map(PageId));
+/// assert_eq!(runs, [PageRun { first: PageId(2), count: 3 }, PageRun::one(PageId(9))]);
+/// assert_eq!(runs[0].end(), PageId(5));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct PageRun {
     /// The first page.
