@@ -1,13 +1,15 @@
 //! The core as a value: its parts, the way in and the way out. Each protocol's rules live in its own file:
 //! `fault`, `interval`, `lock`, `meeting`, `epoch`, `collect`.
 
+use crate::ahead::Walks;
 use crate::epoch::Epoch;
 use crate::fault::Fetches;
 use crate::interval::IntervalLog;
 use crate::lock::LockTable;
-use crate::meeting::{Calls, Steward};
+use crate::meeting::{Arrival, Calls, Steward};
 use crate::mutant::{Mutant, mutant};
 use crate::page::PageTable;
+use crate::push::Pushes;
 use crate::{
     Command, DroneId, Effect, Event, Failure, Memory, Message, Misbehaviour, Outcome, Stats, Ticket,
 };
@@ -28,6 +30,26 @@ pub struct CoreConfig {
     pub pages: u64,
     /// How large intervals, notices and diffs may grow in bytes before this drone asks for a collection.
     pub metadata_limit_bytes: u64,
+    /// Which ways of saving messages are in use. May differ from drone to drone.
+    pub economies: Economies,
+}
+
+/// Which ways of saving messages are in use. All are, unless a measurement asks what one of them brings.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Economies {
+    /// Pages come ahead of a program that walks through memory (`ahead`).
+    pub fetch_ahead: bool,
+    /// Pages that a drone fetches after each epoch are sent to it unasked (`push`).
+    pub push: bool,
+}
+
+impl Default for Economies {
+    fn default() -> Self {
+        Self {
+            fetch_ahead: true,
+            push: true,
+        }
+    }
 }
 
 /// The protocol of one drone. The same events in the same order give the same effects.
@@ -43,12 +65,15 @@ pub struct Core<M> {
     pub(crate) log: IntervalLog,
     pub(crate) epoch: Epoch,
     pub(crate) fetches: Fetches,
+    pub(crate) walks: Walks,
+    pub(crate) pushes: Pushes,
     pub(crate) locks: LockTable,
     pub(crate) calls: Calls,
     /// Only the first drone has one.
     pub(crate) steward: Option<Steward>,
     pub(crate) stats: Stats,
     pub(crate) metadata_limit_bytes: u64,
+    pub(crate) economies: Economies,
     lost: Option<DroneId>,
     /// Messages to handle before this event is over: this drone's own to itself, and those that were
     /// deferred and whose time has come.
@@ -71,12 +96,15 @@ impl<M: Memory> Core<M> {
             log: IntervalLog::new(),
             epoch: Epoch::new(),
             fetches: Fetches::new(),
+            walks: Walks::new(),
+            pushes: Pushes::new(),
             locks: LockTable::new(),
             calls: Calls::new(),
             steward: (config.me == DroneId::FIRST)
                 .then(|| Steward::new(config.drones, config.pages)),
             stats: Stats::default(),
             metadata_limit_bytes: config.metadata_limit_bytes,
+            economies: config.economies,
             lost: None,
             inbox: VecDeque::new(),
             effects: Vec::new(),
@@ -127,6 +155,7 @@ impl<M: Memory> Core<M> {
         let result = result.and_then(|()| self.empty_inbox());
         self.mind_limit();
         let result = result.and_then(|()| self.empty_inbox());
+        self.ask_for_pages();
         self.note_metadata();
         effects.append(&mut self.effects);
         result
@@ -172,10 +201,8 @@ impl<M: Memory> Core<M> {
             return Ok(());
         };
         match message {
-            Message::PageRequest { page, .. } => self.page_request(from, page),
-            Message::PageReply {
-                page, label, bytes, ..
-            } => self.page_reply(from, page, label, bytes),
+            Message::PageRequest { pages, again, .. } => self.page_request(from, pages, again),
+            Message::PageReply { known, pages, .. } => self.page_reply(from, known, pages),
             Message::PageRefused { page, .. } => self.page_refused(from, page),
             Message::DiffRequest {
                 page,
@@ -207,9 +234,24 @@ impl<M: Memory> Core<M> {
                 intervals,
             } => self.lock_grant(from, epoch, lock, intervals),
             Message::Arrive {
-                intervals, meeting, ..
-            } => self.arrival(from, intervals, meeting),
-            Message::Depart { intervals, met, .. } => self.depart(from, intervals, met),
+                intervals,
+                meeting,
+                declined,
+                ..
+            } => {
+                let arrival = Arrival {
+                    intervals,
+                    meeting,
+                    declined,
+                };
+                self.arrival(from, arrival)
+            }
+            Message::Depart {
+                intervals,
+                met,
+                declined,
+                ..
+            } => self.depart(from, intervals, met, declined),
             Message::CollectWanted { epoch } => self.collect_wanted(from, epoch),
             Message::Collect { .. } => self.collect(from),
             Message::Flush { epoch, pages } => self.flush(from, epoch, pages),
@@ -284,17 +326,28 @@ impl<M: Memory> Core<M> {
             log,
             epoch,
             fetches,
+            walks,
+            pushes,
             locks,
             calls,
             steward,
             stats: _,
             metadata_limit_bytes,
+            economies,
             lost,
             inbox,
             effects,
         } = self;
-        let place = (me, drones, metadata_limit_bytes, lost);
-        let tables = (pages, log, epoch, fetches, locks, calls, steward);
+        let place = (me, drones, metadata_limit_bytes, economies, lost);
+        let tables = (
+            pages,
+            log,
+            epoch,
+            (fetches, walks, pushes),
+            locks,
+            calls,
+            steward,
+        );
         (place, memory, tables, inbox, effects)
     }
 
@@ -316,6 +369,11 @@ impl<M: Memory> Core<M> {
             from,
             &format!("it speaks of {page}; the region has {count} pages"),
         ))
+    }
+
+    /// The pages that a peer speaks of, if the region has them all.
+    pub(crate) fn check_run(&self, from: DroneId, run: crate::PageRun) -> Result<(), Misbehaviour> {
+        self.check_page(from, crate::PageId(run.end().0.saturating_sub(1)))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::core::{Core, PageMap, misbehaviour};
 use crate::message::{Interval, Met};
 use crate::mutant::{Mutant, mutant};
 use crate::page::CopySet;
+use crate::push::PushList;
 use crate::{
     Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Memory, Message,
     Misbehaviour, PageBytes, PageId, PageRun, Ticket,
@@ -78,6 +79,17 @@ const FILED_MOST: usize = 4;
 
 /// What a departing drone gives to homes.
 type Flushes = BTreeMap<DroneId, Vec<(PageId, Vec<(IntervalIndex, Diff)>)>>;
+
+/// What a departing drone does with others in the new epoch.
+#[derive(Debug, Default)]
+struct Turned {
+    /// Its diffs of pages that live elsewhere.
+    flushes: Flushes,
+    /// Pages that live here, to be sent unasked.
+    pushes: PushList,
+    /// Pages that live elsewhere and come unasked.
+    expected: Vec<PageId>,
+}
 
 /// The circumstances of a departure.
 #[derive(Clone, Copy)]
@@ -172,8 +184,9 @@ impl<M: Memory> Core<M> {
             Message::PageRequest { epoch, .. } | Message::DiffRequest { epoch, .. } => {
                 (*epoch == mine, *epoch == next)
             }
-            Message::PageReply { epoch, .. }
-            | Message::DiffReply { epoch, .. }
+            // Pages may be pushed by a home that has departed already.
+            Message::PageReply { epoch, .. } => (*epoch == mine, *epoch == next),
+            Message::DiffReply { epoch, .. }
             | Message::PageRefused { epoch, .. }
             | Message::Arrive { epoch, .. }
             | Message::Collect { epoch } => (*epoch == mine, false),
@@ -226,6 +239,10 @@ impl<M: Memory> Core<M> {
         self.close_interval();
         self.epoch.phase = Phase::Arrived;
         let intervals = self.log.of(self.me).cloned().collect();
+        let declined = match meeting {
+            Some(_) => self.decline_untouched(),
+            None => Vec::new(),
+        };
         let epoch = self.epoch.id;
         self.send(
             DroneId::FIRST,
@@ -233,6 +250,7 @@ impl<M: Memory> Core<M> {
                 epoch,
                 intervals,
                 meeting,
+                declined,
             },
         );
     }
@@ -243,6 +261,7 @@ impl<M: Memory> Core<M> {
         from: DroneId,
         intervals: Vec<Interval>,
         met: Option<Met>,
+        declined: Vec<(DroneId, Vec<PageRun>)>,
     ) -> Result<(), Misbehaviour> {
         // A meeting ends only for those who arrived in it: homes move then, and pages go at once.
         if from != DroneId::FIRST || (met.is_some() && !self.epoch.is_parked()) {
@@ -254,12 +273,13 @@ impl<M: Memory> Core<M> {
         for interval in self.news(from, intervals)? {
             self.log.insert(interval);
         }
+        self.drop_declined(&declined);
         let departure = Departure {
             homes_move: met.is_some(),
             parked: self.epoch.is_parked(),
             last: met.is_some() && self.calls.is_leaving(),
         };
-        let flushes = self.turn_pages(departure);
+        let turned = self.turn_pages(departure);
         self.log.clear();
         let epoch = self.epoch.id;
         self.epoch.id.0 += 1;
@@ -269,9 +289,11 @@ impl<M: Memory> Core<M> {
         self.epoch.phase = Phase::Open;
         self.epoch.collecting = false;
         self.epoch.prepared = false;
-        for (home, pages) in flushes {
+        for (home, pages) in turned.flushes {
             self.send(home, Message::Flush { epoch, pages });
         }
+        self.push_pages(turned.pushes);
+        self.expect_pushes(turned.expected);
         self.begin_epoch(met);
         Ok(())
     }
@@ -293,31 +315,52 @@ impl<M: Memory> Core<M> {
     }
 
     /// Brings every page that was written in this epoch to its home.
-    fn turn_pages(&mut self, departure: Departure) -> Flushes {
+    fn turn_pages(&mut self, departure: Departure) -> Turned {
         let mut writes: Vec<(PageId, IntervalId)> = Vec::new();
         for interval in self.log.all() {
             let pages = interval.pages.iter().flat_map(|run| run.pages());
             writes.extend(pages.map(|page| (page, interval.id)));
         }
         writes.sort_unstable();
-        let mut flushes = Flushes::new();
+        let mut turned = Turned::default();
+        let pushes = departure.homes_move && !departure.last;
         let (mut void, mut alone) = (Vec::new(), Vec::new());
         for written in writes.chunk_by(|one, other| one.0 == other.0) {
             let page = written[0].0;
             let home = self.home_after(page, written, departure.homes_move);
+            if home != self.pages.get_mut(page).home {
+                self.pushes.forget(page);
+            }
             if home == self.me {
                 let whole = self.bring_home(page, written, departure);
-                if whole { &mut alone } else { &mut void }.push(page);
+                let subscribers: Vec<DroneId> = self.pushes.subscribers(page).collect();
+                match (whole, pushes && !subscribers.is_empty()) {
+                    (true, false) => alone.push(page),
+                    (true, true) => {
+                        for to in subscribers {
+                            turned.pushes.entry(to).or_default().push(page);
+                        }
+                    }
+                    (false, pushed) => {
+                        for to in subscribers.into_iter().filter(|_| pushed) {
+                            self.epoch.wait_for_flush(page, to);
+                        }
+                        void.push(page);
+                    }
+                }
             } else {
                 if let Some(own) = self.leave_home(page, home, written, departure) {
-                    flushes.entry(home).or_default().push((page, own));
+                    turned.flushes.entry(home).or_default().push((page, own));
+                }
+                if pushes && self.pushes.is_sent_here(page) {
+                    turned.expected.push(page);
                 }
                 void.push(page);
             }
         }
         self.make_void(void, departure.parked);
         self.open_alone(alone);
-        flushes
+        turned
     }
 
     /// Where the page lives after this epoch. All drones come to the same answer.
@@ -395,6 +438,7 @@ impl<M: Memory> Core<M> {
             entry.home = home;
         }
         entry.based = false;
+        self.fetches.forget_arrived(page);
         entry.unwanted |= core::mem::take(&mut entry.ahead);
         entry.copies = CopySet::NONE;
         let own = entry
@@ -514,7 +558,7 @@ impl<M: Memory> Core<M> {
         let requests = core::mem::take(&mut coming.requests);
         self.apply_arrived(page);
         for from in requests {
-            self.serve(from, page);
+            self.serve(from, &[page]);
         }
         self.advance_fetch(page);
     }

@@ -4,11 +4,12 @@
 //! invalid is decided in `interval` and `epoch`; what is done for pages not yet touched, in `ahead`.
 
 use crate::core::{Core, PageMap, misbehaviour};
-use crate::message::Label;
+use crate::message::{Label, PAGES_A_MESSAGE_MOST, PageCopy};
 use crate::mutant::{Mutant, mutant};
+use crate::page::Trust;
 use crate::{
-    Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Memory, Message,
-    Misbehaviour, Outcome, PAGE_SIZE, PageBytes, PageId, PageRun, Ticket, WriteDetection,
+    Access, AccessKind, Diff, DroneId, IntervalId, IntervalIndex, Memory, Message, Misbehaviour,
+    Outcome, PAGE_SIZE, PageBytes, PageId, PageRun, Ticket, VectorTimestamp, WriteDetection,
 };
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,14 @@ pub(crate) type Fetches = FetchTable;
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct FetchTable {
     fetches: PageMap<Fetch>,
+    /// Whole pages to ask for when this event is over, so that neighbours go into one request.
+    wanted: BTreeSet<Wanted>,
+    /// Pages that are here and not open, as they came: each is the page's twin when it is opened.
+    arrived: PageMap<Box<PageBytes>>,
 }
+
+/// A whole page to ask for: whom, whether for ever, and which.
+type Wanted = (DroneId, bool, PageId);
 
 /// What was asked for a page and what has come.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
@@ -44,6 +52,8 @@ impl FetchTable {
     pub(crate) fn new() -> Self {
         Self {
             fetches: PageMap::new(),
+            wanted: BTreeSet::new(),
+            arrived: PageMap::new(),
         }
     }
 
@@ -54,6 +64,28 @@ impl FetchTable {
     /// Whether this page is being fetched.
     pub(crate) fn has(&self, page: PageId) -> bool {
         self.fetches.contains_key(&page)
+    }
+
+    /// The page comes from this drone without being asked for.
+    pub(crate) fn expect(&mut self, page: PageId, from: DroneId) {
+        self.fetches.entry(page).or_default().page_from = Some(from);
+    }
+
+    /// Whether a thread waits for this page.
+    fn has_waiters(&self, page: PageId) -> bool {
+        self.fetches
+            .get(&page)
+            .is_some_and(|fetch| !fetch.waiting.is_empty())
+    }
+
+    /// The page as it came, if it came whole and nothing was done to it since.
+    pub(crate) fn take_arrived(&mut self, page: PageId) -> Option<Box<PageBytes>> {
+        self.arrived.remove(&page)
+    }
+
+    /// The page is not any more as it came.
+    pub(crate) fn forget_arrived(&mut self, page: PageId) {
+        self.arrived.remove(&page);
     }
 
     /// Every ticket that waits.
@@ -92,8 +124,8 @@ impl<M: Memory> Core<M> {
             .or_default()
             .waiting
             .push((ticket, kind));
-        self.fetch_ahead(page);
         self.advance_fetch(page);
+        self.walk_on(page);
     }
 
     /// Fetches a page for which no thread waits: what this drone wrote must rest on a complete copy.
@@ -156,13 +188,38 @@ impl<M: Memory> Core<M> {
         if let Some(fetch) = self.fetches.fetches.get_mut(&page) {
             fetch.page_from = Some(from);
         }
-        self.send(
-            from,
-            Message::PageRequest {
-                epoch: self.epoch.id,
-                page,
-            },
-        );
+        let entry = self.pages.get_mut(page);
+        let at_home = entry.home == from;
+        let again = at_home
+            && entry.trust.has_been_touched()
+            && self.economies.push
+            && self.pushes.subscribe(page);
+        self.fetches.wanted.insert((from, again, page));
+    }
+
+    /// Sends the requests for whole pages that this event brought about: a message for each run of
+    /// neighbours that come from the same drone. Nothing of what an event changes can void them: an epoch
+    /// does not end while a fetch is outstanding.
+    pub(crate) fn ask_for_pages(&mut self) {
+        let wanted: Vec<Wanted> = core::mem::take(&mut self.fetches.wanted)
+            .into_iter()
+            .collect();
+        let epoch = self.epoch.id;
+        for asked in wanted.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
+            let (from, again, _) = asked[0];
+            for run in PageRun::join(asked.iter().map(|(_, _, page)| *page)) {
+                for pages in run.split(PAGES_A_MESSAGE_MOST) {
+                    self.send(
+                        from,
+                        Message::PageRequest {
+                            epoch,
+                            pages,
+                            again,
+                        },
+                    );
+                }
+            }
+        }
     }
 
     fn request_diffs(&mut self, page: PageId, missing: &[IntervalId], or_page: bool) {
@@ -194,32 +251,34 @@ impl<M: Memory> Core<M> {
 
     /// Everything is here: the page is put together and the program goes on.
     fn finish_fetch(&mut self, page: PageId) {
-        let Some(fetch) = self.fetches.fetches.remove(&page) else {
+        let Some(mut fetch) = self.fetches.fetches.remove(&page) else {
             return;
         };
-        self.install(page, &fetch);
-        let writes = fetch
-            .waiting
-            .iter()
-            .any(|(_, kind)| *kind == AccessKind::Write);
-        if !fetch.waiting.is_empty() {
-            self.open_page(
-                page,
-                if writes {
-                    AccessKind::Write
-                } else {
-                    AccessKind::Read
-                },
-            );
+        let waiting = core::mem::take(&mut fetch.waiting);
+        self.install(page, fetch);
+        let writes = waiting.iter().any(|(_, kind)| *kind == AccessKind::Write);
+        if !waiting.is_empty() {
+            let kind = if writes {
+                AccessKind::Write
+            } else {
+                AccessKind::Read
+            };
+            let entry = self.pages.get_mut(page);
+            entry.trust = Trust::TOUCHED;
+            let came_ahead = entry.ahead;
+            self.open_page(page, kind);
+            if came_ahead {
+                self.open_arrived(page);
+            }
         }
-        for (ticket, _) in fetch.waiting {
+        for (ticket, _) in waiting {
             self.complete(ticket, Ok(Outcome::Done));
         }
         self.try_arrive();
     }
 
     /// Writes base and diffs into the page, in a linear extension of happens-before (INV-5).
-    fn install(&mut self, page: PageId, fetch: &Fetch) {
+    fn install(&mut self, page: PageId, fetch: Fetch) {
         let (me, open) = (self.me, self.log.open_index(self.me));
         let entry = self.pages.get_mut(page);
         assert!(
@@ -255,9 +314,15 @@ impl<M: Memory> Core<M> {
         if !mutant(Mutant::DiffsUnordered) {
             order.sort_by_key(|(weight, id, _)| (*weight, *id));
         }
+        let as_it_came = order.is_empty();
         for (_, _, diff) in order {
             diff.apply(|offset, bytes| self.memory.write(page, offset, bytes));
             self.stats.diffs_applied += 1;
+        }
+        match fetch.base {
+            Some((_, bytes)) if as_it_came => drop(self.fetches.arrived.insert(page, bytes)),
+            None if as_it_came => {}
+            _ => self.fetches.forget_arrived(page),
         }
         entry.based = true;
         for notice in entry
@@ -291,6 +356,8 @@ impl<M: Memory> Core<M> {
         } else {
             Access::ReadOnly
         };
+        // Nobody needs it as a twin now.
+        self.fetches.forget_arrived(page);
         let entry = self.pages.get_mut(page);
         entry.ahead = false;
         entry.access = entry.access.max(access);
@@ -298,34 +365,51 @@ impl<M: Memory> Core<M> {
         self.memory.set_access(PageRun::one(page), access);
     }
 
-    /// A whole page comes.
+    /// Whole pages come.
     pub(crate) fn page_reply(
         &mut self,
         from: DroneId,
-        page: PageId,
-        label: Label,
-        bytes: Box<PageBytes>,
+        known: VectorTimestamp,
+        copies: Vec<PageCopy>,
     ) -> Result<(), Misbehaviour> {
-        let home = self.pages_home(from, page)?;
-        let me = self.me;
-        let own = self.log.known.get(me);
-        let fetch = self.expected_fetch(from, page)?;
-        if home == me {
-            return Err(misbehaviour(
-                from,
-                "it sends a whole page to the page's home",
-            ));
+        let own = self.log.known.get(self.me);
+        let impossible = known.get(self.me) > own;
+        if !copies.is_sorted_by(|one, next| one.page < next.page) {
+            return Err(misbehaviour(from, "it sends pages that are not in order"));
         }
-        if label.known.get(me) > own || !label.without.is_sorted() {
-            return Err(misbehaviour(
-                from,
-                "it labels a page with what cannot be in it",
-            ));
+        for copy in &copies {
+            if self.pages_home(from, copy.page)? == self.me {
+                return Err(misbehaviour(
+                    from,
+                    "it sends a whole page to the page's home",
+                ));
+            }
+            self.expected_fetch(from, copy.page)?;
+            if impossible || !copy.without.is_sorted() {
+                return Err(misbehaviour(
+                    from,
+                    "it labels a page with what cannot be in it",
+                ));
+            }
         }
-        fetch.page_from = None;
-        fetch.diffs_from.remove(&from);
-        fetch.base = Some((label, bytes));
-        self.advance_fetch(page);
+        let mut pages: Vec<PageId> = copies.iter().map(|copy| copy.page).collect();
+        for PageCopy {
+            page,
+            without,
+            bytes,
+        } in copies
+        {
+            let known = known.clone();
+            let fetch = self.expected_fetch(from, page)?;
+            fetch.page_from = None;
+            fetch.diffs_from.remove(&from);
+            fetch.base = Some((Label { known, without }, bytes));
+        }
+        // Those that a thread waits for last: the others are opened with them.
+        pages.sort_by_key(|page| self.fetches.has_waiters(*page));
+        for page in pages {
+            self.advance_fetch(page);
+        }
         Ok(())
     }
 
@@ -401,46 +485,82 @@ impl<M: Memory> Core<M> {
         Ok(self.pages.get_mut(page).home)
     }
 
-    /// A peer asks for a whole page.
-    pub(crate) fn page_request(&mut self, from: DroneId, page: PageId) -> Result<(), Misbehaviour> {
-        self.check_page(from, page)?;
-        if self.epoch.awaits_flush(page) {
-            self.epoch.wait_for_flush(page, from);
-            return Ok(());
+    /// A peer asks for whole pages: it gets at once what is whole, and later what is on its way home.
+    pub(crate) fn page_request(
+        &mut self,
+        from: DroneId,
+        pages: PageRun,
+        again: bool,
+    ) -> Result<(), Misbehaviour> {
+        self.check_run(from, pages)?;
+        if pages.count > PAGES_A_MESSAGE_MOST {
+            let what = alloc::format!("it asks for {} pages at once", pages.count);
+            return Err(misbehaviour(from, &what));
         }
-        if !self.pages.get_mut(page).based {
-            self.send(
-                from,
-                Message::PageRefused {
-                    epoch: self.epoch.id,
-                    page,
-                },
-            );
-            return Ok(());
+        if again {
+            self.take_subscription(from, pages)?;
         }
-        self.serve(from, page);
+        let mut whole = Vec::new();
+        for page in pages.pages() {
+            if self.epoch.awaits_flush(page) {
+                self.epoch.wait_for_flush(page, from);
+            } else if self.pages.get_mut(page).based {
+                whole.push(page);
+            } else {
+                let epoch = self.epoch.id;
+                self.send(from, Message::PageRefused { epoch, page });
+            }
+        }
+        self.serve(from, &whole);
         Ok(())
     }
 
-    /// Sends the page as it is here, with what it contains.
-    pub(crate) fn serve(&mut self, to: DroneId, page: PageId) {
-        // So that no later diff of this drone contains what these bytes contain already.
-        if !mutant(Mutant::ServedWithoutCut) {
-            self.cut(page);
+    /// Sends pages as they are here, with what they contain.
+    pub(crate) fn serve(&mut self, to: DroneId, pages: &[PageId]) {
+        for pages in pages.chunks(PAGES_A_MESSAGE_MOST as usize) {
+            self.serve_some(to, pages);
         }
-        let me = self.me;
-        let entry = self.pages.get_mut(page);
-        if entry.home == me {
-            let alone = entry.copies.is_empty();
-            if !mutant(Mutant::CopyNotNoted) {
-                entry.copies.insert(to);
+    }
+
+    fn serve_some(&mut self, to: DroneId, pages: &[PageId]) {
+        let mut noticed = Vec::new();
+        for page in pages {
+            // So that no later diff of this drone contains what these bytes contain already.
+            if !mutant(Mutant::ServedWithoutCut) {
+                self.cut(*page);
             }
-            if alone && entry.access == Access::ReadWrite && !entry.written {
-                // From now on stores concern somebody: notice the next one.
-                entry.access = Access::ReadOnly;
-                self.memory.set_access(PageRun::one(page), Access::ReadOnly);
+            let me = self.me;
+            let entry = self.pages.get_mut(*page);
+            if entry.home == me {
+                let alone = entry.copies.is_empty();
+                if !mutant(Mutant::CopyNotNoted) {
+                    entry.copies.insert(to);
+                }
+                if alone && entry.access == Access::ReadWrite && !entry.written {
+                    // From now on stores concern somebody: notice the next one.
+                    entry.access = Access::ReadOnly;
+                    noticed.push(*page);
+                }
             }
         }
+        for run in PageRun::join(noticed) {
+            self.memory.set_access(run, Access::ReadOnly);
+        }
+        let copies = pages.iter().map(|page| self.copy_of(*page)).collect();
+        self.stats.pages_served += pages.len() as u64;
+        let (epoch, known) = (self.epoch.id, self.log.known.clone());
+        self.send(
+            to,
+            Message::PageReply {
+                epoch,
+                known,
+                pages: copies,
+            },
+        );
+    }
+
+    /// The page as it is here.
+    fn copy_of(&mut self, page: PageId) -> PageCopy {
         let mut bytes: Box<PageBytes> = Box::new([0; PAGE_SIZE]);
         self.memory.read(page, &mut bytes);
         if !mutant(Mutant::FiledDiffsNotSent) {
@@ -451,21 +571,11 @@ impl<M: Memory> Core<M> {
             without.clear();
         }
         without.sort_unstable();
-        let label = Label {
-            known: self.log.known.clone(),
+        PageCopy {
+            page,
             without,
-        };
-        self.stats.pages_served += 1;
-        let epoch: EpochId = self.epoch.id;
-        self.send(
-            to,
-            Message::PageReply {
-                epoch,
-                page,
-                label,
-                bytes,
-            },
-        );
+            bytes,
+        }
     }
 
     /// A peer asks for this drone's diffs of a page.
@@ -485,7 +595,7 @@ impl<M: Memory> Core<M> {
         }
         let entry = self.pages.get_mut(page);
         if entry.home == self.me {
-            return self.page_request(from, page);
+            return self.page_request(from, PageRun::one(page), false);
         }
         let hidden = entry.history.as_ref().and_then(|history| history.uncut);
         let hides = hidden.is_some_and(|first| first <= upto);
@@ -498,7 +608,7 @@ impl<M: Memory> Core<M> {
         let diffs: Vec<(IntervalIndex, Diff)> = asked.cloned().collect();
         let bytes: usize = diffs.iter().map(|(_, diff)| diff.size()).sum();
         if or_page && bytes > PAGE_SIZE && entry.based {
-            self.serve(from, page);
+            self.serve(from, &[page]);
         } else {
             self.send(
                 from,

@@ -362,7 +362,11 @@ impl<M: Memory> Core<M> {
             return;
         }
         let memory = &self.memory;
+        let arrived = self.fetches.take_arrived(page);
         entry.twin = Some(entry.twin_of(|| {
+            if let Some(bytes) = arrived {
+                return bytes;
+            }
             let mut bytes: Box<PageBytes> = Box::new([0; PAGE_SIZE]);
             memory.read(page, &mut bytes);
             bytes

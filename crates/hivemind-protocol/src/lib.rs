@@ -33,12 +33,13 @@ mod memory;
 mod message;
 mod mutant;
 mod page;
+mod push;
 mod runs;
 mod stats;
 mod wire;
 
 pub use crate::clock::VectorTimestamp;
-pub use crate::core::{Core, CoreConfig};
+pub use crate::core::{Core, CoreConfig, Economies};
 pub use crate::diff::{Diff, Run};
 pub use crate::envelope::{Breach, Envelope, Opener, Sealer};
 pub use crate::event::{Command, Effect, Event, Meeting, MeetingKind, Outcome};
@@ -49,7 +50,7 @@ pub use crate::ids::{
 };
 pub use crate::membership::{Fact, Membership, Newcomer};
 pub use crate::memory::{Access, AccessKind, Memory, PAGE_SIZE, PageBytes, WriteDetection};
-pub use crate::message::{Interval, Label, Message, Met};
+pub use crate::message::{Interval, Label, Message, Met, PAGES_A_MESSAGE_MOST, PageCopy};
 #[cfg(hivemind_mutants)]
 pub use crate::mutant::choose_mutant;
 pub use crate::mutant::{Mutant, mutant};

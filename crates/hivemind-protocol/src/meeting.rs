@@ -10,7 +10,7 @@ use crate::message::{Interval, Met};
 use crate::mutant::{Mutant, mutant};
 use crate::{
     Block, DroneId, Failure, Heap, Meeting, MeetingKind, Memory, Message, Misbehaviour, Outcome,
-    PAGE_SIZE, Refusal, Ticket, VectorTimestamp,
+    PAGE_SIZE, PageRun, Refusal, Ticket, VectorTimestamp,
 };
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -42,10 +42,12 @@ pub(crate) struct Steward {
     pub(crate) collecting: bool,
 }
 
+/// What a drone brings to an epoch's end.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
-struct Arrival {
-    intervals: Vec<Interval>,
-    meeting: Option<Meeting>,
+pub(crate) struct Arrival {
+    pub(crate) intervals: Vec<Interval>,
+    pub(crate) meeting: Option<Meeting>,
+    pub(crate) declined: Vec<PageRun>,
 }
 
 impl Calls {
@@ -224,24 +226,15 @@ impl<M: Memory> Core<M> {
     }
 
     /// At the first drone: somebody has reached the end of the epoch.
-    pub(crate) fn arrival(
-        &mut self,
-        from: DroneId,
-        intervals: Vec<Interval>,
-        meeting: Option<Meeting>,
-    ) -> Result<(), Misbehaviour> {
-        self.check_arrival(from, &intervals, meeting.as_ref())?;
+    pub(crate) fn arrival(&mut self, from: DroneId, arrival: Arrival) -> Result<(), Misbehaviour> {
+        self.check_arrival(from, &arrival)?;
         let Some(steward) = &mut self.steward else {
             return Err(misbehaviour(
                 from,
                 "it arrives here, not at the first drone",
             ));
         };
-        if steward
-            .arrivals
-            .insert(from, Arrival { intervals, meeting })
-            .is_some()
-        {
+        if steward.arrivals.insert(from, arrival).is_some() {
             return Err(misbehaviour(from, "it arrives twice in one epoch"));
         }
         let twice = usize::from(mutant(Mutant::ArrivalCountedTwice));
@@ -252,6 +245,13 @@ impl<M: Memory> Core<M> {
         steward.collecting = false;
         let arrivals = core::mem::take(&mut steward.arrivals);
         let epoch = self.epoch.id;
+        let declines = arrivals
+            .iter()
+            .map(|(drone, arrival)| (*drone, &arrival.declined));
+        let declined: Vec<(DroneId, Vec<PageRun>)> = declines
+            .filter(|(_, runs)| !runs.is_empty())
+            .map(|(drone, runs)| (drone, runs.clone()))
+            .collect();
         for drone in self.drones() {
             let others = arrivals.iter().filter(|(creator, _)| **creator != drone);
             let intervals = others
@@ -263,6 +263,7 @@ impl<M: Memory> Core<M> {
                     epoch,
                     intervals,
                     met: met.clone(),
+                    declined: declined.clone(),
                 },
             );
         }
@@ -270,21 +271,16 @@ impl<M: Memory> Core<M> {
     }
 
     /// What is passed on to all must be right, or they would blame the first drone for it.
-    fn check_arrival(
-        &self,
-        from: DroneId,
-        intervals: &[Interval],
-        meeting: Option<&Meeting>,
-    ) -> Result<(), Misbehaviour> {
+    fn check_arrival(&self, from: DroneId, arrival: &Arrival) -> Result<(), Misbehaviour> {
         let mut known = VectorTimestamp::new();
-        for interval in intervals {
+        for interval in &arrival.intervals {
             if interval.id.creator != from {
                 return Err(misbehaviour(from, "it arrives with another's intervals"));
             }
             self.check_interval(from, &known, interval)?;
             known.raise(from, interval.id.index);
         }
-        match meeting {
+        match &arrival.meeting {
             Some(meeting) => check_payload(from, from, meeting.kind, &meeting.payload),
             None => Ok(()),
         }

@@ -21,23 +21,25 @@ use alloc::vec::Vec;
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Message {
-    /// Who faults asks the home, or the last writer, for a whole page.
+    /// Who faults asks the home, or the last writer, for whole pages that lie side by side.
     PageRequest {
         /// The requester's epoch.
         epoch: EpochId,
-        /// Which page.
-        page: PageId,
+        /// Which pages; at most [`PAGES_A_MESSAGE_MOST`].
+        pages: PageRun,
+        /// Whether the sender wants them from now on, unasked, after each epoch that writes them; only to
+        /// their home.
+        again: bool,
     },
-    /// The page's bytes and what is in them.
+    /// Whole pages and what is in them: of a request those that can be had now, or what the receiver wants
+    /// at the start of each epoch.
     PageReply {
-        /// The epoch of the request.
+        /// The epoch of the request, or the one that starts.
         epoch: EpochId,
-        /// Which page.
-        page: PageId,
-        /// Which writes the bytes contain.
-        label: Label,
-        /// The page.
-        bytes: Box<crate::PageBytes>,
+        /// What the sender knows: which writes the pages contain, but for those that each page names.
+        known: VectorTimestamp,
+        /// The pages.
+        pages: Vec<PageCopy>,
     },
     /// The asked drone holds no complete copy of the page: ask its home.
     PageRefused {
@@ -100,6 +102,8 @@ pub enum Message {
         intervals: Vec<Interval>,
         /// The meeting it waits in, if it does.
         meeting: Option<Meeting>,
+        /// Pages that it wants no more unasked.
+        declined: Vec<PageRun>,
     },
     /// From the first drone: all have arrived, the epoch is over.
     Depart {
@@ -109,6 +113,8 @@ pub enum Message {
         intervals: Vec<Interval>,
         /// How the meeting went, or none if this was a collection.
         met: Option<Met>,
+        /// Which drones want which pages no more unasked.
+        declined: Vec<(DroneId, Vec<PageRun>)>,
     },
     /// To the first drone: protocol memory nears its limit, please collect.
     CollectWanted {
@@ -185,6 +191,21 @@ pub struct Interval {
     pub known: VectorTimestamp,
     /// Its write notices, ascending.
     pub pages: Vec<PageRun>,
+}
+
+/// How many pages a request may ask for and a reply may bring: 256 KiB, so that no link is busy with one
+/// message for long while others wait.
+pub const PAGES_A_MESSAGE_MOST: u64 = 64;
+
+/// A whole page on its way.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct PageCopy {
+    /// Which page.
+    pub page: PageId,
+    /// What the sender knew of but had not applied to it, ascending.
+    pub without: Vec<IntervalId>,
+    /// Its bytes.
+    pub bytes: Box<crate::PageBytes>,
 }
 
 /// Which writes a copy of a page contains: all those known at `known`, but `without`.

@@ -23,6 +23,8 @@ pub(crate) struct Page {
     pub(crate) ahead: bool,
     /// Fetched ahead once and never touched: not to be fetched ahead again.
     pub(crate) unwanted: bool,
+    /// How often the page may yet be opened with a neighbour: see [`Trust`].
+    pub(crate) trust: Trust,
     /// Who has the whole page at the epoch's start.
     pub(crate) home: DroneId,
     /// At the home: who else may hold a copy that no write notice has invalidated.
@@ -52,6 +54,31 @@ pub(crate) struct Notice {
     pub(crate) interval: IntervalId,
     /// Whether the bytes here contain it.
     pub(crate) applied: bool,
+}
+
+/// Whether a page that came unasked is touched when its neighbour is: how often it may yet be opened with one
+/// without having been touched itself. What is opened for nothing is fetched, noticed and made void for
+/// nothing, epoch after epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub(crate) struct Trust(u8);
+
+impl Trust {
+    /// Once on credit.
+    pub(crate) const AT_FIRST: Self = Self(1);
+    /// After a touch; it has to be renewed some time, since programs change their ways.
+    pub(crate) const TOUCHED: Self = Self(16);
+
+    /// Whether the program has touched the page before, not long ago.
+    pub(crate) fn has_been_touched(self) -> bool {
+        self.0 > Self::AT_FIRST.0
+    }
+
+    /// Takes one opening, if there is one left.
+    pub(crate) fn take(&mut self) -> bool {
+        let left = self.0 > 0;
+        self.0 = self.0.saturating_sub(1);
+        left
+    }
 }
 
 /// The drones besides the home that may hold a copy of a page.
@@ -134,6 +161,7 @@ impl Page {
             written: false,
             ahead: false,
             unwanted: false,
+            trust: Trust::AT_FIRST,
             home,
             copies: CopySet::Everyone,
             twin: None,

@@ -38,6 +38,15 @@ impl PageRun {
         (self.first.0..self.first.0 + self.count).map(PageId)
     }
 
+    /// The run in pieces of at most `most` pages.
+    pub fn split(self, most: u64) -> impl Iterator<Item = PageRun> {
+        let starts = (self.first.0..self.end().0).step_by(most as usize);
+        starts.map(move |first| PageRun {
+            first: PageId(first),
+            count: most.min(self.end().0 - first),
+        })
+    }
+
     /// Joins ascending pages into the fewest runs.
     pub fn join(pages: impl IntoIterator<Item = PageId>) -> Vec<PageRun> {
         let mut runs: Vec<PageRun> = Vec::new();

@@ -13,6 +13,8 @@ pub struct Stats {
     pub pages_fetched: u64,
     /// Whole pages given to a peer.
     pub pages_served: u64,
+    /// Of these, those that were sent without being asked for.
+    pub pages_pushed: u64,
     /// Twins made.
     pub twins: u64,
     /// Diffs made from twins.

@@ -5,7 +5,7 @@
 
 use crate::diff::{Diff, Run};
 use crate::heap::Block;
-use crate::message::{Interval, Label, Message, Met};
+use crate::message::{Interval, Message, Met, PageCopy};
 use crate::mutant::{Mutant, mutant};
 use crate::{
     Address, BarrierId, DroneId, EpochId, IntervalId, IntervalIndex, LockId, Meeting, MeetingKind,
@@ -33,8 +33,8 @@ impl Message {
     /// Appends the wire form.
     ///
     /// ```
-    /// use hivemind_protocol::{EpochId, Message, PageId};
-    /// let message = Message::PageRequest { epoch: EpochId(3), page: PageId(7) };
+    /// use hivemind_protocol::{EpochId, Message};
+    /// let message = Message::CollectWanted { epoch: EpochId(3) };
     /// let mut bytes = Vec::new();
     /// message.encode(&mut bytes);
     /// assert_eq!(Message::decode(&bytes), Ok(message));
@@ -120,7 +120,7 @@ wire_struct! {
     IntervalId { creator: DroneId, index: IntervalIndex }
     Run { offset: u16, count: u16 }
     Block { address: Address, fresh: bool }
-    Label { known: VectorTimestamp, without: Vec<IntervalId> }
+    PageCopy { page: PageId, without: Vec<IntervalId>, bytes: Box<PageBytes> }
     Interval { id: IntervalId, known: VectorTimestamp, pages: Vec<PageRun> }
     Meeting { kind: MeetingKind, payload: Vec<u8> }
 }
@@ -148,8 +148,8 @@ macro_rules! wire_enum {
     };
 }
 wire_enum!(Message {
-    1 => PageRequest { epoch as epoch: EpochId, page as page: PageId }
-    2 => PageReply { epoch as epoch: EpochId, page as page: PageId, label as label: Label, bytes as bytes: Box<PageBytes> }
+    1 => PageRequest { epoch as epoch: EpochId, pages as pages: PageRun, again as again: bool }
+    2 => PageReply { epoch as epoch: EpochId, known as known: VectorTimestamp, pages as pages: Vec<PageCopy> }
     3 => PageRefused { epoch as epoch: EpochId, page as page: PageId }
     4 => DiffRequest { epoch as epoch: EpochId, page as page: PageId, after as after: IntervalIndex, upto as upto: IntervalIndex, or_page as or_page: bool }
     5 => DiffReply {
@@ -159,8 +159,12 @@ wire_enum!(Message {
         epoch as epoch: EpochId, lock as lock: LockId, requester as requester: DroneId, known as known: VectorTimestamp, forwarded as forwarded: bool
     }
     7 => LockGrant { epoch as epoch: EpochId, lock as lock: LockId, intervals as intervals: Vec<Interval> }
-    8 => Arrive { epoch as epoch: EpochId, intervals as intervals: Vec<Interval>, meeting as meeting: Option<Meeting> }
-    9 => Depart { epoch as epoch: EpochId, intervals as intervals: Vec<Interval>, met as met: Option<Met> }
+    8 => Arrive {
+        epoch as epoch: EpochId, intervals as intervals: Vec<Interval>, meeting as meeting: Option<Meeting>, declined as declined: Vec<PageRun>
+    }
+    9 => Depart {
+        epoch as epoch: EpochId, intervals as intervals: Vec<Interval>, met as met: Option<Met>, declined as declined: Vec<(DroneId, Vec<PageRun>)>
+    }
     10 => CollectWanted { epoch as epoch: EpochId }
     11 => Collect { epoch as epoch: EpochId }
     12 => Flush { epoch as epoch: EpochId, pages as pages: Vec<(PageId, Vec<(IntervalIndex, Diff)>)> }
@@ -373,11 +377,7 @@ mod tests {
         let interval = Interval {
             id,
             known: known.clone(),
-            pages,
-        };
-        let label = Label {
-            known: known.clone(),
-            without: vec![id],
+            pages: pages.clone(),
         };
         let kind = MeetingKind::Allocate {
             bytes: 9,
@@ -396,9 +396,12 @@ mod tests {
         vec![
             Message::PageReply {
                 epoch,
-                page,
-                label,
-                bytes: Box::new([7; PAGE_SIZE]),
+                known: known.clone(),
+                pages: vec![PageCopy {
+                    page,
+                    without: vec![id],
+                    bytes: Box::new([7; PAGE_SIZE]),
+                }],
             },
             Message::DiffReply {
                 epoch,
@@ -420,6 +423,7 @@ mod tests {
                     kind,
                     payload: vec![1, 2],
                 }),
+                declined: pages.clone(),
             },
             Message::Depart {
                 epoch,
@@ -428,11 +432,13 @@ mod tests {
                     payloads: vec![vec![], vec![4]],
                     allocated: Some(block),
                 }),
+                declined: vec![(DroneId(1), pages)],
             },
             Message::Depart {
                 epoch,
                 intervals: vec![],
                 met: Some(Met::Refused(refusal)),
+                declined: vec![],
             },
             Message::Flush {
                 epoch,

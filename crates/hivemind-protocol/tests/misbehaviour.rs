@@ -2,9 +2,10 @@
 //! no message at all are refused in the wire form; random ones are the business of the fuzz targets.
 
 use hivemind_protocol::{
-    Access, Address, BarrierId, Block, Command, Core, CoreConfig, DroneId, Effect, EpochId, Event,
-    Failure, Interval, IntervalId, IntervalIndex, Label, LockId, Meeting, MeetingKind, Memory,
-    Message, Met, PAGE_SIZE, PageBytes, PageId, PageRun, Ticket, VectorTimestamp, WriteDetection,
+    Access, Address, BarrierId, Block, Command, Core, CoreConfig, DroneId, Economies, Effect,
+    EpochId, Event, Failure, Interval, IntervalId, IntervalIndex, LockId, Meeting, MeetingKind,
+    Memory, Message, Met, PAGE_SIZE, PageBytes, PageCopy, PageId, PageRun, Ticket, VectorTimestamp,
+    WriteDetection,
 };
 
 const PAGES: u64 = 64;
@@ -39,6 +40,7 @@ impl Drone {
             drones: 3,
             pages: PAGES,
             metadata_limit_bytes: 1 << 20,
+            economies: Economies::default(),
         };
         Self {
             core: Core::new(config, Zeros),
@@ -119,6 +121,7 @@ fn arrive(intervals: Vec<Interval>, meeting: Option<Meeting>) -> Message {
         epoch: EPOCH,
         intervals,
         meeting,
+        declined: Vec::new(),
     }
 }
 
@@ -136,6 +139,7 @@ fn depart(payloads: Vec<Vec<u8>>, allocated: Option<Block>) -> Message {
         epoch: EPOCH,
         intervals: Vec::new(),
         met: Some(met),
+        declined: Vec::new(),
     }
 }
 
@@ -264,9 +268,12 @@ fn no_meeting_ends_for_a_drone_that_arrived_for_a_collection() {
 fn what_is_said_of_a_wrong_message_is_short_however_long_the_message() {
     let early = Message::PageReply {
         epoch: EpochId(9),
-        page: PageId(0),
-        label: Label::default(),
-        bytes: Box::new([0; PAGE_SIZE]),
+        known: VectorTimestamp::new(),
+        pages: vec![PageCopy {
+            page: PageId(0),
+            without: Vec::new(),
+            bytes: Box::new([0; PAGE_SIZE]),
+        }],
     };
     let said = drone(1)
         .calls(Command::Acquire(LockId(0)))

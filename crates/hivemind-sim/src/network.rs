@@ -173,7 +173,7 @@ mod tests {
             let (one, two) = (DroneId(0), DroneId(1));
             let mut last_us = 0;
             for page in 0..50 {
-                let message = Message::PageRequest {
+                let message = Message::PageRefused {
                     epoch: EpochId(0),
                     page: PageId(page),
                 };
@@ -182,7 +182,7 @@ mod tests {
                 last_us = arrives_us;
             }
             for wanted in 0..50 {
-                let Some(Parcel::Message(Message::PageRequest { page, .. })) =
+                let Some(Parcel::Message(Message::PageRefused { page, .. })) =
                     network.take(one, two)
                 else {
                     panic!("the link lost a parcel");

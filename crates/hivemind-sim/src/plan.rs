@@ -6,7 +6,7 @@ use crate::network::Weather;
 use crate::prng::Prng;
 use crate::program::{Amount, Program};
 use crate::world::WorldPlan;
-use hivemind_protocol::{DroneId, WriteDetection};
+use hivemind_protocol::{DroneId, Economies, WriteDetection};
 
 /// All that a run depends on.
 #[derive(Clone, Debug)]
@@ -32,6 +32,7 @@ mod purpose {
     pub(super) const PROGRAM: u64 = 3;
     pub(super) const FAULTS: u64 = 4;
     pub(super) const NETWORK: u64 = 5;
+    pub(super) const ECONOMIES: u64 = 6;
 }
 
 /// A world in a hundred has an hour of computing in it.
@@ -56,6 +57,7 @@ impl Plan {
             detections: draw_detections(prng, drones),
             pages: ingredients.pages + heap_pages,
             metadata_limit_bytes: *prng.pick(&[0, 1, 100, 500, 3_000, 20_000, u64::MAX]),
+            economies: draw_economies(&mut Prng::of(seed, purpose::ECONOMIES)),
             weather: Weather::draw(prng, drones),
             seed: Prng::of(seed, purpose::NETWORK).word(),
         };
@@ -122,6 +124,16 @@ fn draw_shape(prng: &mut Prng, drones: u32) -> (Ingredients, Amount) {
         },
     };
     (ingredients, amount)
+}
+
+/// Mostly all, sometimes each by chance.
+fn draw_economies(prng: &mut Prng) -> Economies {
+    let some = prng.chance(25);
+    let mut on = || !some || prng.chance(50);
+    Economies {
+        fetch_ahead: on(),
+        push: on(),
+    }
 }
 
 fn draw_detections(prng: &mut Prng, drones: u32) -> Vec<WriteDetection> {

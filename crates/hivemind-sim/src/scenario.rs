@@ -9,8 +9,8 @@ use crate::script::{Deed, Line, Script, parse};
 use crate::trace::Trace;
 use crate::world::{Completed, Started, World, WorldPlan};
 use hivemind_protocol::{
-    Address, Command, DroneId, Failure, Meeting, MeetingKind, Outcome, PAGE_SIZE, Ticket,
-    WriteDetection,
+    Address, Command, DroneId, Economies, Failure, Meeting, MeetingKind, Outcome, PAGE_SIZE,
+    Ticket, WriteDetection,
 };
 use std::collections::{BTreeSet, VecDeque};
 
@@ -65,6 +65,7 @@ impl Stage {
             detections: vec![detection; drones],
             pages: script.pages,
             metadata_limit_bytes: script.limit_bytes,
+            economies: Economies::default(),
             weather: Weather::Even(1),
             seed: 0,
         };

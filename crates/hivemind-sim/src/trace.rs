@@ -1,7 +1,7 @@
 //! What happened, for people and for comparison: a hash of everything, and when asked for, the last events
 //! in words. The state of drones is elsewhere.
 
-use hivemind_protocol::{DroneId, Effect, Event, Label, Message};
+use hivemind_protocol::{DroneId, Effect, Event, Message, PageCopy, VectorTimestamp};
 use std::collections::VecDeque;
 
 /// A record of one run.
@@ -96,9 +96,17 @@ pub(crate) fn describe_effect(effect: &Effect) -> String {
 pub(crate) fn describe_message(message: &Message) -> String {
     match message {
         Message::PageReply {
-            epoch, page, label, ..
+            epoch,
+            known,
+            pages,
         } => {
-            format!("PageReply {{ {epoch}, {page}, {} }}", describe_label(label))
+            let copy = |copy: &PageCopy| format!("{} without {:?}", copy.page, copy.without);
+            let pages: Vec<String> = pages.iter().map(copy).collect();
+            let knows = describe_clock(known);
+            format!(
+                "PageReply {{ {epoch}, knows {knows}, [{}] }}",
+                pages.join(", ")
+            )
         }
         Message::DiffReply {
             epoch,
@@ -131,16 +139,8 @@ pub(crate) fn describe_message(message: &Message) -> String {
     }
 }
 
-fn describe_label(label: &Label) -> String {
-    format!(
-        "knows {}, without {:?}",
-        describe_entries(label),
-        label.without
-    )
-}
-
-fn describe_entries(label: &Label) -> String {
-    let entries = label.known.entries().iter();
+fn describe_clock(known: &VectorTimestamp) -> String {
+    let entries = known.entries().iter();
     let entries: Vec<String> = entries
         .map(|(drone, index)| format!("{}:{}", drone.0, index.0))
         .collect();

@@ -7,8 +7,8 @@ use crate::memory::SimMemory;
 use crate::network::{Network, Parcel, Weather};
 use crate::trace::{Trace, describe_effect, describe_event, line};
 use hivemind_protocol::{
-    Command, Core, CoreConfig, DroneId, Effect, Event, Failure, Message, Outcome, Stats, Ticket,
-    WriteDetection,
+    Command, Core, CoreConfig, DroneId, Economies, Effect, Event, Failure, Message, Outcome, Stats,
+    Ticket, WriteDetection,
 };
 use std::collections::BTreeMap;
 
@@ -21,6 +21,8 @@ pub struct WorldPlan {
     pub pages: u64,
     /// How large protocol memory may grow before a drone asks for a collection.
     pub metadata_limit_bytes: u64,
+    /// Which ways of saving messages the drones use.
+    pub economies: Economies,
     /// How long messages travel.
     pub weather: Weather,
     /// Where the network's delays are drawn from.
@@ -114,6 +116,7 @@ impl World {
                 drones,
                 pages: plan.pages,
                 metadata_limit_bytes,
+                economies: plan.economies,
             };
             Seat {
                 core: Core::new(config, memory),

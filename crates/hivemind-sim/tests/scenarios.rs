@@ -60,4 +60,7 @@ scenarios! {
     a_diff_that_a_page_contains_does_not_apply_again: "covered-diff.txt",
     a_late_flush_is_not_taken_for_the_next: "late-flush.txt",
     three_hundred_intervals_in_one_epoch: "many-intervals.txt",
+    a_page_that_is_fetched_again_is_pushed: "push.txt",
+    a_page_of_several_writers_is_pushed_from_home: "push-several-writers.txt",
+    a_walk_upwards_takes_ever_longer_runs: "walk-upwards.txt",
 }

@@ -1,7 +1,7 @@
 //! A core is a value: it can be cloned, and compared by what it will do.
 
 use hivemind_protocol::{
-    AccessKind, Core, CoreConfig, DroneId, Event, PageId, Ticket, WriteDetection,
+    AccessKind, Core, CoreConfig, DroneId, Economies, Event, PageId, Ticket, WriteDetection,
 };
 use hivemind_sim::SimMemory;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -13,6 +13,7 @@ fn core() -> Core<SimMemory> {
         drones: 2,
         pages: 2,
         metadata_limit_bytes: u64::MAX,
+        economies: Economies::default(),
     };
     Core::new(config, SimMemory::new(me, 2, WriteDetection::Traps))
 }

@@ -13,8 +13,8 @@ use crate::{Error, Result};
 use bytemuck::Pod;
 use hivemind_memory::{FaultGuard, RegionMemory};
 use hivemind_protocol::{
-    Address, BarrierId, Block, Command, Core, CoreConfig, DroneId, LockId, Meeting, MeetingKind,
-    Outcome, PAGE_SIZE,
+    Address, BarrierId, Block, Command, Core, CoreConfig, DroneId, Economies, LockId, Meeting,
+    MeetingKind, Outcome, PAGE_SIZE,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -110,6 +110,7 @@ impl Hive {
             drones: seat.size,
             pages: bytes / PAGE_SIZE as u64,
             metadata_limit_bytes: options.metadata_limit_bytes,
+            economies: Economies::default(),
         };
         // The guard needs the memory before the core takes it, and the drone after it has.
         let late = Arc::new(LateHandler::default());

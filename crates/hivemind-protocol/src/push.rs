@@ -1,0 +1,147 @@
+//! Pushes: a page that a drone fetches from its home after each of its epochs is sent to it at the epoch's end
+//! without being asked. The push is the reply to a request that both sides know would be made.
+//!
+//! Both sides decide by what both know: a request says that its sender wants the page from now on
+//! ([`Message::PageRequest`]), who arrives says what it wants no more ([`Message::Arrive`]), and at a departure
+//! everybody knows which pages were written. So no push is unexpected, and none that is expected fails to
+//! come. How pages are fetched lives in `fault`, where they go at an epoch's end in `epoch`.
+
+use crate::core::{Core, PageMap, misbehaviour};
+use crate::page::Trust;
+use crate::{DroneId, Memory, Misbehaviour, PageId, PageRun};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+/// How many pages a drone may have sent to it: 1 MiB an epoch. A program that reads more than that in each
+/// epoch walks through it, and fetching ahead serves it as well.
+const SUBSCRIPTIONS_MOST: usize = 256;
+
+/// After so many epochs in which a pushed page was not touched, it is not wanted any more. Two, since
+/// programs that change between two arrays read each every other time.
+const UNTOUCHED_MOST: u8 = 2;
+
+/// Who is sent which pages.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub(crate) struct Pushes {
+    /// Pages that live here, and who is sent them.
+    subscribers: PageMap<BTreeSet<DroneId>>,
+    /// Pages that are sent here, and in how many epochs in a row the program has not touched them.
+    subscriptions: PageMap<u8>,
+    /// Those of them that this drone wants no more; its arrival has said so.
+    declined: Vec<PageId>,
+}
+
+/// What an epoch's end sends, and to whom.
+pub(crate) type PushList = BTreeMap<DroneId, Vec<PageId>>;
+
+impl Pushes {
+    pub(crate) fn new() -> Self {
+        Self {
+            subscribers: PageMap::new(),
+            subscriptions: PageMap::new(),
+            declined: Vec::new(),
+        }
+    }
+
+    /// Whether this drone should ask to be sent the page from now on, of which it knows that it fetches it
+    /// again; remembers that it does.
+    pub(crate) fn subscribe(&mut self, page: PageId) -> bool {
+        if self.subscriptions.len() >= SUBSCRIPTIONS_MOST || self.subscriptions.contains_key(&page)
+        {
+            return false;
+        }
+        self.subscriptions.insert(page, 0);
+        true
+    }
+
+    /// Whether the page's home sends it here.
+    pub(crate) fn is_sent_here(&self, page: PageId) -> bool {
+        self.subscriptions.contains_key(&page)
+    }
+
+    /// Who is sent a page that lives here.
+    pub(crate) fn subscribers(&self, page: PageId) -> impl Iterator<Item = DroneId> {
+        self.subscribers.get(&page).into_iter().flatten().copied()
+    }
+
+    /// The page has another home: what was agreed with the old one is over.
+    pub(crate) fn forget(&mut self, page: PageId) {
+        self.subscribers.remove(&page);
+        self.subscriptions.remove(&page);
+    }
+}
+
+impl<M: Memory> Core<M> {
+    /// A peer wants these pages, whose home this is, after each epoch that writes them.
+    pub(crate) fn take_subscription(
+        &mut self,
+        from: DroneId,
+        pages: PageRun,
+    ) -> Result<(), Misbehaviour> {
+        if let Some(page) = pages
+            .pages()
+            .find(|page| self.pages.get_mut(*page).home != self.me)
+        {
+            let what = alloc::format!("it subscribes to {page}, which lives elsewhere");
+            return Err(misbehaviour(from, &what));
+        }
+        for page in pages.pages() {
+            self.pushes
+                .subscribers
+                .entry(page)
+                .or_default()
+                .insert(from);
+        }
+        Ok(())
+    }
+
+    /// What this drone, in a meeting, wants no more: pages that were pushed and that its program has not
+    /// touched for a while.
+    pub(crate) fn decline_untouched(&mut self) -> Vec<PageRun> {
+        let mut declined = Vec::new();
+        for (page, untouched) in &mut self.pushes.subscriptions {
+            if self.pages.get_mut(*page).ahead {
+                *untouched += 1;
+            } else {
+                *untouched = 0;
+            }
+            if *untouched >= UNTOUCHED_MOST {
+                declined.push(*page);
+            }
+        }
+        self.pushes.declined = declined;
+        PageRun::join(self.pushes.declined.iter().copied())
+    }
+
+    /// At a departure: what drones want no more is over at both ends.
+    pub(crate) fn drop_declined(&mut self, declined: &[(DroneId, Vec<PageRun>)]) {
+        for (drone, runs) in declined {
+            for run in runs {
+                for (_, subscribers) in self.pushes.subscribers.range_mut(run.first..run.end()) {
+                    subscribers.remove(drone);
+                }
+            }
+        }
+        for page in core::mem::take(&mut self.pushes.declined) {
+            self.pushes.subscriptions.remove(&page);
+            self.pages.get_mut(page).trust = Trust::AT_FIRST;
+        }
+    }
+
+    /// In the new epoch: sends what is pushed.
+    pub(crate) fn push_pages(&mut self, list: PushList) {
+        for (to, pages) in list {
+            self.stats.pages_pushed += pages.len() as u64;
+            self.serve(to, &pages);
+        }
+    }
+
+    /// In the new epoch: these pages come without being asked for.
+    pub(crate) fn expect_pushes(&mut self, pages: Vec<PageId>) {
+        for page in pages {
+            let home = self.pages.get_mut(page).home;
+            self.pages.get_mut(page).ahead = true;
+            self.fetches.expect(page, home);
+        }
+    }
+}
