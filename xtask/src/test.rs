@@ -116,6 +116,8 @@ const MODELS: Step = Step {
         "test",
         "--package",
         "hivemind-memory",
+        "--package",
+        "hivemind-dsm",
         "--lib",
         "--no-fail-fast",
         "--",

@@ -4,7 +4,9 @@
 //! thread that calls, or the service thread when a peer asks. What the core decides lives in
 //! `hivemind-protocol`; what a program sees lives in `hive`.
 
-use crate::net::{Closed, Incoming, Links};
+use crate::net::{Closed, Incoming, Links, Watch};
+use crate::parking::{Lookout, Parking, Waiter};
+use crate::primitive::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, lock};
 use crate::report::Times;
 use crate::{Error, Result};
 use hivemind_memory::{FaultHandler, RegionMemory};
@@ -13,8 +15,6 @@ use hivemind_protocol::{
     Ticket,
 };
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One drone of the hive, shared by the program's threads and the service thread.
@@ -23,6 +23,7 @@ pub(crate) struct Drone {
     state: Mutex<State>,
     /// None in a hive of one.
     links: Option<Links>,
+    parking: Parking<Done>,
     pub(crate) times: Times,
     wait_limit: Duration,
     /// How long a waiting thread looks for messages itself before it sleeps.
@@ -33,7 +34,7 @@ pub(crate) struct Drone {
 /// What the lock protects.
 struct State {
     core: Core<RegionMemory>,
-    waiting: HashMap<Ticket, Arc<Waiter>>,
+    waiting: HashMap<Ticket, Arc<Waiter<Done>>>,
     next_ticket: u64,
     effects: Vec<Effect>,
     /// Where messages are encoded, kept for its memory.
@@ -42,13 +43,8 @@ struct State {
     lost_how: String,
 }
 
-/// Where a thread waits for its ticket.
-#[derive(Default)]
-struct Waiter {
-    result: Mutex<Option<std::result::Result<Outcome, Failure>>>,
-    done: AtomicBool,
-    condition: Condvar,
-}
+/// How a ticket ends.
+type Done = std::result::Result<Outcome, Failure>;
 
 /// The service thread looks after silent peers this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -81,6 +77,7 @@ impl Drone {
                 frame: Vec::new(),
                 lost_how: String::new(),
             }),
+            parking: Parking::new(links.is_some()),
             links,
             times: Times::default(),
             wait_limit,
@@ -164,7 +161,7 @@ impl Drone {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic in the core is a broken invariant: it has ended the process (see `drive`).
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Hands an event to the core and does what it says. Sends happen under the lock, so that each link
@@ -177,7 +174,7 @@ impl Drone {
                 Effect::Send { to, message } => self.send(state, to, &message),
                 Effect::Complete { ticket, result } => {
                     if let Some(waiter) = state.waiting.remove(&ticket) {
-                        waiter.complete(result);
+                        self.complete(&waiter, result);
                     }
                 }
             }
@@ -219,13 +216,23 @@ impl Drone {
         self.drive(state, Event::Lost { drone });
     }
 
-    /// Waits until the ticket is complete: looks for messages itself for a while, then sleeps and lets the
-    /// service thread do it.
-    fn wait(&self, waiter: &Waiter, operation: &dyn Fn() -> String) -> Result<Outcome> {
-        if !waiter.done.load(Ordering::Acquire) {
+    fn complete(&self, waiter: &Waiter<Done>, result: Done) {
+        if waiter.complete(result) {
+            self.links().wake_watcher();
+        }
+    }
+
+    /// Waits until the ticket is complete: looks for messages itself for a while, then sleeps, in the links where no
+    /// other thread does.
+    fn wait(&self, waiter: &Arc<Waiter<Done>>, operation: &dyn Fn() -> String) -> Result<Outcome> {
+        if !waiter.is_done() {
             self.spin(waiter);
         }
-        match waiter.sleep(self.wait_limit) {
+        let lookout = || Watching {
+            drone: self,
+            watch: self.links().watch(),
+        };
+        match self.parking.wait(waiter, self.wait_limit, lookout) {
             Some(Ok(outcome)) => Ok(outcome),
             Some(Err(Failure::Refused(refusal))) => Err(Error::Refused {
                 me: self.me,
@@ -251,7 +258,7 @@ impl Drone {
         }
     }
 
-    fn spin(&self, waiter: &Waiter) {
+    fn spin(&self, waiter: &Waiter<Done>) {
         let Some(links) = &self.links else { return };
         if self.spin.is_zero() {
             return;
@@ -259,7 +266,7 @@ impl Drone {
         // What comes now comes to this thread: the service thread need not wake for it.
         let _attention = links.attend();
         let end = Instant::now() + self.spin;
-        while Instant::now() < end && !waiter.done.load(Ordering::Acquire) {
+        while Instant::now() < end && !waiter.is_done() {
             let polled = links.try_poll(&mut |from, incoming| self.receive(from, incoming));
             if !matches!(polled, Some(Ok(1..))) {
                 std::thread::yield_now();
@@ -267,10 +274,35 @@ impl Drone {
         }
     }
 
+    fn links(&self) -> &Links {
+        let links = self.links.as_ref();
+        links.expect("INV-13: without links nobody watches them")
+    }
+
     /// For trouble that has no caller to go to: a fault, or the service thread's own.
     fn end_process(&self, why: &str) -> ! {
         eprintln!("hivemind: {}: {why}", self.me);
         std::process::exit(FAULT_FAILED_STATUS)
+    }
+}
+
+/// A waiting thread that sleeps in the links.
+struct Watching<'a> {
+    drone: &'a Drone,
+    watch: Watch<'a>,
+}
+
+impl Lookout for Watching<'_> {
+    fn wakes(&self) -> u64 {
+        self.watch.wakes()
+    }
+
+    fn watch(&self, wakes_seen: u64, longest: Duration) {
+        let drone = self.drone;
+        let receive = &mut |from, incoming: Incoming<'_>| drone.receive(from, incoming);
+        if let Err(error) = self.watch.poll_since(wakes_seen, longest, receive) {
+            drone.end_process(&format!("cannot wait for messages: {error}"));
+        }
     }
 }
 
@@ -283,28 +315,11 @@ impl FaultHandler for Drone {
 }
 
 impl State {
-    fn new_ticket(&mut self) -> (Ticket, Arc<Waiter>) {
+    fn new_ticket(&mut self) -> (Ticket, Arc<Waiter<Done>>) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        let waiter = Arc::new(Waiter::default());
+        let waiter = Arc::new(Waiter::new());
         self.waiting.insert(ticket, Arc::clone(&waiter));
         (ticket, waiter)
-    }
-}
-
-impl Waiter {
-    fn complete(&self, result: std::result::Result<Outcome, Failure>) {
-        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        self.done.store(true, Ordering::Release);
-        self.condition.notify_one();
-    }
-
-    /// The result, or none after `limit`.
-    fn sleep(&self, limit: Duration) -> Option<std::result::Result<Outcome, Failure>> {
-        let result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = self
-            .condition
-            .wait_timeout_while(result, limit, |result| result.is_none());
-        waiting.unwrap_or_else(PoisonError::into_inner).0.take()
     }
 }

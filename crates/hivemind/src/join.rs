@@ -14,7 +14,7 @@ mod member;
 mod porch;
 mod root;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use crate::launch::Seat;

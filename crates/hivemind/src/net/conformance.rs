@@ -424,14 +424,14 @@ fn a_deadline_names_who_has_not_left(pair: &MakePair) {
 fn every_sleeper_is_woken_and_no_wake_is_missed(pair: &MakePair) {
     let (near, _far) = pair_of(pair);
     let asleep = Arc::new(AtomicUsize::new(0));
-    let seen = near.wakes();
     let sleepers: Vec<_> = (0..4)
         .map(|_| {
             let (near, asleep) = (Arc::clone(&near), Arc::clone(&asleep));
             thread::spawn(move || {
+                let watch = near.watch();
+                let seen = watch.wakes();
                 asleep.fetch_add(1, Ordering::SeqCst);
-                near.poll_since(seen, Some(PATIENCE), &mut |_, _| {})
-                    .unwrap();
+                watch.poll_since(seen, PATIENCE, &mut |_, _| {}).unwrap();
             })
         })
         .collect();
@@ -439,15 +439,16 @@ fn every_sleeper_is_woken_and_no_wake_is_missed(pair: &MakePair) {
         thread::yield_now();
     }
     let start = Instant::now();
-    near.wake();
+    near.wake_watcher();
     for sleeper in sleepers {
         sleeper.join().unwrap();
     }
     // A wake that came before the sleep ends it as well, once.
     near.wake();
     near.poll(Some(PATIENCE), &mut |_, _| {}).unwrap();
-    near.poll_since(seen, Some(PATIENCE), &mut |_, _| {})
-        .unwrap();
+    let watch = near.watch();
+    watch.poll_since(0, PATIENCE, &mut |_, _| {}).unwrap();
+    drop(watch);
     assert!(start.elapsed() < PATIENCE / 2);
     let start = Instant::now();
     near.poll(Some(Duration::from_millis(30)), &mut |_, _| {})
@@ -471,6 +472,45 @@ fn what_came_while_attended_wakes_a_sleeper_afterwards(pair: &MakePair) {
             .unwrap();
     }
     assert!(start.elapsed() < PATIENCE / 2);
+}
+
+fn what_comes_wakes_the_watcher_and_not_who_polls(pair: &MakePair) {
+    let (near, far) = pair_of(pair);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (watching, polled) = (near.watch(), Arc::new(AtomicUsize::new(0)));
+    let service = {
+        let (near, stop, polled) = (Arc::clone(&near), Arc::clone(&stop), Arc::clone(&polled));
+        thread::spawn(move || {
+            while !stop.load(Ordering::SeqCst) {
+                near.poll(None, &mut |_, _| {}).unwrap();
+                polled.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+    };
+    let rounds = 100;
+    let mut came = 0;
+    while came < rounds {
+        far.send(FIRST, b"for who waits");
+        poll_until(&far, || drained(&far), |_, _| {});
+        let seen = watching.wakes();
+        came += watching.poll_since(seen, PATIENCE, &mut |_, _| {}).unwrap();
+    }
+    assert_eq!(
+        polled.load(Ordering::SeqCst),
+        0,
+        "the service thread slept on"
+    );
+    drop(watching);
+    far.send(FIRST, b"for who serves");
+    poll_until(&far, || drained(&far), |_, _| {});
+    let start = Instant::now();
+    while polled.load(Ordering::SeqCst) == 0 {
+        assert!(start.elapsed() < PATIENCE, "nobody was woken");
+        thread::yield_now();
+    }
+    stop.store(true, Ordering::SeqCst);
+    near.wake();
+    service.join().unwrap();
 }
 
 fn more_than_a_turn_of_input_is_read_to_its_end(pair: &MakePair) {
@@ -580,6 +620,7 @@ macro_rules! suites {
             a_deadline_names_who_has_not_left,
             every_sleeper_is_woken_and_no_wake_is_missed,
             what_came_while_attended_wakes_a_sleeper_afterwards,
+            what_comes_wakes_the_watcher_and_not_who_polls,
             more_than_a_turn_of_input_is_read_to_its_end,
             sixteen_drones_talk_all_at_once_and_leave,
         ]);)*

@@ -5,13 +5,11 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::primitive::{AtomicBool, Mutex, Ordering, lock};
 use hivemind_protocol::{DroneId, Sealer};
 
 use super::frame::{Header, Kind, header};
-use super::lock;
 use super::poller::{Interest, Poller};
 use super::stream::ByteStream;
 

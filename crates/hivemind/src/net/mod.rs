@@ -6,25 +6,31 @@
 //! order whichever thread takes them.
 //!
 //! What lives where: framing in `frame.rs`, the sending half of a link in `link.rs`, sleeping and waking in
-//! `poller.rs`, the seam for transports in `stream.rs` and TCP in `tcp.rs`. Deliberately elsewhere: how the
+//! `beds.rs`
+//! (who) and `poller.rs` (how), the seam for transports in `stream.rs` and TCP in `tcp.rs`. Deliberately elsewhere: how the
 //! connections come about (`join`), and what a frame's body means (the protocol core).
 
+mod beds;
 mod frame;
 mod link;
 mod poller;
 mod stream;
 mod tcp;
 
-#[cfg(test)]
+#[cfg(all(loom, test))]
+pub(crate) use beds::modelled;
+
+#[cfg(all(test, not(loom)))]
 mod conformance;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::TryLockError;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use hivemind_protocol::{DroneId, Opener};
 
+use crate::primitive::{AtomicBool, Mutex, Ordering, lock};
 use frame::{Decoder, Kind};
 use link::{Link, describe, heard};
 use poller::{LOOK_LINKS, Poller, Ready};
@@ -41,8 +47,8 @@ const READ_BUDGET_BYTES: usize = 4 << 20;
 /// longest frames fit.
 const OUTBOUND_LIMIT_BYTES: usize = 4 * MAX_BODY_BYTES;
 
-/// With so few peers a thread that spins reads each link outright, which costs one system call less than asking first
-/// which link is ready.
+/// With so few peers a thread that spins or watches reads each link outright, which costs one system call less than
+/// asking first which link is ready.
 const GLANCE_LINKS: usize = 2;
 
 /// How patient the links are.
@@ -148,7 +154,42 @@ pub(crate) struct Attention<'a> {
 
 impl Drop for Attention<'_> {
     fn drop(&mut self) {
-        self.poller.unmute();
+        let beds = &self.poller.beds;
+        beds.attend(|attention| attention.spinning -= 1);
+    }
+}
+
+/// As long as it lives, its thread sleeps in the links by [`Watch::poll_since`], and what comes wakes it and not the
+/// thread in [`Links::poll`].
+pub(crate) struct Watch<'a> {
+    links: &'a Links,
+}
+
+impl Watch<'_> {
+    /// How often [`Links::wake_watcher`] was called.
+    pub(crate) fn wakes(&self) -> u64 {
+        self.links.poller.beds.watcher.wakes()
+    }
+
+    /// Waits up to `timeout` for anything, then hands over what came, as [`Links::poll`] does. Its thread asks for
+    /// [`wakes`](Self::wakes), looks whether its wait is over, and if not calls this with what it was told: a wake
+    /// that came in between ends the wait at once, so none is missed.
+    pub(crate) fn poll_since(
+        &self,
+        wakes_seen: u64,
+        timeout: Duration,
+        receive: &mut Receive<'_>,
+    ) -> io::Result<usize> {
+        let links = self.links;
+        links.poller.beds.watcher.sleep(wakes_seen, Some(timeout))?;
+        links.take(&mut lock(&links.role), receive)
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let beds = &self.links.poller.beds;
+        beds.attend(|attention| attention.watching -= 1);
     }
 }
 
@@ -236,22 +277,9 @@ impl Links {
         receive: &mut Receive<'_>,
     ) -> io::Result<usize> {
         let seen = self.wakes_answered.load(Ordering::Acquire);
-        self.poller.sleep(seen, timeout)?;
-        self.wakes_answered
-            .store(self.poller.wakes(), Ordering::Release);
-        self.look(&mut lock(&self.role), receive)
-    }
-
-    /// As [`poll`](Self::poll) for a thread that waits for something that another thread may bring about: it asks for
-    /// [`wakes`](Self::wakes), looks whether its wait is over, and if not calls this with what it was told. A wake that
-    /// came in between ends the wait at once, so none is missed.
-    pub(crate) fn poll_since(
-        &self,
-        wakes_seen: u64,
-        timeout: Option<Duration>,
-        receive: &mut Receive<'_>,
-    ) -> io::Result<usize> {
-        self.poller.sleep(wakes_seen, timeout)?;
+        let bed = &self.poller.beds.service;
+        bed.sleep(seen, timeout)?;
+        self.wakes_answered.store(bed.wakes(), Ordering::Release);
         self.look(&mut lock(&self.role), receive)
     }
 
@@ -262,30 +290,34 @@ impl Links {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        if self.peers <= GLANCE_LINKS {
-            Some(Ok(self.glance(&mut receiver, receive)))
-        } else {
-            Some(self.look(&mut receiver, receive))
-        }
+        Some(self.take(&mut receiver, receive))
     }
 
     /// Says that this thread spins on [`try_poll`](Self::try_poll) from now on, so what comes need wake no sleeper.
     /// Keep it only while spinning.
     pub(crate) fn attend(&self) -> Attention<'_> {
-        self.poller.mute();
+        let beds = &self.poller.beds;
+        beds.attend(|attention| attention.spinning += 1);
         Attention {
             poller: &self.poller,
         }
     }
 
-    /// Ends every [`poll`](Self::poll) that is waiting.
-    pub(crate) fn wake(&self) {
-        self.poller.wake();
+    /// Says that this thread waits for what comes, in [`Watch::poll_since`], until it drops the watch.
+    pub(crate) fn watch(&self) -> Watch<'_> {
+        let beds = &self.poller.beds;
+        beds.attend(|attention| attention.watching += 1);
+        Watch { links: self }
     }
 
-    /// How many wakes there have been; for [`poll_since`](Self::poll_since).
-    pub(crate) fn wakes(&self) -> u64 {
-        self.poller.wakes()
+    /// Ends every [`poll`](Self::poll) that is waiting.
+    pub(crate) fn wake(&self) {
+        self.poller.beds.service.wake();
+    }
+
+    /// Ends every [`Watch::poll_since`] that is waiting.
+    pub(crate) fn wake_watcher(&self) {
+        self.poller.beds.watcher.wake();
     }
 
     /// Once a second, by the service thread's own count and not by the clock: takes what has come, sends a heartbeat
@@ -330,13 +362,14 @@ impl Links {
         for link in self.all() {
             link.leave(&self.poller);
         }
+        let watch = self.watch();
         loop {
-            let wakes = self.wakes();
+            let wakes = watch.wakes();
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() || self.all().all(|link| link.is_settled() && link.ended()) {
                 break;
             }
-            self.poll_since(wakes, Some(left), receive)?;
+            watch.poll_since(wakes, left, receive)?;
         }
         let peers: Vec<_> = self.all().filter_map(unfinished).collect();
         if peers.is_empty() {
@@ -350,6 +383,15 @@ impl Links {
         self.links.iter().flatten()
     }
 
+    /// Serves every link that has something, in the way that costs least. Only for the thread that has the role.
+    fn take(&self, receiver: &mut Receiver, receive: &mut Receive<'_>) -> io::Result<usize> {
+        if self.peers <= GLANCE_LINKS {
+            Ok(self.glance(receiver, receive))
+        } else {
+            self.look(receiver, receive)
+        }
+    }
+
     /// Serves every link that is ready now. Only for the thread that has the role.
     fn look(&self, receiver: &mut Receiver, receive: &mut Receive<'_>) -> io::Result<usize> {
         let mut frames = 0;
@@ -360,7 +402,7 @@ impl Links {
                 return Ok(frames);
             }
         }
-        self.poller.nudge();
+        self.poller.beds.nudge();
         Ok(frames)
     }
 
@@ -421,7 +463,7 @@ impl Links {
                 return frames;
             }
             if taken >= READ_BUDGET_BYTES {
-                self.poller.nudge();
+                self.poller.beds.nudge();
                 return frames;
             }
         }
@@ -500,7 +542,7 @@ impl Links {
     /// A thread in [`close`](Self::close) may sleep while another one brings about what it waits for.
     fn tell_if_closing(&self, news: bool) {
         if news && self.closing.load(Ordering::SeqCst) {
-            self.poller.wake();
+            self.wake_watcher();
         }
     }
 }
@@ -537,9 +579,4 @@ fn list(peers: &[(DroneId, String)]) -> String {
         .map(|(peer, why)| format!("{peer} ({why})"))
         .collect();
     peers.join(", ")
-}
-
-/// Takes a lock whose holder may have panicked: nothing here is left half-done by a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

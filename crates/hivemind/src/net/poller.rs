@@ -1,34 +1,32 @@
-//! Waiting: which links are ready, who sleeps until one is, and how a sleeper is woken.
+//! The system's part of waiting: which links are ready, and sleeping until one is.
 //!
-//! Two epoll sets, one inside the other. The *inner* one holds every link. The *outer* one holds the inner one and an
-//! eventfd, and is where threads sleep. A thread that spins looks at the inner set alone, and while it does it mutes
-//! the inner set in the outer one: otherwise each frame that the spinning thread takes would also wake a sleeping
-//! thread that finds nothing to do, and that wake costs several times the round trip itself.
+//! Three epoll sets. The *inner* one holds every link. Around it are the two *beds* (`beds.rs`), one for the service
+//! thread and one for a thread that waits; each holds the inner set and an eventfd, its bell. A thread that spins
+//! looks at the inner set alone.
 //!
-//! The inner set is edge-triggered in the outer one, so that a frame wakes one sleeper (the kernel takes the one that
-//! fell asleep last: a program thread rather than the service thread) and not all in turn. The price is a rule: who
-//! stops reading before a link is dry says so with [`Poller::nudge`].
+//! The inner set is edge-triggered in a bed, so that a frame wakes one sleeper and not all in turn. The price is a rule:
+//! who stops reading before a link is dry says so with [`Beds::nudge`].
 //!
-//! Deliberately elsewhere: reading, writing, and who may read at a time (`mod.rs`).
+//! Deliberately elsewhere: who is woken when (`beds.rs`), reading, writing, and who may read at a time (`mod.rs`).
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 
-use super::lock;
+use super::beds::{Beds, Berth};
 
 /// The longest single sleep; a longer wait sleeps several times. Keeps timeouts in the range every kernel takes.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 const LINKS: u64 = 0;
-const WAKE: u64 = 1;
+const BELL: u64 = 1;
 
-/// How the inner set stands in the outer one when it isn't muted.
+/// How the inner set stands in a bed that listens.
 const LISTEN: EventFlags = EventFlags::IN.union(EventFlags::ET);
 
 /// What a link waits for.
@@ -77,40 +75,26 @@ fn blank() -> Event {
     }
 }
 
-/// Both sets, and who sleeps on them.
+/// The links' set, and the beds around it.
 pub(crate) struct Poller {
-    inner: OwnedFd,
-    outer: OwnedFd,
-    wake: OwnedFd,
-    /// How many threads have the inner set muted.
-    mutes: Mutex<usize>,
-    sleepers: Mutex<Sleepers>,
+    inner: Arc<OwnedFd>,
+    pub(super) beds: Beds<EpollBerth>,
 }
 
-/// Who sleeps, so that one wake ends the sleep of all who slept when it came, and of nobody else.
-#[derive(Default)]
-struct Sleepers {
-    asleep: usize,
-    /// How many wakes there have been.
-    wakes: u64,
-    /// How many of those asleep have still to notice a wake; the eventfd stays readable until they have.
-    to_wake: usize,
+/// A bed's set: the inner one, and a bell.
+pub(super) struct EpollBerth {
+    set: OwnedFd,
+    inner: Arc<OwnedFd>,
+    bell: OwnedFd,
 }
 
 impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
-        let inner = epoll::create(CreateFlags::CLOEXEC)?;
-        let outer = epoll::create(CreateFlags::CLOEXEC)?;
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        epoll::add(&outer, &inner, EventData::new_u64(LINKS), LISTEN)?;
-        epoll::add(&outer, &wake, EventData::new_u64(WAKE), EventFlags::IN)?;
-        Ok(Self {
-            inner,
-            outer,
-            wake,
-            mutes: Mutex::new(0),
-            sleepers: Mutex::default(),
-        })
+        let inner = Arc::new(epoll::create(CreateFlags::CLOEXEC)?);
+        let service = EpollBerth::new(&inner, LISTEN)?;
+        let watcher = EpollBerth::new(&inner, EventFlags::empty())?;
+        let beds = Beds::new(service, watcher);
+        Ok(Self { inner, beds })
     }
 
     /// Changes what a link waits for.
@@ -132,7 +116,7 @@ impl Poller {
         }
         if to.writing && !from.writing {
             // The kernel makes no edge of it when the link can be written to by now and was on its list already.
-            self.nudge();
+            self.beds.nudge();
         }
         Ok(())
     }
@@ -145,77 +129,38 @@ impl Poller {
         ready.extend(events[..found].iter().copied().map(Ready::from));
         Ok(())
     }
+}
 
-    /// Sleeps until a link is ready, a wake comes, or `timeout` is over. Returns at once when there has been a wake
-    /// since `wakes_seen` (see [`wakes`](Self::wakes)).
-    pub(crate) fn sleep(&self, wakes_seen: u64, timeout: Option<Duration>) -> io::Result<()> {
-        let entered_at = {
-            let mut sleepers = lock(&self.sleepers);
-            if sleepers.wakes != wakes_seen {
-                return Ok(());
-            }
-            sleepers.asleep += 1;
-            sleepers.wakes
-        };
+impl EpollBerth {
+    fn new(inner: &Arc<OwnedFd>, flags: EventFlags) -> io::Result<Self> {
+        let set = epoll::create(CreateFlags::CLOEXEC)?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&set, inner, EventData::new_u64(LINKS), flags)?;
+        epoll::add(&set, &bell, EventData::new_u64(BELL), EventFlags::IN)?;
+        let inner = Arc::clone(inner);
+        Ok(Self { set, inner, bell })
+    }
+}
+
+impl Berth for EpollBerth {
+    fn sleep(&self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = timeout.map_or(LONGEST_SLEEP, |timeout| timeout.min(LONGEST_SLEEP));
-        let slept = wait(&self.outer, &mut [blank(); 2], Some(timeout));
-        let mut sleepers = lock(&self.sleepers);
-        sleepers.asleep -= 1;
-        if sleepers.wakes != entered_at {
-            sleepers.to_wake -= 1;
-            if sleepers.to_wake == 0 {
-                let mut count = [0; 8];
-                // Non-blocking; the value is of no interest.
-                let _ = rustix::io::read(&self.wake, &mut count);
-            }
-        }
-        slept.map(|_| ())
+        wait(&self.set, &mut [blank(); 2], Some(timeout)).map(|_| ())
     }
 
-    /// How many wakes there have been.
-    pub(crate) fn wakes(&self) -> u64 {
-        lock(&self.sleepers).wakes
+    fn ring(&self) {
+        // Fails only when the counter is full, and then it is readable as well.
+        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }
 
-    /// Ends the sleep of every thread that sleeps now.
-    pub(crate) fn wake(&self) {
-        let mut sleepers = lock(&self.sleepers);
-        sleepers.wakes += 1;
-        if sleepers.asleep > 0 {
-            sleepers.to_wake = sleepers.asleep;
-            // Fails only when the counter is full, and then it is readable as well.
-            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-        }
+    fn silence(&self) {
+        // Non-blocking; the value is of no interest.
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
     }
 
-    /// From now until [`unmute`](Self::unmute), ready links wake nobody who sleeps. Counted.
-    pub(crate) fn mute(&self) {
-        let mut mutes = lock(&self.mutes);
-        *mutes += 1;
-        if *mutes == 1 {
-            self.listen_to_links(EventFlags::empty());
-        }
-    }
-
-    /// Ends one [`mute`](Self::mute). Links that became ready meanwhile wake a sleeper then.
-    pub(crate) fn unmute(&self) {
-        let mut mutes = lock(&self.mutes);
-        *mutes -= 1;
-        if *mutes == 0 {
-            self.listen_to_links(LISTEN);
-        }
-    }
-
-    /// Something was left unread: wakes a sleeper for it, or the next to go to sleep.
-    pub(crate) fn nudge(&self) {
-        let mutes = lock(&self.mutes);
-        if *mutes == 0 {
-            self.listen_to_links(LISTEN);
-        }
-    }
-
-    fn listen_to_links(&self, flags: EventFlags) {
-        epoll::modify(&self.outer, &self.inner, EventData::new_u64(LINKS), flags)
+    fn listen(&self, listens: bool) {
+        let flags = if listens { LISTEN } else { EventFlags::empty() };
+        epoll::modify(&self.set, &self.inner, EventData::new_u64(LINKS), flags)
             .expect("both sets are open and the one is in the other");
     }
 }
