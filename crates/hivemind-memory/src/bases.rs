@@ -23,6 +23,14 @@ pub const BASES: [usize; 16] = {
 
 /// Which bases are free in this process for a region of `bytes`: bit `i` stands for `BASES[i]`. 0 where `bytes` is 0 or
 /// no base has that much room. Tries each address and leaves nothing behind.
+///
+/// ```
+/// use hivemind_memory::{BASES, free_bases};
+/// let free = free_bases(1 << 30);
+/// let first = BASES[free.trailing_zeros() as usize];
+/// assert_eq!(first % 4096, 0);
+/// assert_eq!(free_bases(0), 0);
+/// ```
 pub fn free_bases(bytes: u64) -> u32 {
     let Some(bytes) = sys::round_to_pages(bytes) else {
         return 0;

@@ -15,6 +15,31 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// The shared region of one drone: what the core calls local memory. Governs the access of every page; dropping it ends
 /// that, and from then on touching a view that outlived it kills the process.
+///
+/// The least that serves faults: here every page that is touched is opened as it is.
+///
+/// ```
+/// use hivemind_memory::{EngineChoice, FaultHandler, RegionMemory, choose, free_bases};
+/// use hivemind_protocol::{Access, AccessKind, Memory, PageId, PageRun};
+/// use std::sync::{Arc, Mutex};
+///
+/// struct Opens(Mutex<RegionMemory>);
+///
+/// impl FaultHandler for Opens {
+///     fn fault(&self, page: PageId, _: AccessKind) {
+///         self.0.lock().unwrap().set_access(PageRun::one(page), Access::ReadWrite);
+///     }
+/// }
+///
+/// let engine = choose(EngineChoice::Auto)?.engine;
+/// let base = free_bases(1 << 20).trailing_zeros() as usize;
+/// let memory = RegionMemory::create(1 << 20, base, engine)?;
+/// let view = memory.view();
+/// let opens = Arc::new(Opens(Mutex::new(memory)));
+/// let _guard = opens.0.lock().unwrap().handle_faults(opens.clone());
+/// view.touch(0..8192, AccessKind::Write); // two faults
+/// # Ok::<(), hivemind_memory::MemoryError>(())
+/// ```
 pub struct RegionMemory {
     mapping: Arc<Mapping>,
     engine: Arc<dyn Engine>,
@@ -29,6 +54,14 @@ impl RegionMemory {
     ///
     /// # Errors
     /// Where the environment refuses: the size, the base, the memory file, the mappings, or the engine.
+    ///
+    /// ```
+    /// use hivemind_memory::{EngineKind, RegionMemory, free_bases};
+    /// let base = free_bases(1 << 30).trailing_zeros() as usize;
+    /// let memory = RegionMemory::create(1 << 30, base, EngineKind::Mprotect)?;
+    /// assert_eq!(memory.view().bytes(), 1 << 30);
+    /// # Ok::<(), hivemind_memory::MemoryError>(())
+    /// ```
     pub fn create(bytes: u64, base_index: usize, engine: EngineKind) -> Result<Self, MemoryError> {
         let mapping = Arc::new(Mapping::at_base(bytes, base_index)?);
         let opened = engine::open(engine, Arc::clone(&mapping))?;
@@ -40,7 +73,7 @@ impl RegionMemory {
         })
     }
 
-    /// The program's view: what typed views are made from.
+    /// The program's view: what typed views are made from. Cheap; see [`RegionMemory`] for an example.
     pub fn view(&self) -> RegionView {
         RegionView {
             mapping: Arc::clone(&self.mapping),
@@ -57,7 +90,7 @@ impl RegionMemory {
     ///
     /// Installs the signal handler of the engine at the first call in a process. It stays installed, and passes on
     /// what isn't ours to the handler that was there before. Install handlers of your own earlier, or have them pass
-    /// on what they don't know.
+    /// on what they don't know. See [`RegionMemory`] for an example.
     ///
     /// # Panics
     /// When the region has a handler already.
@@ -146,6 +179,14 @@ impl fmt::Debug for RegionMemory {
 
 /// Where the program sees the region: an address and a length. Keeps the mapping alive; whether a page may be touched
 /// is decided by the [`RegionMemory`] it came from.
+///
+/// ```
+/// use hivemind_memory::{BASES, EngineKind, RegionMemory, free_bases};
+/// let base = free_bases(4096).trailing_zeros() as usize;
+/// let view = RegionMemory::create(4096, base, EngineKind::Mprotect)?.view();
+/// assert_eq!(view.base().addr(), BASES[base]); // the same in every drone
+/// # Ok::<(), hivemind_memory::MemoryError>(())
+/// ```
 #[derive(Clone)]
 pub struct RegionView {
     mapping: Arc<Mapping>,

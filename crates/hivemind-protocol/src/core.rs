@@ -54,6 +54,50 @@ impl Default for Economies {
 
 /// The protocol of one drone. The same events in the same order give the same effects.
 ///
+/// Two drones, of which one takes a lock whose token lies at the other. Whoever drives a core carries its
+/// messages and wakes whom a ticket stands for:
+///
+/// ```
+/// use hivemind_protocol::{
+///     Access, Command, Core, CoreConfig, DroneId, Economies, Effect, Event, LockId, Memory, Outcome,
+///     PageBytes, PageId, PageRun, Ticket, WriteDetection,
+/// };
+///
+/// struct Zeros;
+/// impl Memory for Zeros {
+///     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
+///     fn set_access(&mut self, _: PageRun, _: Access) {}
+///     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
+///     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
+///     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
+/// }
+///
+/// let core = |me| Core::new(CoreConfig {
+///     me: DroneId(me),
+///     drones: 2,
+///     pages: 16,
+///     metadata_limit_bytes: 1 << 20,
+///     economies: Economies::default(),
+/// }, Zeros);
+/// let mut drones = [core(0), core(1)];
+///
+/// let mut effects = Vec::new();
+/// let wants = Event::Command { command: Command::Acquire(LockId(0)), ticket: Ticket(7) };
+/// drones[1].handle(wants, &mut effects).unwrap();
+/// let mut here = DroneId(1);
+/// let done = loop {
+///     match effects.pop().expect("something is always under way") {
+///         Effect::Send { to, message } => {
+///             let comes = Event::Message { from: here, message };
+///             drones[to.0 as usize].handle(comes, &mut effects).unwrap();
+///             here = to;
+///         }
+///         Effect::Complete { ticket, result } => break (ticket, result),
+///     }
+/// };
+/// assert_eq!(done, (Ticket(7), Ok(Outcome::Done)));
+/// ```
+///
 /// Two cores are equal when the same events make them do the same from here on, to the last effect. What was
 /// only counted is left out of the comparison (and of the hash): nothing is ever decided by [`Stats`].
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Something that happened to this drone.
+/// Something that happened to this drone. [`Core`](crate::Core) shows how events go in and effects come out.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Event {
     /// The program touched a page it may not. Completes with [`Outcome::Done`] when it may: touch again.

@@ -47,6 +47,8 @@ pub enum WriteDetection {
 /// The core calls these with its lock held and never while it holds a borrow of page bytes. None of them
 /// fails: an environment that refuses one of these calls in mid-run cannot be recovered from, so the
 /// implementation ends the process with a sentence that says what was refused.
+///
+/// The simplest memory, for which nothing ever changes behind the core's back: see [`Core`](crate::Core).
 pub trait Memory {
     /// How this memory's engine learns of writes. Constant for the life of the region.
     fn write_detection(&self) -> WriteDetection;

@@ -11,9 +11,9 @@ use alloc::vec::Vec;
 /// One message. Every one that speaks of intervals names the epoch that they belong to.
 ///
 /// ```
-/// use hivemind_protocol::{EpochId, Message, PageId};
+/// use hivemind_protocol::{EpochId, Message};
 ///
-/// let message = Message::PageRequest { epoch: EpochId(1), page: PageId(7) };
+/// let message = Message::CollectWanted { epoch: EpochId(1) };
 /// let mut frame = Vec::new();
 /// message.encode(&mut frame);
 /// assert_eq!(Message::decode(&frame), Ok(message));

@@ -16,6 +16,14 @@ pub enum EngineKind {
 }
 
 /// What the user asks for.
+///
+/// ```
+/// use hivemind_memory::{EngineChoice, EngineKind};
+/// assert_eq!("auto".parse::<EngineChoice>()?, EngineChoice::Auto);
+/// assert_eq!("mprotect".parse::<EngineChoice>()?, EngineChoice::Only(EngineKind::Mprotect));
+/// assert!("segfault".parse::<EngineChoice>().is_err()); // and says which there are
+/// # Ok::<(), hivemind_memory::MemoryError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
 pub enum EngineChoice {
     /// The best that works here.
@@ -38,6 +46,15 @@ pub struct Chosen {
 ///
 /// # Errors
 /// When the engine asked for, or with `auto` every engine, cannot work here.
+///
+/// ```
+/// let chosen = hivemind_memory::choose("auto".parse()?)?;
+/// println!("page faults come through {}", chosen.engine);
+/// if let Some(why) = chosen.fallback {
+///     println!("the best engine could not be had: {why}");
+/// }
+/// # Ok::<(), hivemind_memory::MemoryError>(())
+/// ```
 pub fn choose(choice: EngineChoice) -> Result<Chosen, MemoryError> {
     match choice {
         EngineChoice::Only(engine) => match (entry(engine).probe)() {

@@ -32,7 +32,7 @@ struct Registration {
     code: c_int,
 }
 
-/// Who answers the faults of a region.
+/// Who answers the faults of a region: see [`RegionMemory`](crate::RegionMemory) for one.
 pub trait FaultHandler: Send + Sync {
     /// Runs on the faulting thread and its stack, with all signals blocked; returns when the access may be tried again,
     /// and so may block for as long as the hive needs. Several threads may be in it at once, for the same page as well.
