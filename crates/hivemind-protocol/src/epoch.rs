@@ -116,6 +116,15 @@ impl Epoch {
         }
     }
 
+    /// Where in its epoch the drone is, in a word.
+    pub(crate) fn phase_name(&self) -> &'static str {
+        match self.phase {
+            Phase::Open => "open",
+            Phase::Closing => "closing",
+            Phase::Arrived => "arrived",
+        }
+    }
+
     pub(crate) fn has_arrived(&self) -> bool {
         self.phase == Phase::Arrived
     }
@@ -500,8 +509,8 @@ impl<M: Memory> Core<M> {
         if epoch.0 + 1 < self.epoch.id.0 && !mutant(Mutant::LateFlushTaken) {
             return Ok(());
         }
+        self.check_flush(from, &pages)?;
         for (page, diffs) in pages {
-            self.check_page(from, page)?;
             // A writer cannot know that its diffs were applied here within the epoch already.
             let Some(coming) = self.epoch.homecomings.get_mut(&page) else {
                 continue;
@@ -531,6 +540,28 @@ impl<M: Memory> Core<M> {
         }
         self.try_arrive();
         Ok(())
+    }
+
+    /// A flush brings all the pages of this home that its writer wrote: who is kept waiting for one would wait for ever.
+    fn check_flush(
+        &self,
+        from: DroneId,
+        pages: &[(PageId, Vec<(IntervalIndex, Diff)>)],
+    ) -> Result<(), Misbehaviour> {
+        for (page, _) in pages {
+            self.check_page(from, *page)?;
+        }
+        let brought: BTreeSet<PageId> = pages.iter().map(|(page, _)| *page).collect();
+        let mut coming = self.epoch.homecomings.iter();
+        let lacks = coming
+            .find(|(page, coming)| coming.awaiting.contains(&from) && !brought.contains(page));
+        match lacks {
+            None => Ok(()),
+            Some((page, _)) => {
+                let what = alloc::format!("it brings its diffs home without those of {page}");
+                Err(misbehaviour(from, &what))
+            }
+        }
     }
 
     /// All diffs of the page are here.

@@ -37,6 +37,8 @@ struct Fetch {
     waiting: Vec<(Ticket, AccessKind)>,
     /// Who has yet to answer with a whole page.
     page_from: Option<DroneId>,
+    /// The last of its own intervals that must be in that page: it was known of when the page was asked for.
+    page_upto: IntervalIndex,
     /// Who has yet to answer with diffs, and for which intervals (after, upto].
     diffs_from: BTreeMap<DroneId, (IntervalIndex, IntervalIndex)>,
     /// A whole page that came.
@@ -46,6 +48,16 @@ struct Fetch {
     complete: BTreeMap<DroneId, IntervalIndex>,
     /// A last writer had no whole page: ask the home instead.
     refused: bool,
+}
+
+impl Fetch {
+    /// The last interval of `from` that must be in a page from it: it was known of when it was asked.
+    fn upto(&self, from: DroneId) -> IntervalIndex {
+        match self.diffs_from.get(&from) {
+            Some((_, upto)) => *upto,
+            None => self.page_upto,
+        }
+    }
 }
 
 impl FetchTable {
@@ -86,6 +98,13 @@ impl FetchTable {
     /// The page is not any more as it came.
     pub(crate) fn forget_arrived(&mut self, page: PageId) {
         self.arrived.remove(&page);
+    }
+
+    /// Who has yet to answer for a page.
+    pub(crate) fn asked(&self, page: PageId) -> Vec<DroneId> {
+        let fetch = self.fetches.get(&page);
+        let asked = fetch.map(|fetch| fetch.page_from.iter().chain(fetch.diffs_from.keys()));
+        asked.into_iter().flatten().copied().collect()
     }
 
     /// Every ticket that waits.
@@ -187,6 +206,7 @@ impl<M: Memory> Core<M> {
         assert_ne!(from, self.me, "INV-4: a home would ask itself for its page");
         if let Some(fetch) = self.fetches.fetches.get_mut(&page) {
             fetch.page_from = Some(from);
+            fetch.page_upto = self.log.known.get(from);
         }
         let entry = self.pages.get_mut(page);
         let at_home = entry.home == from;
@@ -372,8 +392,9 @@ impl<M: Memory> Core<M> {
         known: VectorTimestamp,
         copies: Vec<PageCopy>,
     ) -> Result<(), Misbehaviour> {
-        let own = self.log.known.get(self.me);
-        let impossible = known.get(self.me) > own;
+        let last = known.entries().last();
+        let strange = last.is_some_and(|(drone, _)| drone.0 >= self.drones);
+        let impossible = strange || known.get(self.me) > self.log.known.get(self.me);
         if !copies.is_sorted_by(|one, next| one.page < next.page) {
             return Err(misbehaviour(from, "it sends pages that are not in order"));
         }
@@ -384,11 +405,12 @@ impl<M: Memory> Core<M> {
                     "it sends a whole page to the page's home",
                 ));
             }
-            self.expected_fetch(from, copy.page)?;
-            if impossible || !copy.without.is_sorted() {
+            let upto = self.expected_fetch(from, copy.page)?.upto(from);
+            let lacks_own = copy.without.iter().any(|id| id.creator == from);
+            if impossible || known.get(from) < upto || lacks_own || !copy.without.is_sorted() {
                 return Err(misbehaviour(
                     from,
-                    "it labels a page with what cannot be in it",
+                    "it labels a page with what cannot be in it, or without its own writes",
                 ));
             }
         }

@@ -25,6 +25,7 @@ mod failure;
 mod fault;
 mod heap;
 mod ids;
+mod inspect;
 mod interval;
 mod lock;
 mod meeting;
@@ -48,6 +49,7 @@ pub use crate::heap::{Block, Heap};
 pub use crate::ids::{
     Address, BarrierId, DroneId, EpochId, IntervalId, IntervalIndex, LockId, PageId, Ticket,
 };
+pub use crate::inspect::{Inspection, LockState, PageState};
 pub use crate::membership::{Fact, Membership, Newcomer};
 pub use crate::memory::{Access, AccessKind, Memory, PAGE_SIZE, PageBytes, WriteDetection};
 pub use crate::message::{Interval, Label, Message, Met, PAGES_A_MESSAGE_MOST, PageCopy};

@@ -7,8 +7,8 @@ use crate::core::{Core, misbehaviour};
 use crate::message::Interval;
 use crate::mutant::{Mutant, mutant};
 use crate::{
-    DroneId, EpochId, LockId, MeetingKind, Memory, Message, Misbehaviour, Outcome, Refusal, Ticket,
-    VectorTimestamp,
+    DroneId, EpochId, LockId, LockState, MeetingKind, Memory, Message, Misbehaviour, Outcome,
+    Refusal, Ticket, VectorTimestamp,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -64,6 +64,21 @@ impl LockTable {
     /// The ticket that waits for a token, which it will not get any more.
     pub(crate) fn give_up(&mut self) -> Option<Ticket> {
         self.waiting.take().map(|(_, ticket)| ticket)
+    }
+
+    /// Every lock, for people.
+    pub(crate) fn states(&self) -> BTreeMap<LockId, LockState> {
+        let state = |(id, lock): (&LockId, &Lock)| {
+            let state = LockState {
+                token: lock.token,
+                held: self.held.contains(id),
+                wanted: self.waiting.is_some_and(|(wanted, _)| wanted == *id),
+                next: lock.next.as_ref().map(|wish| wish.requester),
+                tail: Some(lock.tail),
+            };
+            (*id, state)
+        };
+        self.locks.iter().map(state).collect()
     }
 
     /// A lock that the program holds, if it holds one.

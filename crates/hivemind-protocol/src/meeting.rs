@@ -282,6 +282,16 @@ impl<M: Memory> Core<M> {
         }
         match &arrival.meeting {
             Some(meeting) => check_payload(from, from, meeting.kind, &meeting.payload),
+            None if self
+                .steward
+                .as_ref()
+                .is_some_and(|steward| !steward.collecting) =>
+            {
+                Err(misbehaviour(
+                    from,
+                    "it arrives for a collection that nobody called",
+                ))
+            }
             None => Ok(()),
         }
     }

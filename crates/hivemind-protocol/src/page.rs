@@ -134,6 +134,16 @@ impl PageTable {
         self.pages
     }
 
+    /// Every page of the chunks that were made, within the region.
+    pub(crate) fn touched(&self) -> impl Iterator<Item = (PageId, &Page)> {
+        let chunks = (0..).step_by(CHUNK_PAGES as usize).zip(&self.chunks);
+        let pages = chunks.flat_map(|(first, chunk)| {
+            let pages = chunk.iter().flat_map(|chunk| chunk.iter());
+            (first..).map(PageId).zip(pages)
+        });
+        pages.filter(|(page, _)| self.has(*page))
+    }
+
     pub(crate) fn get_mut(&mut self, page: PageId) -> &mut Page {
         let chunk = page.0 / CHUNK_PAGES;
         let drones = self.drones;

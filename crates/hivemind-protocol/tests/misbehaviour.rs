@@ -2,10 +2,10 @@
 //! no message at all are refused in the wire form; random ones are the business of the fuzz targets.
 
 use hivemind_protocol::{
-    Access, Address, BarrierId, Block, Command, Core, CoreConfig, DroneId, Economies, Effect,
-    EpochId, Event, Failure, Interval, IntervalId, IntervalIndex, LockId, Meeting, MeetingKind,
-    Memory, Message, Met, PAGE_SIZE, PageBytes, PageCopy, PageId, PageRun, Ticket, VectorTimestamp,
-    WriteDetection,
+    Access, AccessKind, Address, BarrierId, Block, Command, Core, CoreConfig, DroneId, Economies,
+    Effect, EpochId, Event, Failure, Interval, IntervalId, IntervalIndex, LockId, Meeting,
+    MeetingKind, Memory, Message, Met, PAGE_SIZE, PageBytes, PageCopy, PageId, PageRun, Ticket,
+    VectorTimestamp, WriteDetection,
 };
 
 const PAGES: u64 = 64;
@@ -279,4 +279,47 @@ fn what_is_said_of_a_wrong_message_is_short_however_long_the_message() {
         .calls(Command::Acquire(LockId(0)))
         .refuses(0, early);
     assert_eq!(said, "its PageReply does not belong into epoch 0");
+}
+
+#[test]
+fn nobody_arrives_for_a_collection_that_nobody_called() {
+    let steward = drone(0).calls(meet(MeetingKind::Leave));
+    let what = steward.refuses(1, arrive(Vec::new(), None));
+    assert!(what.contains("a collection that nobody called"), "{what}");
+}
+
+#[test]
+fn a_page_comes_with_its_senders_own_writes_and_of_this_hive() {
+    let page = PageId(3);
+    let strange = {
+        let mut known = VectorTimestamp::new();
+        known.raise(DroneId(2), IntervalIndex(1));
+        known.raise(DroneId(9), IntervalIndex(1));
+        known
+    };
+    for known in [VectorTimestamp::new(), strange] {
+        let writer = interval(2, 1, &[(3, 1)]);
+        let mut reader = drone(1)
+            .calls(Command::Acquire(LockId(0)))
+            .hears(0, grant(vec![writer]));
+        reader.effects.clear();
+        let fault = Event::Fault {
+            page,
+            kind: AccessKind::Read,
+            ticket: WAITING,
+        };
+        reader.core.handle(fault, &mut reader.effects).unwrap();
+        let copy = PageCopy {
+            page,
+            without: Vec::new(),
+            bytes: Box::new([0; PAGE_SIZE]),
+        };
+        let reply = Message::PageReply {
+            epoch: EPOCH,
+            known,
+            pages: vec![copy],
+        };
+        let what = reader.refuses(2, reply);
+        assert!(what.contains("labels a page"), "{what}");
+    }
 }

@@ -1,9 +1,11 @@
 //! One seed from its number to its verdict, panics included, and its replay with a readable record.
 
 use crate::finding::{Finding, Verdict};
+use crate::hostile::Hostility;
 use crate::plan::Plan;
 use crate::run::{Report, Run};
-use crate::trace::Trace;
+use crate::trace::{Trace, Wanted};
+use hivemind_trace::Entry;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +22,30 @@ pub struct Failed {
     pub lines: Vec<String>,
     /// What everybody did and waited for at the end.
     pub standing: String,
+    /// Whether the world was hostile.
+    pub hostile: bool,
+    /// The whole record, for ShiViz.
+    pub entries: Vec<Entry>,
+}
+
+/// What a replay is to show.
+#[derive(Clone, Debug)]
+pub struct Show {
+    /// How many of the last lines are kept.
+    pub lines: usize,
+    /// Which of them.
+    pub wanted: Wanted,
+}
+
+/// A replay that found nothing.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// What it did.
+    pub report: Report,
+    /// The lines that were to be shown.
+    pub lines: Vec<String>,
+    /// The same for ShiViz.
+    pub entries: Vec<Entry>,
 }
 
 thread_local! {
@@ -33,30 +59,59 @@ thread_local! {
 /// # Errors
 /// What was found.
 pub fn check(plan: &Plan) -> Result<Report, Box<Failed>> {
-    run(plan, Trace::hash_only())
+    run(plan, Trace::hash_only()).map(|replayed| replayed.report)
 }
 
-/// Runs a plan and keeps the last `lines` lines of its record.
+/// Runs a plan and keeps a record of it.
 ///
 /// # Errors
 /// What was found, with the record.
-pub fn replay(plan: &Plan, lines: usize) -> Result<Report, Box<Failed>> {
-    run(plan, Trace::recording(lines))
+pub fn replay(plan: &Plan, show: &Show) -> Result<Replayed, Box<Failed>> {
+    run(plan, Trace::showing(show.lines, show.wanted.clone()))
 }
 
-fn run(plan: &Plan, trace: Trace) -> Result<Report, Box<Failed>> {
+fn run(plan: &Plan, trace: Trace) -> Result<Replayed, Box<Failed>> {
     let mut run = Run::new(plan.clone(), trace);
-    let finding = match catching(|| run.to_end()) {
-        Ok(report) => return Ok(report),
-        Err(finding) => finding,
-    };
+    let result = catching(|| run.to_end());
     let lines = run.trace().lines().map(str::to_owned).collect();
-    Err(Box::new(Failed {
-        seed: plan.seed,
-        finding,
-        lines,
-        standing: run.standing(),
-    }))
+    let entries = run.trace().entries();
+    match result.or_else(|finding| excuse(plan, &run, finding)) {
+        Ok(report) => Ok(Replayed {
+            report,
+            lines,
+            entries,
+        }),
+        Err(finding) => Err(Box::new(Failed {
+            seed: plan.seed,
+            finding,
+            lines,
+            standing: run.standing(),
+            hostile: plan.world.hostility.is_some(),
+            entries,
+        })),
+    }
+}
+
+/// What may be found in a hostile world. A madman's lies may be believed, and his own core may stumble over what it is
+/// told then; that a correct drone panics, or that all go on for ever, is found in every world.
+fn excuse(plan: &Plan, run: &Run, finding: Finding) -> Verdict<Report> {
+    let Some(hostility) = plan.world.hostility else {
+        return Err(finding);
+    };
+    let excused = match finding.rule {
+        "a panic" => hostility.liar() == Some(run.driven()),
+        "no progress" => false,
+        _ => matches!(hostility, Hostility::Madman(..)),
+    };
+    if !excused {
+        return Err(finding);
+    }
+    let mut report = run.report();
+    let hostilities = &mut report.hostilities;
+    if hostilities.detected == 0 {
+        (hostilities.harmless, hostilities.believed) = (0, 1);
+    }
+    Ok(report)
 }
 
 /// Does something that drives cores; a panic of theirs is a finding.
@@ -90,7 +145,15 @@ impl fmt::Display for Failed {
         }
         writeln!(f, "{}", self.standing)?;
         writeln!(f, "found: {}", self.finding)?;
-        write!(f, "replay: cargo xtask sim --seed {}", self.seed)
+        write!(f, "replay: {}", self.command())
+    }
+}
+
+impl Failed {
+    /// The command that replays it.
+    pub fn command(&self) -> String {
+        let hostile = if self.hostile { " --hostile" } else { "" };
+        format!("cargo xtask sim{hostile} --seed {}", self.seed)
     }
 }
 

@@ -1,16 +1,20 @@
 //! The simulated network: one FIFO link for each ordered pair of drones, nothing in order across links.
 //! It says when a parcel arrives; delivering it is the world's affair.
 
+use crate::hostile::Frame;
 use crate::prng::Prng;
 use hivemind_protocol::{DroneId, Message};
+use hivemind_trace::TraceClock;
 use std::collections::{BTreeMap, VecDeque};
 
 /// What travels on a link.
 #[derive(Clone, Debug)]
 pub enum Parcel {
-    /// A message.
-    Message(Message),
-    /// The end of the link: its sender is dead.
+    /// A message, with its sender's clock where the run is recorded.
+    Message(Message, TraceClock),
+    /// A message as the driver sends it: only in hostile worlds is it taken apart again.
+    Frame(Frame, TraceClock),
+    /// The end of the link: its sender is dead, or has given it up.
     Closed,
 }
 
@@ -95,8 +99,13 @@ impl Network {
 
     /// Everything under way on a link is lost, as when it is reset.
     pub fn clear(&mut self, from: DroneId, to: DroneId) {
+        self.keep(from, to, 0);
+    }
+
+    /// All but the first `count` parcels that are under way on a link are lost.
+    pub fn keep(&mut self, from: DroneId, to: DroneId, count: usize) {
         if let Some(link) = self.links.get_mut(&(from, to)) {
-            link.queue.clear();
+            link.queue.truncate(count);
         }
     }
 
@@ -177,12 +186,13 @@ mod tests {
                     epoch: EpochId(0),
                     page: PageId(page),
                 };
-                let arrives_us = network.send(one, two, Parcel::Message(message), page);
+                let arrives_us =
+                    network.send(one, two, Parcel::Message(message, TraceClock::new()), page);
                 assert!(arrives_us >= last_us && arrives_us > page);
                 last_us = arrives_us;
             }
             for wanted in 0..50 {
-                let Some(Parcel::Message(Message::PageRefused { page, .. })) =
+                let Some(Parcel::Message(Message::PageRefused { page, .. }, _)) =
                     network.take(one, two)
                 else {
                     panic!("the link lost a parcel");

@@ -1,6 +1,7 @@
 //! A world and its program, drawn from a seed: how many drones, pages and locks, which weather, which faults.
 //! Nothing runs here.
 
+use crate::hostile::Hostility;
 use crate::layout::{Ingredients, Layout};
 use crate::network::Weather;
 use crate::prng::Prng;
@@ -23,6 +24,8 @@ pub struct Plan {
     pub stops: Vec<(u64, DroneId, u64)>,
     /// When a drone dies, which, and whether what it sent last dies with it.
     pub kill: Option<(u64, DroneId, bool)>,
+    /// When a link breaks, between which two, and how many parcels each way still arrive.
+    pub cut: Option<(u64, DroneId, DroneId, usize)>,
 }
 
 /// What a plan draws its parts from, so that one part can be drawn anew without the others.
@@ -33,6 +36,7 @@ mod purpose {
     pub(super) const FAULTS: u64 = 4;
     pub(super) const NETWORK: u64 = 5;
     pub(super) const ECONOMIES: u64 = 6;
+    pub(super) const HOSTILITY: u64 = 7;
 }
 
 /// A world in a hundred has an hour of computing in it.
@@ -60,6 +64,7 @@ impl Plan {
             economies: draw_economies(&mut Prng::of(seed, purpose::ECONOMIES)),
             weather: Weather::draw(prng, drones),
             seed: Prng::of(seed, purpose::NETWORK).word(),
+            hostility: None,
         };
         let fastest_us = *prng.pick(&[1, 20, 200]);
         let paces = (0..drones).map(|_| fastest_us * if prng.chance(15) { 50 } else { 1 });
@@ -71,6 +76,17 @@ impl Plan {
         let stops = stops.collect();
         let kill = (drones > 1 && prng.chance(10))
             .then(|| (prng.skewed(1 << 17), drone(prng), prng.chance(50)));
+        let cut = (drones > 1 && prng.chance(5)).then(|| {
+            let one = prng.below(u64::from(drones));
+            let other = (one + prng.between(1, u64::from(drones) - 1)) % u64::from(drones);
+            let arrive = prng.skewed(4) as usize;
+            (
+                prng.skewed(1 << 17),
+                DroneId(one as u32),
+                DroneId(other as u32),
+                arrive,
+            )
+        });
         Self {
             seed,
             world,
@@ -78,7 +94,18 @@ impl Plan {
             paces_us,
             stops,
             kill,
+            cut,
         }
+    }
+
+    /// Draws the plan of a seed in a hostile world: nobody dies and no link breaks but by what is found out.
+    pub fn draw_hostile(seed: u64) -> Self {
+        let mut plan = Self::draw(seed);
+        (plan.kill, plan.cut) = (None, None);
+        let prng = &mut Prng::of(seed, purpose::HOSTILITY);
+        let drones = plan.drones();
+        plan.world.hostility = (drones > 1).then(|| Hostility::draw(prng, drones));
+        plan
     }
 
     /// How many drones there are.

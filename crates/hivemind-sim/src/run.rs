@@ -5,13 +5,15 @@ mod calls;
 
 use crate::expand::Step;
 use crate::finding::{Finding, Verdict};
+use crate::hostile::Hostilities;
 use crate::memory::RacingStore;
 use crate::oracle::Oracle;
 use crate::plan::Plan;
+use crate::start::gather;
 use crate::thread::{Actor, HELPER, MAIN, State};
-use crate::trace::Trace;
+use crate::trace::{About, Trace};
 use crate::world::{Completed, Happening, Started, World};
-use hivemind_protocol::{Address, DroneId, Failure, Outcome, PAGE_SIZE};
+use hivemind_protocol::{Address, DroneId, Failure, Outcome, PAGE_SIZE, PageId};
 
 /// A run in progress.
 #[derive(Debug)]
@@ -33,6 +35,10 @@ pub struct Faults {
     pub stops: u64,
     /// Drones that died.
     pub kills: u64,
+    /// Links that broke.
+    pub breaks: u64,
+    /// Knocks at the start that were one too many.
+    pub knocks: u64,
     /// Stores that landed in the middle of a call into the core.
     pub races: u64,
 }
@@ -52,6 +58,8 @@ pub struct Report {
     pub collections: u64,
     /// What was injected.
     pub faults: Faults,
+    /// What was done in a hostile world, and how it ended.
+    pub hostilities: Hostilities,
     /// The hash of everything that happened.
     pub hash: u64,
 }
@@ -68,6 +76,10 @@ const EVENTS_MOST: u64 = 300_000;
 
 /// How far protocol memory may pass its limit while a collection is under way.
 const SLACK_BYTES: u64 = 64 * 1024;
+
+/// After how many seconds of silence a hostile world is taken to be over: a link ends at the first sign of life, the
+/// drones whose programs fail by it end theirs, and so on.
+const SIGNS_OF_LIFE: u64 = 3;
 
 /// More faults than an access needs, however often collections protect its page again before it is made.
 const TRIES_MOST: u64 = 2_000;
@@ -108,6 +120,9 @@ impl Run {
         if let Some((at_us, drone, reset)) = plan.kill {
             world.schedule(at_us, Happening::Kill { drone, reset });
         }
+        if let Some((at_us, one, other, arrive)) = plan.cut {
+            world.schedule(at_us, Happening::Break { one, other, arrive });
+        }
         let oracle = Oracle::new(drones, region_bytes);
         Self {
             plan,
@@ -124,6 +139,21 @@ impl Run {
     /// # Errors
     /// The first thing that is found to be wrong.
     pub fn to_end(&mut self) -> Verdict<Report> {
+        self.faults.knocks = gather(self.plan.seed, self.plan.drones())?;
+        self.until_still()?;
+        // Nothing moves any more. In a hostile world the next signs of life tell what is amiss.
+        for _ in 0..SIGNS_OF_LIFE {
+            if self.plan.world.hostility.is_some() {
+                self.world.tick();
+                self.until_still()?;
+            }
+        }
+        self.check_end()?;
+        Ok(self.report())
+    }
+
+    /// Goes on until nothing is left to happen.
+    fn until_still(&mut self) -> Verdict<()> {
         while let Some(what) = self.world.advance() {
             match what {
                 Happening::Deliver { from, to } => self.deliver(from, to)?,
@@ -132,7 +162,15 @@ impl Run {
                     self.faults.stops += 1;
                     self.world.stop(drone, for_us);
                 }
-                Happening::Kill { drone, reset } => self.kill(drone, reset),
+                Happening::Kill { drone, reset } => {
+                    self.faults.kills += 1;
+                    self.world.kill(drone, reset);
+                }
+                Happening::Break { one, other, arrive } => {
+                    self.faults.breaks += 1;
+                    self.world.break_link(one, other, arrive);
+                }
+                Happening::Exit { drone } => self.world.kill(drone, false),
             }
             if self.world.events() > EVENTS_MOST {
                 let what = format!(
@@ -142,8 +180,7 @@ impl Run {
                 return Err(Finding::new("no progress", what));
             }
         }
-        self.check_end()?;
-        Ok(self.report())
+        Ok(())
     }
 
     /// What everybody does and waits for, a line a drone.
@@ -165,12 +202,31 @@ impl Run {
         lines.join("\n")
     }
 
+    /// The drone whose core was driven last.
+    pub(crate) fn driven(&self) -> DroneId {
+        self.world.driven()
+    }
+
     /// The record of the run.
     pub fn trace(&self) -> &Trace {
         &self.world.trace
     }
 
-    fn report(&self) -> Report {
+    /// What was done; how it ended is judged by who knows whether something was found.
+    pub(crate) fn hostilities(&self) -> Hostilities {
+        let (tampered, lies) = self.world.hostilities();
+        let detected = u64::from(self.world.reports() > 0);
+        Hostilities {
+            tampered,
+            lies,
+            detected,
+            harmless: u64::from(tampered + lies > 0 && detected == 0),
+            believed: 0,
+        }
+    }
+
+    /// What was done so far.
+    pub(crate) fn report(&self) -> Report {
         let drones = (0..self.world.drones()).map(DroneId);
         Report {
             events: self.world.events(),
@@ -184,14 +240,9 @@ impl Run {
                 delays: self.world.network().delayed(),
                 ..self.faults
             },
+            hostilities: self.hostilities(),
             hash: self.world.trace.hash(),
         }
-    }
-
-    /// A drone dies, unless some have left already: then the others don't need it any more.
-    fn kill(&mut self, drone: DroneId, reset: bool) {
-        self.faults.kills += 1;
-        self.world.kill(drone, reset);
     }
 
     fn check_end(&self) -> Verdict<()> {
@@ -203,7 +254,8 @@ impl Run {
                 return Err(Finding::new("programs that never end", what));
             }
         }
-        if self.plan.kill.is_some() {
+        let lies = self.world.hostilities().1;
+        if self.world.any_lost() || self.plan.kill.is_some() || lies > 0 {
             Ok(())
         } else {
             self.check_books()
@@ -286,9 +338,10 @@ impl Run {
             return Ok(());
         }
         self.faults.races += 1;
-        self.world
-            .trace
-            .note(|| format!("            {drone}  stores meanwhile {store:?}"));
+        let page = PageId::of(store.address);
+        self.world.says(drone, About::Page(page), || {
+            format!("stores meanwhile {store:?}")
+        });
         self.oracle.stored(drone, store.address, &store.bytes)?;
         let thread = &mut self.actors[drone.0 as usize].threads[thread];
         let Some(Step::Store { at, content }) = thread.steps.pop_front() else {
@@ -429,15 +482,10 @@ impl Run {
                 begun: true,
             });
         }
-        let now_us = self.world.now_us();
-        let line = || {
-            crate::trace::line(
-                now_us,
-                drone,
-                &format!("loads {count} bytes at {}", describe(at)),
-            )
-        };
-        self.world.trace.note(line);
+        let page = PageId::of(at);
+        self.world.says(drone, About::Page(page), || {
+            format!("loads {count} bytes at {}", describe(at))
+        });
         self.schedule(drone, thread, 0);
         self.oracle.loaded(drone, at, &loaded)
     }
@@ -469,15 +517,10 @@ impl Run {
                 content: rest,
             });
         }
-        let now_us = self.world.now_us();
-        let line = || {
-            crate::trace::line(
-                now_us,
-                drone,
-                &format!("stores {content:?} at {}", describe(at)),
-            )
-        };
-        self.world.trace.note(line);
+        let page = PageId::of(at);
+        self.world.says(drone, About::Page(page), || {
+            format!("stores {content:?} at {}", describe(at))
+        });
         self.schedule(drone, thread, 0);
         self.oracle.stored(drone, at, &content)
     }
@@ -553,7 +596,7 @@ impl Run {
     }
 
     fn fail(&mut self, drone: DroneId, thread: usize, lost: DroneId) -> Verdict<()> {
-        if !self.world.is_dead(lost) {
+        if !self.world.may_lose(drone, lost) {
             let what = format!("{drone} is told that {lost} is lost, which lives");
             return Err(Finding::new("a loss that is none", what));
         }
@@ -563,6 +606,9 @@ impl Run {
             }
         }
         self.actors[drone.0 as usize].threads[thread].state = State::Failed;
+        // A program whose call failed ends with an error, one whose fault failed at once: so ends its drone.
+        let pace_us = self.actors[drone.0 as usize].pace_us;
+        self.world.schedule(pace_us, Happening::Exit { drone });
         Ok(())
     }
 }

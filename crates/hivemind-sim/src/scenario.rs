@@ -68,6 +68,7 @@ impl Stage {
             economies: Economies::default(),
             weather: Weather::Even(1),
             seed: 0,
+            hostility: None,
         };
         let mut world = World::new(&plan, Trace::recording(LINES_SHOWN));
         world.keep_transcript();

@@ -68,12 +68,15 @@ impl Shrinker {
     }
 
     fn drop_faults(&mut self) {
-        let mut calm = self.best.plan.clone();
-        calm.stops.clear();
-        calm.kill = None;
-        if !self.accepts(calm) && self.best.plan.kill.is_some() {
+        let drops: [fn(&mut Plan); 4] = [
+            |plan| (plan.kill, plan.cut) = (None, None),
+            |plan| plan.cut = None,
+            |plan| plan.kill = None,
+            |plan| plan.stops.clear(),
+        ];
+        for drop in drops {
             let mut calm = self.best.plan.clone();
-            calm.stops.clear();
+            drop(&mut calm);
             self.accepts(calm);
         }
     }

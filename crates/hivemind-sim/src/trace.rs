@@ -1,15 +1,71 @@
-//! What happened, for people and for comparison: a hash of everything, and when asked for, the last events
-//! in words. The state of drones is elsewhere.
+//! What happened, for people and for comparison: a hash of everything, and when asked for, what happened step by step
+//! in words, with the states of drones that changed and a clock for ShiViz.
+//!
+//! How a core's state is read is in `state`.
 
-use hivemind_protocol::{DroneId, Effect, Event, Message, PageCopy, VectorTimestamp};
-use std::collections::VecDeque;
+use hivemind_protocol::{
+    Command, DroneId, Effect, Event, Interval, LockId, Message, PageCopy, PageId, VectorTimestamp,
+};
+use hivemind_trace::{Entry, TraceClock};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 
 /// A record of one run.
 #[derive(Debug)]
 pub struct Trace {
     hash: u64,
-    lines: Option<VecDeque<String>>,
+    record: Option<Record>,
+}
+
+/// Which of the things that happen are kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// Steps, counted by the events that cores took.
+    pub steps: RangeInclusive<u64>,
+    /// Only what concerns this page.
+    pub page: Option<PageId>,
+    /// Only what concerns this lock.
+    pub lock: Option<LockId>,
+    /// Only what happens at this drone.
+    pub drone: Option<DroneId>,
+    /// Whether the states that change are shown too.
+    pub states: bool,
+}
+
+/// What a thing that happens is about.
+#[derive(Clone, Copy, Debug)]
+pub enum About<'a> {
+    /// What a core is told.
+    Event(&'a Event),
+    /// What it does.
+    Effect(&'a Effect),
+    /// An access to a page.
+    Page(PageId),
+    /// A lock's state.
+    Lock(LockId),
+    /// The drone as a whole.
+    Drone,
+}
+
+#[derive(Debug)]
+struct Record {
     most: usize,
+    wanted: Wanted,
+    step: u64,
+    clocks: BTreeMap<DroneId, TraceClock>,
+    lines: VecDeque<(String, Option<Entry>)>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self {
+            steps: 0..=u64::MAX,
+            page: None,
+            lock: None,
+            drone: None,
+            states: false,
+        }
+    }
 }
 
 impl Trace {
@@ -17,16 +73,26 @@ impl Trace {
     pub fn hash_only() -> Self {
         Self {
             hash: 0xcbf2_9ce4_8422_2325,
-            lines: None,
-            most: 0,
+            record: None,
         }
     }
 
     /// A trace that also keeps the last `most` lines.
     pub fn recording(most: usize) -> Self {
-        Self {
-            lines: Some(VecDeque::new()),
+        Self::showing(most, Wanted::default())
+    }
+
+    /// A trace that keeps the last `most` lines of what is wanted.
+    pub fn showing(most: usize, wanted: Wanted) -> Self {
+        let record = Record {
             most,
+            wanted,
+            step: 0,
+            clocks: BTreeMap::new(),
+            lines: VecDeque::new(),
+        };
+        Self {
+            record: Some(record),
             ..Self::hash_only()
         }
     }
@@ -56,19 +122,175 @@ impl Trace {
         self.mix(bytes.len() as u64);
     }
 
-    /// Adds a line, if lines are kept.
-    pub fn note(&mut self, line: impl FnOnce() -> String) {
-        if let Some(lines) = &mut self.lines {
-            if lines.len() == self.most {
-                lines.pop_front();
-            }
-            lines.push_back(line());
+    /// Whether lines are kept.
+    pub fn is_recording(&self) -> bool {
+        self.record.is_some()
+    }
+
+    /// Whether the states that change at this drone are kept now.
+    pub(crate) fn shows_states(&self, drone: DroneId) -> bool {
+        let record = self.record.as_ref();
+        record.is_some_and(|record| record.wanted.states && record.shows(drone))
+    }
+
+    /// The next step begins.
+    pub(crate) fn begin_step(&mut self, step: u64) {
+        if let Some(record) = &mut self.record {
+            record.step = step;
         }
+    }
+
+    /// Adds a line that no drone's clock counts, if lines are kept.
+    pub fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(record) = &mut self.record {
+            record.keep((line(), None));
+        }
+    }
+
+    /// A line about a drone's state, if it is wanted.
+    pub(crate) fn note_state(&mut self, drone: DroneId, about: About<'_>, line: &str) {
+        if let Some(record) = &mut self.record
+            && record.shows(drone)
+            && record.wanted.concerns(about)
+        {
+            record.keep((format!("{:>31}{line}", ""), None));
+        }
+    }
+
+    /// Something happens at a drone: its clock counts it, and it is kept if it is wanted.
+    pub(crate) fn happens(
+        &mut self,
+        at_us: u64,
+        drone: DroneId,
+        about: About<'_>,
+        what: impl FnOnce() -> String,
+    ) {
+        let Some(record) = &mut self.record else {
+            return;
+        };
+        let clock = record.clocks.entry(drone).or_default();
+        clock.tick(drone.0);
+        let clock = clock.clone();
+        if record.shows(drone) && record.wanted.concerns(about) {
+            let (step, text) = (record.step, what());
+            let line = format!("{step:>7} {at_us:>10} µs  {drone}  {text}");
+            let text = format!("{text} [step {step}, {at_us} µs]");
+            let host = drone.0;
+            record.keep((line, Some(Entry { host, clock, text })));
+        }
+    }
+
+    /// A drone hears what another sent with this clock.
+    pub(crate) fn hears(&mut self, drone: DroneId, sent: &TraceClock) {
+        if let Some(record) = &mut self.record {
+            record.clocks.entry(drone).or_default().merge(sent);
+        }
+    }
+
+    /// A drone's clock, to go with what it sends; empty where nothing is recorded.
+    pub(crate) fn clock(&self, drone: DroneId) -> TraceClock {
+        let clocks = self.record.as_ref().map(|record| &record.clocks);
+        clocks
+            .and_then(|clocks| clocks.get(&drone))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// The lines kept.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
-        self.lines.iter().flatten().map(String::as_str)
+        let lines = self.record.iter().flat_map(|record| &record.lines);
+        lines.map(|(line, _)| line.as_str())
+    }
+
+    /// What is kept, with its clocks, as a trace of its own.
+    pub fn entries(&self) -> Vec<Entry> {
+        let lines = self.record.iter().flat_map(|record| &record.lines);
+        let entries: Vec<Entry> = lines.filter_map(|(_, entry)| entry.clone()).collect();
+        hivemind_trace::cut(&entries, |_| true)
+    }
+}
+
+impl Record {
+    fn shows(&self, drone: DroneId) -> bool {
+        let at = self.wanted.drone.is_none_or(|wanted| wanted == drone);
+        at && self.wanted.steps.contains(&self.step)
+    }
+
+    fn keep(&mut self, line: (String, Option<Entry>)) {
+        if self.lines.len() == self.most {
+            self.lines.pop_front();
+        }
+        if self.most > 0 {
+            self.lines.push_back(line);
+        }
+    }
+}
+
+impl Wanted {
+    /// Whether something is about the page or the lock that is wanted; everything is where none is named.
+    fn concerns(&self, about: About<'_>) -> bool {
+        let page = self.page.is_some_and(|page| about.has_page(page));
+        let lock = self.lock.is_some_and(|lock| about.has_lock(lock));
+        page || lock || (self.page.is_none() && self.lock.is_none())
+    }
+}
+
+impl About<'_> {
+    fn message(&self) -> Option<&Message> {
+        match self {
+            About::Event(Event::Message { message, .. })
+            | About::Effect(Effect::Send { message, .. }) => Some(message),
+            _ => None,
+        }
+    }
+
+    fn has_page(&self, wanted: PageId) -> bool {
+        let within = |intervals: &[Interval]| {
+            let mut runs = intervals.iter().flat_map(|interval| &interval.pages);
+            runs.any(|run| (run.first..run.end()).contains(&wanted))
+        };
+        match (self, self.message()) {
+            (About::Page(page) | About::Event(Event::Fault { page, .. }), _) => *page == wanted,
+            (
+                _,
+                Some(
+                    Message::PageRefused { page, .. }
+                    | Message::DiffRequest { page, .. }
+                    | Message::DiffReply { page, .. },
+                ),
+            ) => *page == wanted,
+            (
+                _,
+                Some(
+                    Message::LockGrant { intervals, .. }
+                    | Message::Arrive { intervals, .. }
+                    | Message::Depart { intervals, .. },
+                ),
+            ) => within(intervals),
+            (_, Some(Message::PageRequest { pages, .. })) => {
+                (pages.first..pages.end()).contains(&wanted)
+            }
+            (_, Some(Message::PageReply { pages, .. })) => {
+                pages.iter().any(|copy| copy.page == wanted)
+            }
+            (_, Some(Message::Flush { pages, .. })) => {
+                pages.iter().any(|(page, _)| *page == wanted)
+            }
+            _ => false,
+        }
+    }
+
+    fn has_lock(&self, wanted: LockId) -> bool {
+        match (self, self.message()) {
+            (About::Lock(lock), _)
+            | (_, Some(Message::LockRequest { lock, .. } | Message::LockGrant { lock, .. })) => {
+                *lock == wanted
+            }
+            (About::Event(Event::Command { command, .. }), _) => {
+                matches!(command, Command::Acquire(lock) | Command::Release(lock) if *lock == wanted)
+            }
+            _ => false,
+        }
     }
 }
 
@@ -154,9 +376,4 @@ fn describe_runs(diff: &hivemind_protocol::Diff) -> Vec<(u16, u16)> {
         .take(6)
         .map(|run| (run.offset, run.count))
         .collect()
-}
-
-/// A line of the record.
-pub(crate) fn line(now_us: u64, drone: DroneId, what: &str) -> String {
-    format!("{now_us:>10} µs  {drone}  {what}")
 }

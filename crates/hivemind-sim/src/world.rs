@@ -3,14 +3,17 @@
 //! message, each wait ends once. What programs do, and what they must see, is in `run` and `oracle`.
 
 use crate::finding::{Finding, Verdict};
+use crate::hostile::{Hostile, Hostility};
 use crate::memory::SimMemory;
 use crate::network::{Network, Parcel, Weather};
-use crate::trace::{Trace, describe_effect, describe_event, line};
+use crate::state;
+use crate::trace::{About, Trace, describe_effect, describe_event};
 use hivemind_protocol::{
     Command, Core, CoreConfig, DroneId, Economies, Effect, Event, Failure, Message, Outcome, Stats,
     Ticket, WriteDetection,
 };
-use std::collections::BTreeMap;
+use hivemind_trace::TraceClock;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a world is made of.
 #[derive(Clone, Debug)]
@@ -27,6 +30,8 @@ pub struct WorldPlan {
     pub weather: Weather,
     /// Where the network's delays are drawn from.
     pub seed: u64,
+    /// Whether the network or a drone breaks the rules.
+    pub hostility: Option<Hostility>,
 }
 
 /// Something that is to happen at a time.
@@ -60,6 +65,20 @@ pub enum Happening {
         /// Whether what it sent last is lost with it.
         reset: bool,
     },
+    /// The link between two drones breaks; each end hears of it by itself.
+    Break {
+        /// One end.
+        one: DroneId,
+        /// The other.
+        other: DroneId,
+        /// How many parcels in each direction still arrive.
+        arrive: usize,
+    },
+    /// A drone whose program has failed ends its process.
+    Exit {
+        /// The drone.
+        drone: DroneId,
+    },
 }
 
 /// A ticket that came back.
@@ -87,6 +106,15 @@ pub struct World {
     effects: Vec<Effect>,
     /// Who sent whom which kind of message, if that is kept.
     transcript: Option<Vec<String>>,
+    hostile: Option<Hostile>,
+    /// Links on which nothing is carried any more.
+    broken: BTreeSet<(DroneId, DroneId)>,
+    /// Receivers that have heard of the end of a link, by (sender, receiver).
+    deaf: BTreeSet<(DroneId, DroneId)>,
+    /// How often a drone found a link or a peer at fault by what came.
+    reports: u64,
+    /// Who is driven at the moment: a panic is its own.
+    driven: DroneId,
     /// What happened.
     pub trace: Trace,
 }
@@ -138,6 +166,13 @@ impl World {
             encoded: Vec::new(),
             effects: Vec::new(),
             transcript: None,
+            hostile: plan
+                .hostility
+                .map(|hostility| Hostile::new(hostility, drones, plan.pages, plan.seed)),
+            broken: BTreeSet::new(),
+            deaf: BTreeSet::new(),
+            reports: 0,
+            driven: DroneId(0),
             trace,
         }
     }
@@ -205,6 +240,32 @@ impl World {
         self.seat(drone).lost
     }
 
+    /// Whether a drone may be told that it lost another: that is dead, or their link is broken.
+    pub fn may_lose(&self, drone: DroneId, lost: DroneId) -> bool {
+        self.is_dead(lost) || self.deaf.contains(&(lost, drone))
+    }
+
+    /// Whether any drone was told that it lost another.
+    pub fn any_lost(&self) -> bool {
+        self.seats.iter().any(|seat| seat.lost)
+    }
+
+    /// How often a drone found a link or a peer at fault by what came from it.
+    pub fn reports(&self) -> u64 {
+        self.reports
+    }
+
+    /// The drone that was driven last.
+    pub fn driven(&self) -> DroneId {
+        self.driven
+    }
+
+    /// How many frames were tampered with, and how many lies were told.
+    pub fn hostilities(&self) -> (u64, u64) {
+        let hostile = self.hostile.as_ref();
+        hostile.map_or((0, 0), |hostile| (hostile.tampered, hostile.lies))
+    }
+
     /// What a drone's tickets wait for, in words.
     pub fn waiting(&self, drone: DroneId) -> impl Iterator<Item = (Ticket, &str)> {
         self.seat(drone)
@@ -227,7 +288,9 @@ impl World {
                 Happening::Deliver { to, .. } => to,
                 Happening::Step { drone, .. }
                 | Happening::Stop { drone, .. }
-                | Happening::Kill { drone, .. } => drone,
+                | Happening::Kill { drone, .. }
+                | Happening::Exit { drone } => drone,
+                Happening::Break { .. } => return Some(what),
             };
             let seat = &self.seats[place.0 as usize];
             if seat.stopped_until_us > self.now_us {
@@ -258,10 +321,7 @@ impl World {
                 }
             )
         });
-        for other in (0..self.drones())
-            .map(DroneId)
-            .filter(|other| *other != drone)
-        {
+        for other in self.others(drone) {
             if reset {
                 self.network.clear(drone, other);
             }
@@ -269,26 +329,95 @@ impl World {
         }
     }
 
+    /// The link between two drones breaks: `arrive` parcels each way still come, then each end hears of it.
+    pub fn break_link(&mut self, one: DroneId, other: DroneId, arrive: usize) {
+        self.say(one, || format!("and {other} lose their link"));
+        for (from, to) in [(one, other), (other, one)] {
+            if self.broken.insert((from, to)) {
+                self.network.keep(from, to, arrive);
+                self.post(from, to, Parcel::Closed);
+            }
+        }
+    }
+
+    /// A second passes in which nothing else happens: every drone gives a sign of life on each of its links. Only where
+    /// frames are numbered does that tell anything.
+    pub fn tick(&mut self) {
+        self.now_us += 1_000_000;
+        let Some(mut hostile) = self.hostile.take() else {
+            return;
+        };
+        for from in (0..self.drones()).map(DroneId) {
+            for to in self.others(from) {
+                if !self.is_dead(from) && !self.is_dead(to) && !self.broken.contains(&(from, to)) {
+                    let frame = hostile.heartbeat(from, to);
+                    self.post(from, to, Parcel::Frame(frame, TraceClock::new()));
+                }
+            }
+        }
+        self.hostile = Some(hostile);
+    }
+
     /// Delivers the next parcel of a link.
     ///
     /// # Errors
     /// What is found to be wrong.
     pub fn deliver(&mut self, from: DroneId, to: DroneId) -> Verdict<Vec<Completed>> {
-        let event = match self.network.take(from, to) {
-            None => return Ok(Vec::new()),
-            Some(Parcel::Message(message)) => Event::Message { from, message },
-            Some(Parcel::Closed) => Event::Lost { drone: from },
+        let Some(parcel) = self.network.take(from, to) else {
+            return Ok(Vec::new());
         };
-        let lost = matches!(event, Event::Lost { .. });
-        let completed = self.handle(to, event)?;
-        if lost {
-            self.seat_mut(to).lost = true;
-            if let Some((ticket, what)) = self.waiting(to).next() {
-                let what = format!("{to} lost {from}, yet {ticket} still waits for {what}");
-                return Err(Finding::new("a wait without an end", what));
+        if self.deaf.contains(&(from, to)) {
+            return Ok(Vec::new());
+        }
+        match parcel {
+            Parcel::Message(message, clock) => {
+                self.trace.hears(to, &clock);
+                self.handle(to, Event::Message { from, message })
             }
+            Parcel::Frame(frame, clock) => {
+                let hostile = self.hostile.as_mut().expect("frames are a hostile world's");
+                match hostile.open(from, to, &frame) {
+                    Ok(None) => Ok(Vec::new()),
+                    Ok(Some(message)) => {
+                        self.trace.hears(to, &clock);
+                        self.handle(to, Event::Message { from, message })
+                    }
+                    Err(why) => {
+                        self.say(to, || format!("gives up its link to {from}: {why}"));
+                        self.give_up(to, from)
+                    }
+                }
+            }
+            Parcel::Closed => self.lose(to, from),
+        }
+    }
+
+    /// A drone finds a peer at fault by what came from it: it cuts it off.
+    fn give_up(&mut self, drone: DroneId, peer: DroneId) -> Verdict<Vec<Completed>> {
+        self.reports += 1;
+        self.broken.insert((peer, drone));
+        if self.broken.insert((drone, peer)) {
+            self.network.clear(drone, peer);
+            self.post(drone, peer, Parcel::Closed);
+        }
+        self.lose(drone, peer)
+    }
+
+    /// A drone hears that a link has ended.
+    fn lose(&mut self, drone: DroneId, peer: DroneId) -> Verdict<Vec<Completed>> {
+        self.deaf.insert((peer, drone));
+        let completed = self.handle(drone, Event::Lost { drone: peer })?;
+        self.seat_mut(drone).lost = true;
+        if let Some((ticket, what)) = self.waiting(drone).next() {
+            let what = format!("{drone} lost {peer}, yet {ticket} still waits for {what}");
+            return Err(Finding::new("a wait without an end", what));
         }
         Ok(completed)
+    }
+
+    fn others(&self, drone: DroneId) -> impl Iterator<Item = DroneId> + use<> {
+        let all = (0..self.drones()).map(DroneId);
+        all.filter(move |other| *other != drone)
     }
 
     /// A program's fault.
@@ -326,14 +455,22 @@ impl World {
     /// Hands one event to a core and sees to its effects.
     fn handle(&mut self, drone: DroneId, event: Event) -> Verdict<Vec<Completed>> {
         self.events += 1;
+        self.driven = drone;
         self.trace.mix(self.now_us);
         self.trace.mix(u64::from(drone.0));
-        self.say(drone, || describe_event(&event));
+        self.trace.begin_step(self.events);
+        self.says(drone, About::Event(&event), || describe_event(&event));
+        let shows = self.trace.shows_states(drone);
+        let before = shows.then(|| self.seat(drone).core.inspect());
         let mut effects = std::mem::take(&mut self.effects);
         let result = self.seat_mut(drone).core.handle(event, &mut effects);
+        if let Some(before) = before {
+            let now = self.seats[drone.0 as usize].core.inspect();
+            state::show_changes(&mut self.trace, drone, &before, &now);
+        }
         let mut completed = Vec::new();
         for effect in effects.drain(..) {
-            self.say(drone, || describe_effect(&effect));
+            self.says(drone, About::Effect(&effect), || describe_effect(&effect));
             match effect {
                 Effect::Send { to, message } => self.send(drone, to, message)?,
                 Effect::Complete { ticket, result } => {
@@ -342,16 +479,24 @@ impl World {
             }
         }
         self.effects = effects;
-        match result {
-            Ok(()) => Ok(completed),
-            Err(misbehaviour) => {
-                let what = format!("{drone} says: {misbehaviour}");
-                Err(Finding::new(
-                    "a correct drone is called a misbehaving one",
-                    what,
-                ))
-            }
+        let Err(misbehaviour) = result else {
+            return Ok(completed);
+        };
+        // A liar may well be told what it does not expect; it counts as found out by what it says of it.
+        let liar = self
+            .hostile
+            .as_ref()
+            .and_then(|hostile| hostile.hostility().liar());
+        if liar.is_none_or(|liar| liar != misbehaviour.peer && liar != drone) {
+            let what = format!("{drone} says: {misbehaviour}");
+            return Err(Finding::new(
+                "a correct drone is called a misbehaving one",
+                what,
+            ));
         }
+        self.say(drone, || format!("says: {misbehaviour}"));
+        completed.extend(self.give_up(drone, misbehaviour.peer)?);
+        Ok(completed)
     }
 
     fn send(&mut self, from: DroneId, to: DroneId, message: Message) -> Verdict<()> {
@@ -375,8 +520,22 @@ impl World {
                 return Err(Finding::new("the wire form changes a message", what));
             }
         };
-        if !self.seat(to).dead {
-            self.post(from, to, Parcel::Message(message));
+        if self.seat(to).dead || self.broken.contains(&(from, to)) {
+            return Ok(());
+        }
+        let clock = self.trace.clock(from);
+        let Some(hostile) = &mut self.hostile else {
+            self.post(from, to, Parcel::Message(message, clock));
+            return Ok(());
+        };
+        let (frames, done) = hostile.send(from, to, message);
+        if let Some(done) = done {
+            self.say(from, || format!("  (what it sends to {to} {done})"));
+        }
+        for (from, to, frame) in frames {
+            if !self.seat(to).dead && !self.broken.contains(&(from, to)) {
+                self.post(from, to, Parcel::Frame(frame, clock.clone()));
+            }
         }
         Ok(())
     }
@@ -415,8 +574,12 @@ impl World {
     }
 
     fn say(&mut self, drone: DroneId, what: impl FnOnce() -> String) {
-        let now_us = self.now_us;
-        self.trace.note(|| line(now_us, drone, &what()));
+        self.says(drone, About::Drone, what);
+    }
+
+    /// Something happens at a drone that the record is to show.
+    pub(crate) fn says(&mut self, drone: DroneId, about: About<'_>, what: impl FnOnce() -> String) {
+        self.trace.happens(self.now_us, drone, about, what);
     }
 
     fn seat(&self, drone: DroneId) -> &Seat {

@@ -1,0 +1,93 @@
+//! A core's state for people: what replays and traces show. Nothing here decides anything.
+
+use crate::core::Core;
+use crate::page::CopySet;
+use crate::{Access, DroneId, EpochId, IntervalId, LockId, Memory, PageId, VectorTimestamp};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// What a drone knows, at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inspection {
+    /// Its epoch.
+    pub epoch: EpochId,
+    /// How far it is in it: open, closing, arrived.
+    pub phase: &'static str,
+    /// Its vector timestamp.
+    pub known: VectorTimestamp,
+    /// Bytes of protocol memory.
+    pub metadata_bytes: u64,
+    /// Every page of the table's touched chunks.
+    pub pages: BTreeMap<PageId, PageState>,
+    /// Every lock that it ever had to do with.
+    pub locks: BTreeMap<LockId, LockState>,
+}
+
+/// A page as one drone sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PageState {
+    /// What the program may do with it.
+    pub access: Access,
+    /// Who has the whole page at the epoch's start.
+    pub home: DroneId,
+    /// Who else may hold a copy; none is everybody.
+    pub copies: Option<Vec<DroneId>>,
+    /// Whether it has a twin.
+    pub twin: bool,
+    /// Whether the bytes hold all that was written before this epoch.
+    pub based: bool,
+    /// Whether it goes at the next acquire.
+    pub stale: bool,
+    /// Others' intervals that it lacks.
+    pub lacking: Vec<IntervalId>,
+    /// How many diffs of its own writes are kept.
+    pub own_diffs: usize,
+    /// Whom it was asked of, while it is being fetched.
+    pub asks: Vec<DroneId>,
+}
+
+/// A lock as one drone sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LockState {
+    /// Whether the token is here.
+    pub token: bool,
+    /// Whether the program holds it.
+    pub held: bool,
+    /// Whether the program waits for it.
+    pub wanted: bool,
+    /// Whom the token goes to next.
+    pub next: Option<DroneId>,
+    /// At the manager: who asked last.
+    pub tail: Option<DroneId>,
+}
+
+impl<M: Memory> Core<M> {
+    /// The state as it is. Copies much; for replays, not for runs.
+    pub fn inspect(&self) -> Inspection {
+        let page = |(id, page): (PageId, &crate::page::Page)| {
+            let state = PageState {
+                access: page.access,
+                home: page.home,
+                copies: match &page.copies {
+                    CopySet::Everyone => None,
+                    CopySet::Only(drones) => Some(drones.clone()),
+                },
+                twin: page.twin.is_some(),
+                based: page.based,
+                stale: page.stale,
+                lacking: page.lacking().collect(),
+                own_diffs: page.history.as_ref().map_or(0, |history| history.own.len()),
+                asks: self.fetches.asked(id),
+            };
+            (id, state)
+        };
+        Inspection {
+            epoch: self.epoch.id,
+            phase: self.epoch.phase_name(),
+            known: self.log.known.clone(),
+            metadata_bytes: self.stats().metadata_bytes,
+            pages: self.pages.touched().map(page).collect(),
+            locks: self.locks.states(),
+        }
+    }
+}
