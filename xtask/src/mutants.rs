@@ -29,7 +29,7 @@ const FLAG: &str = "--cfg hivemind_mutants";
 const CHOICE: &str = "HIVEMIND_MUTANT";
 
 /// The simulator stops at the first seed that finds something; a mutant that so many don't find survives.
-const SEEDS: &str = "2000";
+const SEEDS: &str = "1000";
 
 /// A mutant may make its test hang. Then it is found by this limit, or by some times what the test takes without it.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -69,6 +69,9 @@ enum Killer {
     /// The worlds of the simulator's first seeds.
     Seeds,
 }
+
+/// What a program that is no test is called with, as it may have the name of one.
+const BIN: &str = "bin ";
 
 /// The programs of the build, by package and program.
 type Programs = BTreeMap<(String, String), Program>;
@@ -221,13 +224,16 @@ fn program(message: &serde_json::Value) -> Option<((String, String), Program)> {
         Some((name, _)) => name,
         None => place.rsplit('/').next()?,
     };
-    let target = &message["target"];
+    let (target, is_test) = (&message["target"], message["profile"]["test"].as_bool()?);
+    let name = target["name"].as_str()?;
     let program = match target["kind"][0].as_str()? {
-        "lib" => "lib",
-        _ => target["name"].as_str()?,
+        "lib" => "lib".to_owned(),
+        "test" => name.to_owned(),
+        "bin" if !is_test => format!("{BIN}{name}"),
+        _ => return None,
     };
     Some((
-        (package.to_owned(), program.to_owned()),
+        (package.to_owned(), program),
         Program { executable, folder },
     ))
 }
@@ -347,7 +353,7 @@ impl Killer {
                 vec!["--exact", name, "--test-threads=1"],
             ),
             Self::Seeds => (
-                ("hivemind-sim".to_owned(), "hivemind-sim".to_owned()),
+                ("hivemind-sim".to_owned(), format!("{BIN}hivemind-sim")),
                 vec!["--seeds", SEEDS],
             ),
         };

@@ -6,7 +6,8 @@ use crate::mapping::Mapping;
 use crate::signal::{FaultGuard, FaultHandler};
 use crate::{MemoryError, sys};
 use hivemind_protocol::{
-    Access, AccessKind, Memory, PAGE_SIZE, PageBytes, PageId, PageRun, WriteDetection,
+    Access, AccessKind, Memory, Mutant, PAGE_SIZE, PageBytes, PageId, PageRun, WriteDetection,
+    mutant,
 };
 use std::fmt;
 use std::ops::Range;
@@ -63,6 +64,8 @@ impl RegionMemory {
     /// # Ok::<(), hivemind_memory::MemoryError>(())
     /// ```
     pub fn create(bytes: u64, base_index: usize, engine: EngineKind) -> Result<Self, MemoryError> {
+        #[cfg(hivemind_mutants)]
+        hivemind_protocol::choose_mutant(|variable| std::env::var(variable).ok());
         let mapping = Arc::new(Mapping::at_base(bytes, base_index)?);
         let opened = engine::open(engine, Arc::clone(&mapping))?;
         Ok(Self {
@@ -224,6 +227,9 @@ impl RegionView {
             // touching it from several threads is fine; and it keeps its value.
             let byte = unsafe { AtomicU8::from_ptr(self.base().add(next)) };
             touch(byte, kind);
+            if mutant(Mutant::OnePageTouched) {
+                return;
+            }
             next = (next / PAGE_SIZE + 1) * PAGE_SIZE;
         }
     }

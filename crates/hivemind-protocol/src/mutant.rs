@@ -43,10 +43,20 @@ macro_rules! mutants {
 }
 
 mutants! {
+    /// Bytes that one read brought are taken for the whole frame.
+    ShortRead = "short-read", Some(1);
+    /// A link on which nothing came for a tick is not read any more.
+    IdleReaderEnds = "idle-reader-ends", Some(2);
+    /// A frame is sent past those that still wait in the link's queue.
+    FrameOvertakes = "frame-overtakes", Some(3);
     /// A message of the next epoch is taken for one of this.
     EarlyMessageTaken = "early-message-taken", Some(3);
+    /// All waits of a drone have the same ticket: an answer wakes whoever waited last.
+    OneTicketForAll = "one-ticket-for-all", Some(4);
     /// An answer goes to any fetch that its sender was asked for, whatever the page.
     ReplyToAnotherFetch = "reply-to-another-fetch", Some(4);
+    /// Drone 0 waits for ever for drones that do not come.
+    PartialStartWaits = "partial-start-waits", Some(5);
     /// Taking an interval in assigns its timestamp instead of merging it.
     ClockAssigned = "clock-assigned", Some(6);
     /// Intervals are told of newest first.
@@ -117,8 +127,18 @@ mutants! {
     EpochWraps = "epoch-wraps", Some(20);
     /// Numbers of intervals are counted in 8 bits.
     IntervalWraps = "interval-wraps", Some(20);
+    /// A send waits until the peer has taken all.
+    SendBlocks = "send-blocks", Some(21);
+    /// Faults are handled one at a time, under a lock of the process.
+    FaultsTakeTurns = "faults-take-turns", Some(22);
+    /// Only the first page of a range is made present for a system call.
+    OnePageTouched = "one-page-touched", Some(22);
+    /// Pages' access is governed by protections, each change a mapping of its own.
+    MappingEachPage = "mapping-each-page", Some(23);
     /// A drone that is lost is still listened to.
     LostDroneHeard = "lost-drone-heard", Some(24);
+    /// Frames of a link that was given up are still handed over.
+    LostLinkRead = "lost-link-read", Some(24);
     /// Intervals merge into the clock that decides which of them are new.
     ClockMergedInLoop = "clock-merged-in-loop", Some(26);
     /// Diffs that a page contains already apply again.
@@ -135,6 +155,8 @@ mutants! {
     LackingPageOpened = "lacking-page-opened", None;
     /// Calls to the heap take no turns: a freed block's new owner does not happen after its old one.
     HeapOutOfTurn = "heap-out-of-turn", None;
+    /// The library's calls to the heap take no turns.
+    LibraryOutOfTurn = "library-out-of-turn", None;
 }
 
 /// Whether this mutant is on.

@@ -11,8 +11,8 @@ use crate::report::Times;
 use crate::{Error, Result};
 use hivemind_memory::{FaultHandler, RegionMemory};
 use hivemind_protocol::{
-    AccessKind, Command, Core, DroneId, Effect, Event, Failure, Message, Outcome, PageId, Stats,
-    Ticket,
+    AccessKind, Command, Core, DroneId, Effect, Event, Failure, Message, Mutant, Outcome, PageId,
+    Stats, Ticket, mutant,
 };
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -317,7 +317,9 @@ impl FaultHandler for Drone {
 impl State {
     fn new_ticket(&mut self) -> (Ticket, Arc<Waiter<Done>>) {
         let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
+        if !mutant(Mutant::OneTicketForAll) {
+            self.next_ticket += 1;
+        }
         let waiter = Arc::new(Waiter::new());
         self.waiting.insert(ticket, Arc::clone(&waiter));
         (ticket, waiter)

@@ -14,7 +14,7 @@ use bytemuck::Pod;
 use hivemind_memory::{FaultGuard, RegionMemory};
 use hivemind_protocol::{
     Address, BarrierId, Block, Command, Core, CoreConfig, DroneId, Economies, LockId, Meeting,
-    MeetingKind, Outcome, PAGE_SIZE,
+    MeetingKind, Mutant, Outcome, PAGE_SIZE, mutant,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -441,6 +441,9 @@ impl Hive {
     /// Calls on the heap take turns under a lock of their own, so that what a drone wrote before it freed a
     /// block happens before what the block's next owner writes: without it, old bytes could win.
     fn in_turn(&mut self, command: Command, operation: &dyn Fn() -> String) -> Result<Outcome> {
+        if mutant(Mutant::LibraryOutOfTurn) {
+            return self.drone.call(command, operation);
+        }
         self.acquire_for(HEAP_LOCK, operation)?;
         let done = self.drone.call(command, operation);
         self.release(HEAP_LOCK)?;

@@ -157,6 +157,8 @@ pub enum JoinError {
 ///
 /// Who is missing or refused, or what the system refuses.
 pub(crate) fn join(seat: &Seat, offer: Offer) -> Result<(Option<Links>, Agreement), JoinError> {
+    #[cfg(hivemind_mutants)]
+    hivemind_protocol::choose_mutant(|variable| std::env::var(variable).ok());
     let me = DroneId(seat.rank);
     if seat.size == 1 {
         let alone = Membership::new(1, &seat.job, &offer.facts, offer.base_bitmap);

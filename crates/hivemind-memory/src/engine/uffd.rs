@@ -15,7 +15,9 @@ use crate::access_map::AccessMap;
 use crate::error::end_process;
 use crate::mapping::Mapping;
 use crate::sys::{self, Scan, page_region};
-use hivemind_protocol::{Access, AccessKind, PAGE_SIZE, PageId, PageRun, WriteDetection};
+use hivemind_protocol::{
+    Access, AccessKind, Mutant, PAGE_SIZE, PageId, PageRun, WriteDetection, mutant,
+};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -299,6 +301,13 @@ impl Engine for Uffd {
             );
         }
         map.set(pages, access);
+        if mutant(Mutant::MappingEachPage) {
+            for page in pages.pages() {
+                let (address, bytes) = self.mapping.application(PageRun::one(page));
+                // SAFETY: the application view of our own region.
+                let _ = unsafe { sys::protect(address, bytes, true, access != Access::ReadOnly) };
+            }
+        }
     }
 
     fn access(&self, page: PageId) -> Access {

@@ -11,10 +11,10 @@ mod slots;
 use crate::BASES;
 use crate::engine::{Engine, EngineKind, entry};
 use crate::mapping::Mapping;
-use hivemind_protocol::{AccessKind, PageId};
+use hivemind_protocol::{AccessKind, Mutant, PageId, mutant};
 use slots::{Claim, Slot, Table};
 use std::ffi::{c_int, c_void};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 /// A region lies at a base, so there are at most as many as bases. The rest is for slots that are retired while a
 /// thread is still in their handler.
@@ -142,5 +142,10 @@ struct Job {
 extern "C" fn run(job: *mut c_void) {
     // SAFETY: `serve` passes a living Job that nobody else uses meanwhile.
     let job = unsafe { &*job.cast::<Job>() };
+    if mutant(Mutant::FaultsTakeTurns) {
+        static TURNS: Mutex<()> = Mutex::new(());
+        let _turn = TURNS.lock();
+        return job.claim.registration().handler.fault(job.page, job.kind);
+    }
     job.claim.registration().handler.fault(job.page, job.kind);
 }

@@ -5,6 +5,7 @@
 
 mod bodies;
 mod children;
+mod costs;
 mod fixture;
 
 use fixture::Case;
@@ -55,6 +56,8 @@ suite! {
         a_write_into_a_visible_page_breaks_an_invariant,
         a_page_beyond_the_region_breaks_an_invariant,
         a_second_handler_is_refused;
+    costs:
+        a_fault_waits_for_no_other;
     children:
         a_foreign_segv_kills_as_if_we_were_not_there,
         a_foreign_bus_error_kills_as_if_we_were_not_there,
@@ -82,6 +85,15 @@ fn auto_falls_back_with_a_sentence_where_a_filter_refuses_userfaultfd() {
         EngineKind::Mprotect,
         "auto_falls_back_with_a_sentence_where_a_filter_refuses_userfaultfd",
         children::seccomp_refuses_userfaultfd,
+    );
+}
+
+#[test]
+fn scattered_pages_need_no_mappings_with_userfaultfd() {
+    Case::run(
+        EngineKind::Uffd,
+        "scattered_pages_need_no_mappings_with_userfaultfd",
+        costs::scattered_pages_need_no_mappings,
     );
 }
 

@@ -273,6 +273,27 @@ fn silence_is_counted_in_ticks_and_ended_by_any_sign_of_life(pair: &MakePair) {
     );
     near.tick(&mut receive);
     assert_eq!(ends.borrow().len(), 1, "an end is said once");
+    // It was stopped, and goes on: what it sends now comes too late.
+    far.send(FIRST, b"late");
+    near.poll(Some(Duration::from_millis(20)), &mut |_, incoming| {
+        panic!("{incoming:?} from a peer that is lost")
+    })
+    .unwrap();
+}
+
+fn an_idle_link_still_carries_what_comes(pair: &MakePair) {
+    let (near, far) = pair_of(pair);
+    for _ in 0..10 {
+        near.tick(&mut |_, incoming| panic!("{incoming:?} on an idle link"));
+    }
+    far.send(FIRST, b"at last");
+    poll_until(&far, || drained(&far), |_, _| {});
+    let came = std::cell::Cell::new(false);
+    poll_until(
+        &near,
+        || came.get(),
+        |_, incoming| came.set(matches!(incoming, Incoming::Frame(b"at last"))),
+    );
 }
 
 fn input_that_waits_already_is_a_sign_of_life(pair: &MakePair) {
@@ -613,6 +634,7 @@ macro_rules! suites {
             a_peer_that_says_goodbye_has_left,
             ten_thousand_frames_and_a_close_at_once_lose_none,
             silence_is_counted_in_ticks_and_ended_by_any_sign_of_life,
+            an_idle_link_still_carries_what_comes,
             input_that_waits_already_is_a_sign_of_life,
             a_peer_that_takes_nothing_ends_with_its_queue_full,
             garbage_is_named_and_ends_only_its_link,

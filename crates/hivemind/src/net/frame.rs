@@ -9,7 +9,7 @@
 
 use std::ops::{Deref, Range};
 
-use hivemind_protocol::{Breach, Envelope, Opener, Sealer};
+use hivemind_protocol::{Breach, Envelope, Mutant, Opener, Sealer, mutant};
 
 /// Bytes of length and kind.
 const START_BYTES: usize = 5;
@@ -190,8 +190,11 @@ impl Decoder {
         let Some(&start) = came.first_chunk() else {
             return Ok(None);
         };
-        let (kind, body_bytes) = parse_start(start)?;
+        let (kind, mut body_bytes) = parse_start(start)?;
         let header_bytes = self.header_bytes();
+        if mutant(Mutant::ShortRead) && came.len() > header_bytes {
+            body_bytes = body_bytes.min(came.len() - header_bytes);
+        }
         if came.len() < header_bytes + body_bytes {
             return Ok(None);
         }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 
 use crate::primitive::{AtomicBool, Mutex, Ordering, lock};
-use hivemind_protocol::{DroneId, Sealer};
+use hivemind_protocol::{DroneId, Mutant, Sealer, mutant};
 
 use super::frame::{Header, Kind, header};
 use super::poller::{Interest, Poller};
@@ -258,7 +258,8 @@ impl Link {
         body: &[u8],
         poller: &Poller,
     ) -> Result<(), String> {
-        let sent = if outbound.queue.is_empty() {
+        let overtakes = mutant(Mutant::FrameOvertakes);
+        let sent = if outbound.queue.is_empty() || overtakes {
             self.send_now(header, body)
                 .map_err(|error| describe(&error))?
         } else {
@@ -269,6 +270,10 @@ impl Link {
         }
         outbound.enqueue(&header[sent.min(header.len())..]);
         outbound.enqueue(&body[sent.saturating_sub(header.len())..]);
+        while mutant(Mutant::SendBlocks) && !outbound.queue.is_empty() {
+            self.drain_queue(outbound)
+                .map_err(|error| describe(&error))?;
+        }
         if outbound.queued_bytes > outbound.limit_bytes {
             return Err(format!(
                 "{} bytes wait for it and it does not take them (the bound is {})",

@@ -28,7 +28,7 @@ use std::sync::TryLockError;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use hivemind_protocol::{DroneId, Opener};
+use hivemind_protocol::{DroneId, Mutant, Opener, mutant};
 
 use crate::primitive::{AtomicBool, Mutex, Ordering, lock};
 use frame::{Decoder, Kind};
@@ -204,6 +204,8 @@ impl Links {
         streams: Vec<(DroneId, Box<dyn ByteStream>)>,
         config: LinksConfig,
     ) -> io::Result<Self> {
+        #[cfg(hivemind_mutants)]
+        hivemind_protocol::choose_mutant(|variable| std::env::var(variable).ok());
         let poller = Poller::new()?;
         let peers = streams.len();
         let places = streams
@@ -339,6 +341,9 @@ impl Links {
                 continue;
             }
             inbound.silent_ticks += 1;
+            if mutant(Mutant::IdleReaderEnds) {
+                link.stop_reading(&self.poller);
+            }
             if inbound.silent_ticks >= self.silence_limit_ticks {
                 let why = format!("silent for {} s", inbound.silent_ticks);
                 self.lose(link, inbound, why, receive);
@@ -527,6 +532,9 @@ impl Links {
 
     /// Gives a link up, and says so unless its end has been said before.
     fn lose(&self, link: &Link, inbound: &mut Inbound, why: String, receive: &mut Receive<'_>) {
+        if mutant(Mutant::LostLinkRead) {
+            return receive(link.peer, Incoming::Closed(Closed::Lost(why)));
+        }
         // Where sending found the link broken or overfull before, that is the reason.
         let why = link.failure().unwrap_or(why);
         link.fail(why.clone(), &self.poller);
