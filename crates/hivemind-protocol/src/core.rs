@@ -41,6 +41,8 @@ pub struct Economies {
     pub fetch_ahead: bool,
     /// Pages that a drone fetches after each epoch are sent to it unasked (`push`).
     pub push: bool,
+    /// Pages that a drone touches under a lock come with it (`grant`).
+    pub pages_on_grants: bool,
 }
 
 impl Default for Economies {
@@ -48,6 +50,7 @@ impl Default for Economies {
         Self {
             fetch_ahead: true,
             push: true,
+            pages_on_grants: true,
         }
     }
 }
@@ -264,11 +267,13 @@ impl<M: Memory> Core<M> {
                 requester,
                 known,
                 forwarded,
+                wants,
             } => {
                 let wish = crate::lock::Wish {
                     requester,
                     epoch,
                     known,
+                    wants,
                 };
                 self.lock_request(from, lock, wish, forwarded)
             }
@@ -276,7 +281,9 @@ impl<M: Memory> Core<M> {
                 epoch,
                 lock,
                 intervals,
-            } => self.lock_grant(from, epoch, lock, intervals),
+                known,
+                pages,
+            } => self.lock_grant(from, (epoch, lock), intervals, (known, pages)),
             Message::Arrive {
                 intervals,
                 meeting,

@@ -136,6 +136,7 @@ impl<M: Memory> Core<M> {
             self.open_page(page, kind);
             return self.complete(ticket, Ok(Outcome::Done));
         }
+        self.locks.holding.note(page);
         self.open_ahead(page);
         self.fetches
             .fetches
@@ -295,6 +296,18 @@ impl<M: Memory> Core<M> {
             self.complete(ticket, Ok(Outcome::Done));
         }
         self.try_arrive();
+    }
+
+    /// Puts in a whole page that came without being asked for, unless something is missing in it still.
+    pub(crate) fn install_whole(&mut self, page: PageId, copy: (Label, Box<PageBytes>)) {
+        let fetch = Fetch {
+            base: Some(copy),
+            ..Fetch::default()
+        };
+        if missing(&fetch, self.pages.get_mut(page)).is_empty() {
+            self.pages.get_mut(page).ahead = true;
+            self.install(page, fetch);
+        }
     }
 
     /// Writes base and diffs into the page, in a linear extension of happens-before (INV-5).
@@ -545,6 +558,21 @@ impl<M: Memory> Core<M> {
     }
 
     fn serve_some(&mut self, to: DroneId, pages: &[PageId]) {
+        let copies = self.copies_for(to, pages);
+        self.stats.pages_served += pages.len() as u64;
+        let (epoch, known) = (self.epoch.id, self.log.known.clone());
+        self.send(
+            to,
+            Message::PageReply {
+                epoch,
+                known,
+                pages: copies,
+            },
+        );
+    }
+
+    /// Copies of pages for another drone; at their home their stores are noticed from now on.
+    pub(crate) fn copies_for(&mut self, to: DroneId, pages: &[PageId]) -> Vec<PageCopy> {
         let mut noticed = Vec::new();
         for page in pages {
             // So that no later diff of this drone contains what these bytes contain already.
@@ -568,17 +596,7 @@ impl<M: Memory> Core<M> {
         for run in PageRun::join(noticed) {
             self.memory.set_access(run, Access::ReadOnly);
         }
-        let copies = pages.iter().map(|page| self.copy_of(*page)).collect();
-        self.stats.pages_served += pages.len() as u64;
-        let (epoch, known) = (self.epoch.id, self.log.known.clone());
-        self.send(
-            to,
-            Message::PageReply {
-                epoch,
-                known,
-                pages: copies,
-            },
-        );
+        pages.iter().map(|page| self.copy_of(*page)).collect()
     }
 
     /// The page as it is here.

@@ -23,6 +23,7 @@ mod epoch;
 mod event;
 mod failure;
 mod fault;
+mod grant;
 mod heap;
 mod ids;
 mod inspect;
@@ -45,6 +46,7 @@ pub use crate::diff::{Diff, Run};
 pub use crate::envelope::{Breach, Envelope, Opener, Sealer};
 pub use crate::event::{Command, Effect, Event, Meeting, MeetingKind, Outcome};
 pub use crate::failure::{Failure, Misbehaviour, Refusal};
+pub use crate::grant::PAGES_A_GRANT_MOST;
 pub use crate::heap::{Block, Heap};
 pub use crate::ids::{
     Address, BarrierId, DroneId, EpochId, IntervalId, IntervalIndex, LockId, PageId, Ticket,

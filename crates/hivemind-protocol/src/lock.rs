@@ -4,11 +4,12 @@
 //! What a grant's intervals do lives in `interval`.
 
 use crate::core::{Core, misbehaviour};
+use crate::grant::Holding;
 use crate::message::Interval;
 use crate::mutant::{Mutant, mutant};
 use crate::{
     DroneId, EpochId, LockId, LockState, MeetingKind, Memory, Message, Misbehaviour, Outcome,
-    Refusal, Ticket, VectorTimestamp,
+    PageCopy, PageId, Refusal, Ticket, VectorTimestamp,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -22,6 +23,8 @@ pub(crate) struct Wish {
     pub(crate) epoch: EpochId,
     /// What it knew then.
     pub(crate) known: VectorTimestamp,
+    /// The pages that it wants with the lock.
+    pub(crate) wants: Vec<PageId>,
 }
 
 /// All locks that this drone ever had to do with.
@@ -30,6 +33,8 @@ pub(crate) struct LockTable {
     locks: BTreeMap<LockId, Lock>,
     /// Those that the program holds.
     held: BTreeSet<LockId>,
+    /// What it touches under the one that it took last.
+    pub(crate) holding: Holding,
     /// The one that the program waits for.
     waiting: Option<(LockId, Ticket)>,
     /// Those that somebody waits for and that could not be sent on between arrival and departure.
@@ -44,6 +49,8 @@ struct Lock {
     next: Option<Wish>,
     /// At the manager: who asked last.
     tail: DroneId,
+    /// The pages that the program touched when it held the lock last.
+    touched: Vec<PageId>,
 }
 
 impl LockTable {
@@ -51,6 +58,7 @@ impl LockTable {
         Self {
             locks: BTreeMap::new(),
             held: BTreeSet::new(),
+            holding: Holding::default(),
             waiting: None,
             owed: BTreeSet::new(),
         }
@@ -104,6 +112,7 @@ impl<M: Memory> Core<M> {
             token,
             next: None,
             tail,
+            touched: Vec::new(),
         })
     }
 
@@ -117,17 +126,20 @@ impl<M: Memory> Core<M> {
         }
         if self.lock(id).token {
             self.locks.held.insert(id);
+            self.locks.holding.begin(id);
             self.stats.locks_acquired += 1;
             self.stats.locks_cached += 1;
             return self.complete(ticket, Ok(Outcome::Done));
         }
         self.locks.waiting = Some((id, ticket));
+        let touched = self.lock(id).touched.clone();
         let request = Message::LockRequest {
             epoch: self.epoch.id,
             lock: id,
             requester: self.me,
             known: self.log.known.clone(),
             forwarded: false,
+            wants: self.wanted_with(&touched),
         };
         self.send(manager(id, self.drones), request);
     }
@@ -136,6 +148,9 @@ impl<M: Memory> Core<M> {
     pub(crate) fn release(&mut self, id: LockId, ticket: Ticket) {
         if !self.locks.held.remove(&id) {
             return self.complete(ticket, Err(Refusal::NotHeld(id).into()));
+        }
+        if let Some(touched) = self.locks.holding.end(id) {
+            self.lock(id).touched = touched;
         }
         self.pass_on(id);
         self.complete(ticket, Ok(Outcome::Done));
@@ -150,6 +165,7 @@ impl<M: Memory> Core<M> {
         forwarded: bool,
     ) -> Result<(), Misbehaviour> {
         let manager = manager(id, self.drones);
+        self.check_wants(from, &wish.wants)?;
         if forwarded {
             if from != manager {
                 return Err(misbehaviour(
@@ -171,6 +187,7 @@ impl<M: Memory> Core<M> {
             requester,
             epoch,
             known,
+            wants,
         } = wish;
         let last = core::mem::replace(&mut self.lock(id).tail, requester);
         if mutant(Mutant::LastRequesterForgotten) {
@@ -190,6 +207,7 @@ impl<M: Memory> Core<M> {
                 requester,
                 known,
                 forwarded: true,
+                wants,
             },
         );
         Ok(())
@@ -242,12 +260,23 @@ impl<M: Memory> Core<M> {
             intervals.retain(|interval| interval.id.creator == self.me);
         }
         let epoch = self.epoch.id;
+        // An older wish is of other homes; and what is written after an arrival is the next epoch's.
+        let pages = match wish.epoch == epoch && !arrived {
+            true => self.pages_for_grant(wish.requester, &wish.wants),
+            false => Vec::new(),
+        };
+        let known = match pages.is_empty() {
+            true => VectorTimestamp::new(),
+            false => self.log.known.clone(),
+        };
         self.send(
             wish.requester,
             Message::LockGrant {
                 epoch,
                 lock: id,
                 intervals,
+                known,
+                pages,
             },
         );
     }
@@ -263,9 +292,9 @@ impl<M: Memory> Core<M> {
     pub(crate) fn lock_grant(
         &mut self,
         from: DroneId,
-        epoch: EpochId,
-        id: LockId,
+        (epoch, id): (EpochId, LockId),
         intervals: Vec<Interval>,
+        (known, pages): (VectorTimestamp, Vec<PageCopy>),
     ) -> Result<(), Misbehaviour> {
         let Some((_, ticket)) = self.locks.waiting.filter(|(lock, _)| *lock == id) else {
             return Err(misbehaviour(
@@ -273,6 +302,13 @@ impl<M: Memory> Core<M> {
                 &format!("it grants {id}, for which nobody waits here"),
             ));
         };
+        // Pages of an epoch that is over are void, like its intervals.
+        let pages = match epoch == self.epoch.id {
+            true => pages,
+            false => Vec::new(),
+        };
+        let touched = self.lock(id).touched.clone();
+        self.check_granted(from, &touched, &known, &pages)?;
         // Intervals of an epoch that is over are part of this one's start.
         let news = if epoch == self.epoch.id || mutant(Mutant::OldGrantTaken) {
             self.news(from, intervals)?
@@ -283,11 +319,13 @@ impl<M: Memory> Core<M> {
         self.close_interval();
         self.incorporate(news);
         self.drop_stale();
+        self.take_granted(&known, pages);
         if mutant(Mutant::EarlyForwardDropped) {
             self.lock(id).next = None;
         }
         self.lock(id).token = true;
         self.locks.held.insert(id);
+        self.locks.holding.begin(id);
         self.stats.locks_acquired += 1;
         self.complete(ticket, Ok(Outcome::Done));
         Ok(())

@@ -84,6 +84,9 @@ pub enum Message {
         known: VectorTimestamp,
         /// Whether the manager has seen it: then it is for the drone it was forwarded to.
         forwarded: bool,
+        /// Pages that the requester touched under this lock last time, ascending; at most
+        /// [`PAGES_A_GRANT_MOST`](crate::PAGES_A_GRANT_MOST).
+        wants: Vec<PageId>,
     },
     /// The lock, with every interval that the requester lacks.
     LockGrant {
@@ -93,6 +96,10 @@ pub enum Message {
         lock: LockId,
         /// Ascending by creator and index.
         intervals: Vec<Interval>,
+        /// What the granter knows, if it sends pages: they contain all of it.
+        known: VectorTimestamp,
+        /// Of the pages that the requester wants, those that are whole at the granter.
+        pages: Vec<PageCopy>,
     },
     /// To the first drone: this drone has reached the end of its epoch, by a meeting or by a collection.
     Arrive {

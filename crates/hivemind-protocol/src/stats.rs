@@ -15,6 +15,8 @@ pub struct Stats {
     pub pages_served: u64,
     /// Of these, those that were sent without being asked for.
     pub pages_pushed: u64,
+    /// Whole pages that went to a peer with a lock.
+    pub pages_granted: u64,
     /// Twins made.
     pub twins: u64,
     /// Diffs made from twins.

@@ -156,9 +156,12 @@ wire_enum!(Message {
         epoch as epoch: EpochId, page as page: PageId, upto as upto: IntervalIndex, diffs as diffs: Vec<(IntervalIndex, Diff)>
     }
     6 => LockRequest {
-        epoch as epoch: EpochId, lock as lock: LockId, requester as requester: DroneId, known as known: VectorTimestamp, forwarded as forwarded: bool
+        epoch as epoch: EpochId, lock as lock: LockId, requester as requester: DroneId, known as known: VectorTimestamp, forwarded as forwarded: bool, wants as wants: Vec<PageId>
     }
-    7 => LockGrant { epoch as epoch: EpochId, lock as lock: LockId, intervals as intervals: Vec<Interval> }
+    7 => LockGrant {
+        epoch as epoch: EpochId, lock as lock: LockId, intervals as intervals: Vec<Interval>, known as known: VectorTimestamp,
+        pages as pages: Vec<PageCopy>
+    }
     8 => Arrive {
         epoch as epoch: EpochId, intervals as intervals: Vec<Interval>, meeting as meeting: Option<Meeting>, declined as declined: Vec<PageRun>
     }
@@ -413,8 +416,20 @@ mod tests {
                 epoch,
                 lock: LockId(1 << 35),
                 requester: DroneId(1),
-                known,
+                known: known.clone(),
                 forwarded: true,
+                wants: vec![page],
+            },
+            Message::LockGrant {
+                epoch,
+                lock: LockId(3),
+                intervals: vec![interval.clone()],
+                known,
+                pages: vec![PageCopy {
+                    page,
+                    without: vec![],
+                    bytes: Box::new([9; PAGE_SIZE]),
+                }],
             },
             Message::Arrive {
                 epoch,
@@ -489,7 +504,7 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_byte_never_panics(which in 0usize..8, at in any::<usize>(), byte in any::<u8>()) {
+        fn a_changed_byte_never_panics(which in 0usize..9, at in any::<usize>(), byte in any::<u8>()) {
             let mut bytes = Vec::new();
             samples()[which].encode(&mut bytes);
             let at = at % bytes.len();

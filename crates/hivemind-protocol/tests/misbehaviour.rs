@@ -113,6 +113,8 @@ fn grant(intervals: Vec<Interval>) -> Message {
         epoch: EPOCH,
         lock: LockId(0),
         intervals,
+        known: VectorTimestamp::new(),
+        pages: Vec::new(),
     }
 }
 
@@ -202,6 +204,7 @@ fn a_wish_is_forwarded_for_other_drones_of_the_hive_only() {
             requester: DroneId(requester),
             known: VectorTimestamp::new(),
             forwarded: true,
+            wants: Vec::new(),
         };
         let said = drone(1).calls(Command::Acquire(LockId(0))).refuses(0, wish);
         assert!(said.contains("forwards a wish"), "{said}");

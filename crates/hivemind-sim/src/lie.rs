@@ -4,7 +4,7 @@
 use crate::prng::Prng;
 use hivemind_protocol::{
     Address, Diff, DroneId, EpochId, Interval, IntervalIndex, LockId, Message, Met, PAGE_SIZE,
-    PageId, PageRun, VectorTimestamp,
+    PageCopy, PageId, PageRun, VectorTimestamp,
 };
 
 /// The lie that changes nothing but says it two times.
@@ -279,11 +279,18 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
             requester: drone,
             known,
             forwarded: prng.chance(50),
+            wants: vec![page],
         },
         5 => Message::LockGrant {
             epoch,
             lock,
             intervals,
+            known,
+            pages: vec![PageCopy {
+                page,
+                without: Vec::new(),
+                bytes: Box::new([1; PAGE_SIZE]),
+            }],
         },
         6 => Message::Arrive {
             epoch,

@@ -160,6 +160,7 @@ fn draw_economies(prng: &mut Prng) -> Economies {
     Economies {
         fetch_ahead: on(),
         push: on(),
+        pages_on_grants: on(),
     }
 }
 

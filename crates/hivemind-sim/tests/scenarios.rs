@@ -62,5 +62,6 @@ scenarios! {
     three_hundred_intervals_in_one_epoch: "many-intervals.txt",
     a_page_that_is_fetched_again_is_pushed: "push.txt",
     a_page_of_several_writers_is_pushed_from_home: "push-several-writers.txt",
+    data_that_migrates_comes_with_the_lock: "migratory.txt",
     a_walk_upwards_takes_ever_longer_runs: "walk-upwards.txt",
 }
