@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod books;
 mod check;
 mod expand;
 mod finding;

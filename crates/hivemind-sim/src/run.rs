@@ -3,6 +3,7 @@
 
 mod calls;
 
+use crate::books;
 use crate::expand::Step;
 use crate::finding::{Finding, Verdict};
 use crate::hostile::Hostilities;
@@ -13,7 +14,7 @@ use crate::start::gather;
 use crate::thread::{Actor, HELPER, MAIN, State};
 use crate::trace::{About, Trace};
 use crate::world::{Completed, Happening, Started, World};
-use hivemind_protocol::{Address, DroneId, Failure, Outcome, PAGE_SIZE, PageId};
+use hivemind_protocol::{Address, DroneId, Failure, Outcome, PAGE_SIZE, PageId, Stats};
 
 /// A run in progress.
 #[derive(Debug)]
@@ -73,9 +74,6 @@ struct HeapCalls {
 
 /// More events than any drawn program needs: a run that takes more is going round in circles.
 const EVENTS_MOST: u64 = 300_000;
-
-/// How far protocol memory may pass its limit while a collection is under way.
-const SLACK_BYTES: u64 = 64 * 1024;
 
 /// After how many seconds of silence a hostile world is taken to be over: a link ends at the first sign of life, the
 /// drones whose programs fail by it end theirs, and so on.
@@ -262,36 +260,13 @@ impl Run {
         }
     }
 
-    /// All have left and all messages have come: nothing is kept any more, and the counts are right.
+    /// All have left and all messages have come.
     fn check_books(&self) -> Verdict<()> {
         let stats = (0..self.world.drones()).map(|drone| self.world.stats(DroneId(drone)));
-        let (mut sent, mut received) = (0, 0);
-        for (drone, stats) in stats.enumerate() {
-            if stats.metadata_bytes > 0 {
-                let what = format!(
-                    "drone {drone} keeps {} bytes at the end",
-                    stats.metadata_bytes
-                );
-                return Err(Finding::new("protocol memory that is never freed", what));
-            }
-            let limit_bytes = self.plan.world.metadata_limit_bytes;
-            let most_bytes = limit_bytes.saturating_add(SLACK_BYTES);
-            if self.plan.stops.is_empty() && stats.metadata_peak_bytes > most_bytes {
-                let peak = stats.metadata_peak_bytes;
-                let what = format!("drone {drone} kept {peak} bytes; its limit is {limit_bytes}");
-                return Err(Finding::new("protocol memory over its limit", what));
-            }
-            sent += stats.messages_sent;
-            received += stats.messages_received;
-        }
-        if (sent, received) != (self.world.messages(), self.world.messages()) {
-            let what = format!(
-                "{} were sent; counted: {sent} sent, {received} received",
-                self.world.messages()
-            );
-            return Err(Finding::new("a wrong count of messages", what));
-        }
-        Ok(())
+        let stats: Vec<Stats> = stats.collect();
+        let limit_bytes = self.plan.world.metadata_limit_bytes;
+        let limit_bytes = self.plan.stops.is_empty().then_some(limit_bytes);
+        books::close(&stats, self.world.messages(), limit_bytes)
     }
 
     fn deliver(&mut self, from: DroneId, to: DroneId) -> Verdict<()> {

@@ -39,6 +39,9 @@ pub fn run(text: &str) -> Result<(), String> {
 /// How many lines of its record a failing scenario shows.
 const LINES_SHOWN: usize = 60;
 
+/// How scenarios align their blocks.
+const ALIGN: u64 = 16;
+
 /// A scenario that runs.
 struct Stage {
     world: World,
@@ -56,6 +59,8 @@ struct Player {
     waits: Option<Ticket>,
     loaded: Vec<u8>,
     lost: Option<DroneId>,
+    /// The block that it got last.
+    allocated: Option<Address>,
 }
 
 impl Stage {
@@ -225,9 +230,18 @@ impl Stage {
                 player.deeds.pop_front();
                 self.oracle.acquired(drone, lock)
             }
-            Some(Deed::Unlock(_)) => {
+            Some(Deed::Unlock(_) | Deed::Free) => {
                 player.deeds.pop_front();
                 Ok(())
+            }
+            Some(Deed::Allocate(bytes)) => {
+                player.deeds.pop_front();
+                let Outcome::Allocated(block) = outcome else {
+                    let what = format!("{drone} allocated and got {outcome:?}");
+                    return Err(Finding::new("a call's outcome", what));
+                };
+                player.allocated = Some(block.address);
+                self.oracle.allocated(block, bytes, ALIGN)
             }
             Some(Deed::Barrier(_) | Deed::Leave) => {
                 player.deeds.pop_front();
@@ -251,6 +265,11 @@ impl Stage {
                     self.oracle.releases(drone, lock);
                     self.call(drone, Command::Release(lock))?;
                 }
+                Deed::Allocate(bytes) => {
+                    let align = ALIGN;
+                    self.call(drone, Command::Allocate { bytes, align })?;
+                }
+                Deed::Free => self.free(drone)?,
                 Deed::Barrier(barrier) => self.meet(drone, MeetingKind::Barrier(barrier))?,
                 Deed::Leave => self.meet(drone, MeetingKind::Leave)?,
             }
@@ -283,6 +302,15 @@ impl Stage {
     fn fault(&mut self, drone: DroneId, blocked: Blocked) -> Verdict<()> {
         let started = self.world.fault(drone, blocked)?;
         self.wait(drone, started)
+    }
+
+    fn free(&mut self, drone: DroneId) -> Verdict<()> {
+        let Some(address) = self.player(drone).allocated.take() else {
+            let what = format!("{drone} has nothing to free");
+            return Err(Finding::new("the scenario", what));
+        };
+        self.oracle.frees(address);
+        self.call(drone, Command::Free(address))
     }
 
     fn meet(&mut self, drone: DroneId, kind: MeetingKind) -> Verdict<()> {

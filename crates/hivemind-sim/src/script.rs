@@ -8,6 +8,7 @@
 //! d0: write p0+8 = 1 2 3        stores bytes at page 0, offset 8
 //! d0: read p0+8 = 1 2 3         loads them, and they must be these
 //! d0: lock 1   d0: unlock 1     d0: barrier 0   d0: leave
+//! d0: allocate 64   d0: free    a block from the heap; gives back the one that this drone got last
 //! all: barrier 0                every drone, in turn
 //! repeat 300   …   end          the lines between, so many times
 //! settle                        delivers all messages, until nothing moves
@@ -54,6 +55,8 @@ pub(crate) enum Deed {
     Read(Address, Vec<u8>),
     Lock(LockId),
     Unlock(LockId),
+    Allocate(u64),
+    Free,
     Barrier(BarrierId),
     Leave,
 }
@@ -193,6 +196,8 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
         ["read", place, "=", bytes @ ..] => Deed::Read(address(place)?, content(bytes)?),
         ["lock", id] => Deed::Lock(LockId(number(id)?)),
         ["unlock", id] => Deed::Unlock(LockId(number(id)?)),
+        ["allocate", bytes] => Deed::Allocate(number(bytes)?),
+        ["free"] => Deed::Free,
         ["barrier", id] => Deed::Barrier(BarrierId(number(id)? as u32)),
         ["leave"] => Deed::Leave,
         _ => return Err("not something that a drone does".to_owned()),

@@ -2,6 +2,7 @@
 //! time. It drives and checks what holds for any program: nobody misbehaves, the wire form keeps every
 //! message, each wait ends once. What programs do, and what they must see, is in `run` and `oracle`.
 
+use crate::books::Collected;
 use crate::finding::{Finding, Verdict};
 use crate::hostile::{Hostile, Hostility};
 use crate::memory::SimMemory;
@@ -107,6 +108,7 @@ pub struct World {
     /// Who sent whom which kind of message, if that is kept.
     transcript: Option<Vec<String>>,
     hostile: Option<Hostile>,
+    collected: Collected,
     /// Links on which nothing is carried any more.
     broken: BTreeSet<(DroneId, DroneId)>,
     /// Receivers that have heard of the end of a link, by (sender, receiver).
@@ -169,6 +171,7 @@ impl World {
             hostile: plan
                 .hostility
                 .map(|hostility| Hostile::new(hostility, drones, plan.pages, plan.seed)),
+            collected: Collected::default(),
             broken: BTreeSet::new(),
             deaf: BTreeSet::new(),
             reports: 0,
@@ -371,6 +374,7 @@ impl World {
         }
         match parcel {
             Parcel::Message(message, clock) => {
+                self.collected.gets(to, from, &message)?;
                 self.trace.hears(to, &clock);
                 self.handle(to, Event::Message { from, message })
             }
@@ -505,6 +509,7 @@ impl World {
             return Err(Finding::new("a message to nobody", what));
         }
         self.messages += 1;
+        self.collected.sends(from, &message);
         if let Some(transcript) = &mut self.transcript {
             let words = format!("{message:?}");
             let kind = words.split([' ', '(']).next().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Every scenario in tests/scenarios holds, with both kinds of write detection. Their language is described in
 //! the simulator's `script`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 fn check(name: &str) {
@@ -64,4 +65,52 @@ scenarios! {
     a_page_of_several_writers_is_pushed_from_home: "push-several-writers.txt",
     data_that_migrates_comes_with_the_lock: "migratory.txt",
     a_walk_upwards_takes_ever_longer_runs: "walk-upwards.txt",
+    a_page_of_writers_in_a_row_comes_from_the_last: "page-miss-migratory.txt",
+    a_call_to_the_heap_is_two_messages: "heap.txt",
+    a_collection_is_three_messages_a_drone: "collection.txt",
+}
+
+/// The names of the rows of the table of costs in docs/PROTOCOL.md.
+fn rows_of_the_table() -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/PROTOCOL.md");
+    let text = std::fs::read_to_string(path).expect("the protocol's document can be read");
+    let section = text.split("## What it costs").nth(1).expect("the section");
+    let table = section.split("## ").next().expect("its text");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| "));
+    let names = rows.filter_map(|row| row.split(" | ").next());
+    names
+        .filter(|name| !name.starts_with("| "))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The rows that scenarios hold, each by a line `# row: NAME` with an exact count of messages behind it.
+fn rows_that_are_held() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut held = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).expect("the folder can be read") {
+        let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("a scenario");
+        for part in text.split("# row: ").skip(1) {
+            let (name, lines) = part.split_once('\n').expect("a scenario behind it");
+            let mut lines = lines.lines();
+            let counts = |line: &str| {
+                ["expect messages", "expect sends"]
+                    .iter()
+                    .any(|what| line.starts_with(what))
+            };
+            assert!(
+                lines.any(counts),
+                "`{name}` is named and nothing is counted"
+            );
+            held.insert(name.trim().to_owned());
+        }
+    }
+    held
+}
+
+#[test]
+fn every_row_of_the_table_of_costs_is_held_by_a_scenario() {
+    let rows = rows_of_the_table();
+    assert!(rows.len() >= 11, "{rows:?}");
+    assert_eq!(rows, rows_that_are_held());
 }
