@@ -1,5 +1,5 @@
 //! The project's own commands, called as `cargo xtask …`: run the demo, run every test, torture, check models, hunt mutants,
-//! simulate.
+//! simulate, explore.
 //!
 //! Here are the command line and the way to cargo. What a test run is stands in `test`, what its last line
 //! counts in `tally`, the demo in `demo`. The rules of the house are a test: `tests/architecture.rs`.
@@ -40,6 +40,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Go through every order of events in small worlds; all arguments are the simulator's.
+    #[command(disable_help_flag = true)]
+    Explore {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -49,7 +55,8 @@ fn main() -> ExitCode {
         Task::Torture(torture) => torture.run(),
         Task::Mutants(mutants) => mutants.run(),
         Task::Models => test::check_models(),
-        Task::Sim { arguments } => simulate(&arguments),
+        Task::Sim { arguments } => simulate(&[], &arguments),
+        Task::Explore { arguments } => simulate(&["explore"], &arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");
@@ -57,9 +64,9 @@ fn main() -> ExitCode {
     })
 }
 
-fn simulate(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+fn simulate(words: &[&str], arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let mut simulator = cargo(&["run", "--release", "--package", "hivemind-sim", "--"]);
-    Err(become_it(simulator.args(arguments)))
+    Err(become_it(simulator.args(words).args(arguments)))
 }
 
 /// Cargo in the project's folder, with these words.

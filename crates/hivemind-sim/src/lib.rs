@@ -14,6 +14,7 @@
 mod books;
 mod check;
 mod expand;
+pub mod explore;
 mod finding;
 mod hostile;
 mod layout;

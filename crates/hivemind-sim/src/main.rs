@@ -1,7 +1,9 @@
 //! The command: runs seeds on all cores, prints what they found and how to replay it, and replays one step by step.
-//! Everything else is the library's, which knows no threads.
+//! Small worlds are `explore_command`'s. Everything else is the library's, which knows no threads.
 
 #![forbid(unsafe_code)]
+
+mod explore_command;
 
 use hivemind_protocol::{DroneId, LockId, PageId};
 use hivemind_sim::{Failed, Plan, Report, Show, Total, Wanted, check, replay, shrink};
@@ -15,7 +17,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const USAGE: &str =
-    "usage: hivemind-sim --seeds N [--first S] | --minutes M [--first S] | --seed S [what to show]
+    "usage: hivemind-sim --seeds N [--first S] | --minutes M [--first S] | --seed S [what to show] | explore …
   --seeds N         run the worlds of N seeds
   --minutes M       run seeds for so many minutes
   --first S         the first of them (default 1)
@@ -30,6 +32,7 @@ const USAGE: &str =
   --drone D         only what happens at drone D, with the states that change
   --shiviz FILE     also write what is shown as a log for ShiViz (at most 20000 events: choose with --steps)
   --shrink R        first make the program smaller, with at most R runs
+every order of events in small worlds: explore; explore --help says more
 exit status: 0 when nothing was found, 1 when something was, 2 when the call is wrong";
 
 #[derive(Clone, Debug, Default)]
@@ -48,7 +51,11 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match options(std::env::args().skip(1)) {
+    let mut words = std::env::args().skip(1).peekable();
+    if words.next_if_eq("explore").is_some() {
+        return explore_command::run(words);
+    }
+    match options(words) {
         Ok(options) => match options.seed {
             Some(seed) => one(seed, &options),
             None if options.seeds.is_some() || options.minutes.is_some() => many(&options),

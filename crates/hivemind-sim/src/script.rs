@@ -205,7 +205,7 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
 }
 
 /// `p3+16`: byte 16 of page 3.
-fn address(word: &str) -> Result<Address, String> {
+pub(crate) fn address(word: &str) -> Result<Address, String> {
     let wrong = || format!("{word} is no place; write p0+8");
     let (page, offset) = word
         .strip_prefix('p')
@@ -214,11 +214,11 @@ fn address(word: &str) -> Result<Address, String> {
     Ok(Address(number(page)? * PAGE_SIZE as u64 + number(offset)?))
 }
 
-fn content(words: &[&str]) -> Result<Vec<u8>, String> {
+pub(crate) fn content(words: &[&str]) -> Result<Vec<u8>, String> {
     let byte = |word: &&str| word.parse().map_err(|_| format!("{word} is no byte"));
     words.iter().map(byte).collect()
 }
 
-fn number(word: &str) -> Result<u64, String> {
+pub(crate) fn number(word: &str) -> Result<u64, String> {
     word.parse().map_err(|_| format!("{word} is no number"))
 }
