@@ -95,7 +95,9 @@ impl<M: Memory> Core<M> {
         let wanted = |copy: &PageCopy| wants.contains(&copy.page) && copy.without.is_empty();
         let in_order = copies.is_sorted_by(|one, next| one.page < next.page);
         let can_be = known.get(self.me) <= self.log.known.get(self.me) || copies.is_empty();
-        if !in_order || !can_be || !copies.iter().all(wanted) {
+        let last = known.entries().last();
+        let strange = last.is_some_and(|(drone, _)| drone.0 >= self.drones);
+        if !in_order || !can_be || strange || !copies.iter().all(wanted) {
             return Err(misbehaviour(
                 from,
                 "it grants a lock with pages that were not wanted",

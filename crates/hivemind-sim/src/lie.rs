@@ -79,6 +79,16 @@ fn page_of<'a>(prng: &mut Prng, message: &'a mut Message) -> Option<&'a mut Page
             let at = prng.index(pages.len())?;
             Some(&mut pages[at].page)
         }
+        Message::LockRequest { wants, .. } => wants.last_mut(),
+        Message::LockGrant {
+            pages, intervals, ..
+        } => match prng.index(pages.len()) {
+            Some(at) => Some(&mut pages[at].page),
+            None => {
+                let at = prng.index(intervals.len())?;
+                intervals[at].pages.last_mut().map(|run| &mut run.first)
+            }
+        },
         Message::PageRefused { page, .. }
         | Message::DiffRequest { page, .. }
         | Message::DiffReply { page, .. } => Some(page),
@@ -117,6 +127,10 @@ fn contradict(
         Message::DiffRequest { upto, .. } | Message::DiffReply { upto, .. } => {
             *upto = later;
             Some("speaks of an interval that is not")
+        }
+        Message::LockGrant { known, pages, .. } if !pages.is_empty() => {
+            *known = timestamp(DroneId(drones + 7), later);
+            Some("labels a page for another hive")
         }
         Message::PageReply { known, .. } => {
             *known = timestamp(DroneId(drones + 7), later);

@@ -261,18 +261,20 @@ impl About<'_> {
             ) => *page == wanted,
             (
                 _,
-                Some(
-                    Message::LockGrant { intervals, .. }
-                    | Message::Arrive { intervals, .. }
-                    | Message::Depart { intervals, .. },
-                ),
-            ) => within(intervals),
+                Some(Message::LockGrant {
+                    intervals, pages, ..
+                }),
+            ) => within(intervals) || pages.iter().any(|copy| copy.page == wanted),
+            (_, Some(Message::Arrive { intervals, .. } | Message::Depart { intervals, .. })) => {
+                within(intervals)
+            }
             (_, Some(Message::PageRequest { pages, .. })) => {
                 (pages.first..pages.end()).contains(&wanted)
             }
             (_, Some(Message::PageReply { pages, .. })) => {
                 pages.iter().any(|copy| copy.page == wanted)
             }
+            (_, Some(Message::LockRequest { wants, .. })) => wants.contains(&wanted),
             (_, Some(Message::Flush { pages, .. })) => {
                 pages.iter().any(|(page, _)| *page == wanted)
             }
