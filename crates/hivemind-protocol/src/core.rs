@@ -8,6 +8,7 @@ use crate::interval::IntervalLog;
 use crate::lock::LockTable;
 use crate::meeting::{Arrival, Calls, Steward};
 use crate::mutant::{Mutant, mutant};
+use crate::note::{Note, Notes};
 use crate::page::PageTable;
 use crate::push::Pushes;
 use crate::{
@@ -102,7 +103,8 @@ impl Default for Economies {
 /// ```
 ///
 /// Two cores are equal when the same events make them do the same from here on, to the last effect. What was
-/// only counted is left out of the comparison (and of the hash): nothing is ever decided by [`Stats`].
+/// only counted or noted is left out of the comparison (and of the hash): nothing is ever decided by [`Stats`] or a
+/// [`Note`].
 #[derive(Clone, Debug)]
 pub struct Core<M> {
     pub(crate) me: DroneId,
@@ -119,6 +121,7 @@ pub struct Core<M> {
     /// Only the first drone has one.
     pub(crate) steward: Option<Steward>,
     pub(crate) stats: Stats,
+    pub(crate) notes: Notes,
     pub(crate) metadata_limit_bytes: u64,
     pub(crate) economies: Economies,
     lost: Option<DroneId>,
@@ -150,6 +153,7 @@ impl<M: Memory> Core<M> {
             steward: (config.me == DroneId::FIRST)
                 .then(|| Steward::new(config.drones, config.pages)),
             stats: Stats::default(),
+            notes: Notes::default(),
             metadata_limit_bytes: config.metadata_limit_bytes,
             economies: config.economies,
             lost: None,
@@ -161,6 +165,16 @@ impl<M: Memory> Core<M> {
     /// What was counted so far.
     pub fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// From now on [`Note`]s are kept. Whoever asks for that takes them after every event.
+    pub fn observe(&mut self) {
+        self.notes.begin();
+    }
+
+    /// Appends what was noted since the last call.
+    pub fn take_notes(&mut self, into: &mut Vec<Note>) {
+        self.notes.take(into);
     }
 
     /// Local memory.
@@ -383,6 +397,7 @@ impl<M: Memory> Core<M> {
             calls,
             steward,
             stats: _,
+            notes: _,
             metadata_limit_bytes,
             economies,
             lost,

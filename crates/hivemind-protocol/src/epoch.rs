@@ -11,6 +11,7 @@
 use crate::core::{Core, PageMap, misbehaviour};
 use crate::message::{Interval, Met};
 use crate::mutant::{Mutant, mutant};
+use crate::note::Note;
 use crate::page::CopySet;
 use crate::push::PushList;
 use crate::{
@@ -291,6 +292,8 @@ impl<M: Memory> Core<M> {
         let turned = self.turn_pages(departure);
         self.log.clear();
         let epoch = self.epoch.id;
+        let collection = met.is_none();
+        self.notes.add(|| Note::EpochEnded { epoch, collection });
         self.epoch.id.0 += 1;
         if mutant(Mutant::EpochWraps) {
             self.epoch.id.0 %= 1 << 8;
@@ -605,6 +608,11 @@ impl<M: Memory> Core<M> {
         for diff in coming.filed {
             diff.apply(|offset, bytes| self.memory.write(page, offset, bytes));
             self.stats.diffs_applied += 1;
+            self.notes.add(|| Note::DiffApplied {
+                page,
+                interval: None,
+                bytes: diff.bytes().len(),
+            });
         }
     }
 }

@@ -6,6 +6,7 @@
 use crate::core::{Core, PageMap, misbehaviour};
 use crate::message::{Label, PAGES_A_MESSAGE_MOST, PageCopy};
 use crate::mutant::{Mutant, mutant};
+use crate::note::Note;
 use crate::page::Trust;
 use crate::{
     Access, AccessKind, Diff, DroneId, IntervalId, IntervalIndex, Memory, Message, Misbehaviour,
@@ -348,9 +349,14 @@ impl<M: Memory> Core<M> {
             order.sort_by_key(|(weight, id, _)| (*weight, *id));
         }
         let as_it_came = order.is_empty();
-        for (_, _, diff) in order {
+        for (_, id, diff) in order {
             diff.apply(|offset, bytes| self.memory.write(page, offset, bytes));
             self.stats.diffs_applied += 1;
+            self.notes.add(|| Note::DiffApplied {
+                page,
+                interval: Some(id),
+                bytes: diff.bytes().len(),
+            });
         }
         match fetch.base {
             Some((_, bytes)) if as_it_came => drop(self.fetches.arrived.insert(page, bytes)),

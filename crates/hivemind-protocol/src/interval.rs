@@ -6,6 +6,7 @@
 use crate::core::{Core, misbehaviour};
 use crate::message::Interval;
 use crate::mutant::{Mutant, mutant};
+use crate::note::Note;
 use crate::page::{Notice, Twin};
 use crate::{
     Access, DroneId, IntervalId, IntervalIndex, Memory, Misbehaviour, PAGE_SIZE, PageBytes, PageId,
@@ -167,6 +168,10 @@ impl<M: Memory> Core<M> {
         known.raise(self.me, index);
         self.stats.intervals += 1;
         self.stats.write_notices += pages.iter().map(|run| run.count).sum::<u64>();
+        self.notes.add(|| Note::IntervalEnded {
+            index,
+            pages: pages.clone(),
+        });
         self.log.insert(Interval {
             id: IntervalId {
                 creator: self.me,
@@ -307,6 +312,7 @@ impl<M: Memory> Core<M> {
         self.stats.invalidations += gone.len() as u64;
         for run in PageRun::join(gone) {
             self.memory.set_access(run, Access::Invalid);
+            self.notes.add(|| Note::Invalidated(run));
         }
     }
 
@@ -348,6 +354,11 @@ impl<M: Memory> Core<M> {
         if !diff.is_empty() {
             self.stats.diffs_made += 1;
             self.stats.diff_bytes += diff.bytes().len() as u64;
+            self.notes.add(|| Note::DiffMade {
+                page,
+                interval: first,
+                bytes: diff.bytes().len(),
+            });
             self.log.bytes += diff.size() as u64;
             entry.history_mut().own.push((first, diff));
         }
@@ -372,6 +383,7 @@ impl<M: Memory> Core<M> {
             bytes
         }));
         self.stats.twins += 1;
+        self.notes.add(|| Note::TwinMade { page });
     }
 
     /// Drops the pages over whose heads an epoch ended. Like `incorporate`: in an acquire, closed before.

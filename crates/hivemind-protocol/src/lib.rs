@@ -34,6 +34,7 @@ mod membership;
 mod memory;
 mod message;
 mod mutant;
+mod note;
 mod page;
 mod push;
 mod runs;
@@ -58,6 +59,7 @@ pub use crate::message::{Interval, Label, Message, Met, PAGES_A_MESSAGE_MOST, Pa
 #[cfg(hivemind_mutants)]
 pub use crate::mutant::choose_mutant;
 pub use crate::mutant::{Mutant, mutant};
+pub use crate::note::Note;
 pub use crate::runs::PageRun;
 pub use crate::stats::Stats;
 pub use crate::wire::WireError;
