@@ -1,5 +1,5 @@
 //! The rules that a log must keep for ShiViz to show what happened. ShiViz itself checks none of them: it shows a
-//! broken log, wrongly.
+//! broken log, wrongly. What the protocol promises beyond is checked in `promise`.
 
 use crate::shiviz::{EVENTS_MOST, PARSER, parse_clock_line};
 use crate::{Entry, TraceClock};
@@ -25,6 +25,16 @@ pub enum Rule {
     Causality,
     /// There are no more events than can be looked at.
     Length,
+    /// What is received was sent, before.
+    Sent,
+    /// A link carries messages in the order in which they were sent, each once.
+    Order,
+    /// A wait that is over had begun; no thread waits twice at once.
+    Waits,
+    /// Nobody goes on from a meeting before all have come to it.
+    Meetings,
+    /// A lock is had by one drone at a time, and whoever takes it knows that the one before let it go.
+    Locks,
 }
 
 /// A broken rule.
@@ -47,6 +57,24 @@ pub struct Summary {
     pub events: BTreeMap<u32, u64>,
 }
 
+/// A log as far as it can be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reading {
+    /// The events up to the first breach, in the order of the log.
+    pub events: Vec<Located>,
+    /// What ends it early.
+    pub breach: Option<Breach>,
+}
+
+/// An event and where it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Located {
+    /// Its first line, counted from 1.
+    pub line: usize,
+    /// The event.
+    pub entry: Entry,
+}
+
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {:?}: {}", self.line, self.rule, self.what)
@@ -55,7 +83,8 @@ impl fmt::Display for Breach {
 
 impl std::error::Error for Breach {}
 
-/// Checks a log against every [`Rule`].
+/// Checks a log that is to be shown against the rules of its form and of clocks, from [`Rule::Parser`] to
+/// [`Rule::Length`].
 ///
 /// ```
 /// use hivemind_trace::{Rule, check, shiviz};
@@ -66,98 +95,144 @@ impl std::error::Error for Breach {}
 /// # Errors
 /// The first breach.
 pub fn check(log: &str) -> Result<Summary, Breach> {
-    let lines: Vec<&str> = log.lines().collect();
-    if lines.first() != Some(&PARSER) {
-        let what = format!("it must be {PARSER}");
-        return Err(breach(0, Rule::Parser, what));
+    let Reading { events, breach } = read(log);
+    if let Some(Located { line, .. }) = events.get(EVENTS_MOST) {
+        let what = format!("more than {EVENTS_MOST} events: cut a window");
+        return Err(breach_at(*line, Rule::Length, what));
     }
-    if lines.get(1).is_some_and(|second| !second.is_empty()) {
-        return Err(breach(1, Rule::EmptySecond, "it must be empty"));
+    if let Some(breach) = breach {
+        return Err(breach);
     }
+    check_clocks(&[&events]).map_err(|(_, breach)| breach)?;
     let mut summary = Summary {
-        entries: Vec::new(),
+        entries: Vec::with_capacity(events.len()),
         events: BTreeMap::new(),
     };
-    for (at, pair) in lines.get(2..).unwrap_or_default().chunks(2).enumerate() {
-        let line = 2 + 2 * at;
-        if at >= EVENTS_MOST {
-            let what = format!("more than {EVENTS_MOST} events: cut a window");
-            return Err(breach(line, Rule::Length, what));
-        }
-        summary.take(line, pair)?;
+    for Located { entry, .. } in events {
+        *summary.events.entry(entry.host).or_default() += 1;
+        summary.entries.push(entry);
     }
-    summary.check_others()?;
-    summary.check_causality()?;
     Ok(summary)
 }
 
-impl Summary {
-    fn take(&mut self, line: usize, pair: &[&str]) -> Result<(), Breach> {
-        let [first, text] = *pair else {
-            return Err(breach(line, Rule::TwoLines, "the event has no text"));
-        };
-        if text.trim().is_empty() {
-            return Err(breach(line + 1, Rule::TwoLines, "the event has no text"));
-        }
-        if !first.starts_with('d') || !first.contains('{') {
-            let what = format!("`{first}` is no host and clock: did a text break the line?");
-            return Err(breach(line, Rule::TwoLines, what));
-        }
-        let (host, clock) =
-            parse_clock_line(first).map_err(|what| breach(line, Rule::Readable, what))?;
-        let events = self.events.entry(host).or_default();
-        *events += 1;
-        if clock.get(host) != *events {
-            let what = format!(
-                "d{host}'s own time is {}, where {events} comes next",
-                clock.get(host)
-            );
-            return Err(breach(line, Rule::OwnTime, what));
-        }
-        let text = text.to_owned();
-        self.entries.push(Entry { host, clock, text });
-        Ok(())
+/// Reads a log, and holds it to the rules that need no other log: from [`Rule::Parser`] to [`Rule::OwnTime`]. A drone that
+/// is killed leaves a log that breaks off; what stands before is still of use.
+pub fn read(log: &str) -> Reading {
+    let mut reading = Reading {
+        events: Vec::new(),
+        breach: None,
+    };
+    if let Err(breach) = reading.take_all(log) {
+        reading.breach = Some(breach);
     }
+    reading
+}
 
-    fn check_others(&self) -> Result<(), Breach> {
-        for (at, entry) in self.entries.iter().enumerate() {
-            for (host, time) in entry.clock.entries() {
-                let last = self.events.get(&host).copied().unwrap_or(0);
-                if time > last {
-                    let what = format!("it knows event {time} of d{host}, which has {last}");
-                    return Err(breach(2 + 2 * at, Rule::OthersTime, what));
-                }
+/// Holds the clocks of all hosts together to [`Rule::OthersTime`] and [`Rule::Causality`].
+///
+/// # Errors
+/// The first breach, and in which of the logs it is.
+pub fn check_clocks(logs: &[&[Located]]) -> Result<(), (usize, Breach)> {
+    let mut clocks: BTreeMap<u32, Vec<&TraceClock>> = BTreeMap::new();
+    for Located { entry, .. } in logs.iter().copied().flatten() {
+        clocks.entry(entry.host).or_default().push(&entry.clock);
+    }
+    let checks = [others_time, causality];
+    for check in checks {
+        for (log, events) in logs.iter().enumerate() {
+            for located in *events {
+                check(&clocks, &located.entry)
+                    .map_err(|(rule, what)| (log, breach_at(located.line, rule, what)))?;
             }
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Each event's clock has all that its host knew before, and all that the events it names knew.
-    fn check_causality(&self) -> Result<(), Breach> {
-        let mut clocks: BTreeMap<u32, Vec<&TraceClock>> = BTreeMap::new();
-        for entry in &self.entries {
-            clocks.entry(entry.host).or_default().push(&entry.clock);
+impl Reading {
+    fn take_all(&mut self, log: &str) -> Result<(), Breach> {
+        let mut lines = log.lines();
+        if lines.next() != Some(PARSER) {
+            let what = format!("it must be {PARSER}");
+            return Err(breach_at(1, Rule::Parser, what));
         }
-        for (at, entry) in self.entries.iter().enumerate() {
-            for (host, time) in entry.clock.entries() {
-                let before = if host == entry.host { time - 1 } else { time };
-                let Some(known) = before.checked_sub(1).map(|at| clocks[&host][at as usize]) else {
-                    continue;
-                };
-                if !known.is_before(&entry.clock) {
-                    let what = format!("it knows event {before} of d{host}, but not all before it");
-                    return Err(breach(2 + 2 * at, Rule::Causality, what));
-                }
-            }
+        if lines.next().is_some_and(|second| !second.is_empty()) {
+            return Err(breach_at(2, Rule::EmptySecond, "it must be empty"));
+        }
+        let mut times: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut line = 3;
+        while let Some(first) = lines.next() {
+            let entry = read_entry(line, first, lines.next(), &mut times)?;
+            self.events.push(Located { line, entry });
+            line += 2;
         }
         Ok(())
     }
 }
 
-/// A breach at a line counted from 0.
-fn breach(line: usize, rule: Rule, what: impl Into<String>) -> Breach {
+fn read_entry(
+    line: usize,
+    first: &str,
+    text: Option<&str>,
+    times: &mut BTreeMap<u32, u64>,
+) -> Result<Entry, Breach> {
+    let Some(text) = text else {
+        return Err(breach_at(line, Rule::TwoLines, "the event has no text"));
+    };
+    if text.trim().is_empty() {
+        return Err(breach_at(line + 1, Rule::TwoLines, "the event has no text"));
+    }
+    if !first.starts_with('d') || !first.contains('{') {
+        let what = format!("`{first}` is no host and clock: did a text break the line?");
+        return Err(breach_at(line, Rule::TwoLines, what));
+    }
+    let (host, clock) =
+        parse_clock_line(first).map_err(|what| breach_at(line, Rule::Readable, what))?;
+    let next = times.get(&host).copied().unwrap_or(0) + 1;
+    if clock.get(host) != next {
+        let what = format!(
+            "d{host}'s own time is {}, where {next} comes next",
+            clock.get(host)
+        );
+        return Err(breach_at(line, Rule::OwnTime, what));
+    }
+    times.insert(host, next);
+    let text = text.to_owned();
+    Ok(Entry { host, clock, text })
+}
+
+type Clocks<'a> = BTreeMap<u32, Vec<&'a TraceClock>>;
+
+fn others_time(clocks: &Clocks<'_>, entry: &Entry) -> Result<(), (Rule, String)> {
+    for (host, time) in entry.clock.entries() {
+        let last = clocks.get(&host).map_or(0, |clocks| clocks.len() as u64);
+        if time > last {
+            let what = format!("it knows event {time} of d{host}, which has {last}");
+            return Err((Rule::OthersTime, what));
+        }
+    }
+    Ok(())
+}
+
+/// An event's clock has all that its host knew before, and all that the events it names knew.
+fn causality(clocks: &Clocks<'_>, entry: &Entry) -> Result<(), (Rule, String)> {
+    for (host, time) in entry.clock.entries() {
+        let before = if host == entry.host { time - 1 } else { time };
+        let Some(known) = before.checked_sub(1).map(|at| clocks[&host][at as usize]) else {
+            continue;
+        };
+        if !known.is_before(&entry.clock) {
+            let what = format!("it knows event {before} of d{host}, but not all before it");
+            return Err((Rule::Causality, what));
+        }
+    }
+    Ok(())
+}
+
+/// A breach at a line counted from 1.
+pub(crate) fn breach_at(line: usize, rule: Rule, what: impl Into<String>) -> Breach {
     Breach {
-        line: line + 1,
+        line,
         rule,
         what: what.into(),
     }

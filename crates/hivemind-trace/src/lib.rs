@@ -1,8 +1,10 @@
 //! Traces of a hive, simulated or real: who did what, and what had happened before it.
 //!
 //! [`TraceClock`] is the vector clock of a trace, [`Entry`] an event with its clock, [`shiviz`] writes and reads the
-//! form that ShiViz reads, [`check`] holds a log to all rules of that form (ShiViz itself checks none), and [`cut`]
-//! takes a window out of a trace such that the rest is a trace again.
+//! form that ShiViz reads, [`check`] holds a log to all rules of that form (ShiViz itself checks none), [`merge`] puts
+//! the logs of several drones in one order, and [`cut`] takes a window out of a trace such that the rest is a trace
+//! again. [`Words`] and [`Happening`] are how a drone's trace says what happened, and [`check_promises`] what the
+//! protocol promises, read from that.
 //!
 //! Pure. Deliberately elsewhere: what is traced (the simulator, the driver), and the core's own timestamps
 //! (`VectorTimestamp` in `hivemind-protocol`), which count other things and start again with each epoch.
@@ -12,11 +14,17 @@
 mod check;
 mod clock;
 mod cut;
+mod happening;
+mod merge;
+mod promise;
 pub mod shiviz;
 
-pub use check::{Breach, Rule, Summary, check};
+pub use check::{Breach, Located, Reading, Rule, Summary, check, check_clocks, read};
 pub use clock::TraceClock;
 pub use cut::cut;
+pub use happening::{Happening, Words};
+pub use merge::merge;
+pub use promise::check_promises;
 
 /// An event of a trace.
 #[derive(Clone, PartialEq, Eq, Debug)]

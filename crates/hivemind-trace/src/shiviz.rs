@@ -23,7 +23,14 @@ pub fn head() -> String {
 /// assert_eq!(shiviz::event(&entry), "d0 {\"d0\":2, \"d1\":2}\nsends all\n");
 /// ```
 pub fn event(entry: &Entry) -> String {
-    let mut lines = format!("d{} {{", entry.host);
+    let mut lines = String::new();
+    event_to(&mut lines, entry);
+    lines
+}
+
+/// The same, behind what is in `lines`.
+pub fn event_to(lines: &mut String, entry: &Entry) {
+    let _ = write!(lines, "d{} {{", entry.host);
     for (at, (host, time)) in entry.clock.entries().enumerate() {
         let comma = if at > 0 { ", " } else { "" };
         let _ = write!(lines, "{comma}\"d{host}\":{time}");
@@ -34,7 +41,6 @@ pub fn event(entry: &Entry) -> String {
         other => other,
     }));
     lines.push('\n');
-    lines
 }
 
 /// A whole log.
