@@ -140,6 +140,13 @@ pub(crate) fn run_alone(program: &str, arguments: &[&str]) -> Ended {
     end(command)
 }
 
+/// Runs `hivemind trace` with these words.
+pub(crate) fn trace(words: &[&str]) -> Ended {
+    let mut command = Command::new(launcher());
+    command.arg("trace").args(words);
+    end(command)
+}
+
 /// Whether jobs can be started as nobody here; says so where they can't.
 pub(crate) fn can_be_nobody() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();

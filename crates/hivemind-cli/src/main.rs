@@ -1,7 +1,7 @@
 //! The `hivemind` command: starts programs on a hive of drones and looks after them.
 //!
 //! Here stands only the way in: which subcommand is meant and which exit status it gives. The options live
-//! in `options`, what `run` does in `run`. Two hidden subcommands are the command's own helpers and are
+//! in `options`, what `run` does in `run`, and what `trace` does in `trace`. Two hidden subcommands are the command's own helpers and are
 //! told apart before anything else: `__drone` becomes the program, `__keeper` outlives a killed launcher.
 //!
 //! Deliberately elsewhere: the shared memory. This crate links nothing of the library; the two meet in the
@@ -25,6 +25,7 @@ mod scratch;
 mod signals;
 mod sink;
 mod stats;
+mod trace;
 mod trouble;
 mod units;
 
@@ -40,13 +41,15 @@ fn main() -> ExitCode {
         _ => {}
     }
     let options::Options { color, command } = options::Options::parse();
-    match command {
-        options::Command::Run(options) => match run::run(&options, color) {
-            Ok(status) => ExitCode::from(status),
-            Err(trouble) => {
-                eprintln!("hivemind: {trouble}");
-                ExitCode::from(trouble.status)
-            }
-        },
+    let done = match command {
+        options::Command::Run(options) => run::run(&options, color),
+        options::Command::Trace(what) => trace::run(&what),
+    };
+    match done {
+        Ok(status) => ExitCode::from(status),
+        Err(trouble) => {
+            eprintln!("hivemind: {trouble}");
+            ExitCode::from(trouble.status)
+        }
     }
 }

@@ -11,6 +11,8 @@ use hivemind::settings::{
     self, MAX_DRONES, MAX_THREADS, parse_size, parse_time, show_size, show_time,
 };
 
+use crate::trace::Trace;
+
 /// One shared memory for a program that runs as many processes.
 #[derive(Parser, Debug)]
 #[command(name = "hivemind", version, propagate_version = true, after_help = EXAMPLES)]
@@ -32,6 +34,8 @@ pub(crate) struct Options {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Run(Run),
+    #[command(subcommand)]
+    Trace(Trace),
 }
 
 /// Run a program on several drones of this machine.
@@ -84,6 +88,14 @@ pub(crate) struct Run {
     /// How much memory a drone's bookkeeping may take before it is tidied up.
     #[arg(help = with_default("How much memory a drone's bookkeeping may take before it is tidied up", show_size(settings::METADATA_LIMIT_BYTES)), long, env = "HIVEMIND_METADATA_LIMIT", value_name = "SIZE", value_parser = parse_size)]
     pub(crate) metadata_limit: Option<u64>,
+
+    /// Write what each drone does into a log d0.log, d1.log … in this directory: see `hivemind trace`.
+    #[arg(long, env = "HIVEMIND_TRACE", value_name = "DIR")]
+    pub(crate) trace: Option<PathBuf>,
+
+    /// How long the log of a trace may become; what comes after is only counted.
+    #[arg(help = with_default("How long each log of a trace may become; what comes after is only counted", show_size(settings::TRACE_LIMIT_BYTES)), long, env = "HIVEMIND_TRACE_LIMIT", value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) trace_limit: Option<u64>,
 
     /// Print lines as they come, without the drone's number.
     #[arg(long, env = "HIVEMIND_NO_PREFIX", value_parser = clap::builder::FalseyValueParser::new())]
@@ -196,6 +208,7 @@ mod tests {
             .command
         {
             Command::Run(run) => run,
+            other => panic!("no run: {other:?}"),
         }
     }
 
@@ -234,7 +247,7 @@ mod tests {
         let help = run.render_help().to_string();
         // Its lines are broken anywhere.
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for default in ["1GiB", "24h", "30s", "1MiB"] {
+        for default in ["1GiB", "24h", "30s", "1MiB", "16MiB"] {
             assert!(
                 help.contains(&format!("[default: {default}]")),
                 "{default}: {help}"

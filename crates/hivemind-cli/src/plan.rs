@@ -45,9 +45,15 @@ impl Plan {
         if options.threads.is_some() {
             common.push(("RAYON_NUM_THREADS", threads.to_string().into()));
         }
+        if let Some(directory) = &options.trace {
+            // The program may go elsewhere before it joins.
+            let directory = std::path::absolute(directory).unwrap_or(directory.clone());
+            common.push(("HIVEMIND_TRACE", directory.into()));
+        }
         let sizes = [
             ("HIVEMIND_REGION", options.region),
             ("HIVEMIND_METADATA_LIMIT", options.metadata_limit),
+            ("HIVEMIND_TRACE_LIMIT", options.trace_limit),
         ];
         let times = [
             ("HIVEMIND_WAIT_LIMIT", options.wait_limit),
@@ -158,7 +164,10 @@ mod tests {
         let words = ["hivemind", "run"].iter().chain(words);
         let Command::Run(options) = Options::try_parse_from(words)
             .expect("a right command line")
-            .command;
+            .command
+        else {
+            panic!("it says run");
+        };
         Plan::new(&options, "/bin/prog".into(), "job", false)
     }
 
@@ -175,6 +184,8 @@ mod tests {
             "mprotect",
             "--region=64M",
             "--silence-limit=1500ms",
+            "--trace=/t",
+            "--trace-limit=1M",
             "prog",
         ]);
         let variables = plan.environment(2, Path::new("/place"));
@@ -186,6 +197,8 @@ mod tests {
             ("HIVEMIND_ENGINE", "mprotect"),
             ("HIVEMIND_REGION", "67108864"),
             ("HIVEMIND_SILENCE_LIMIT", "1500ms"),
+            ("HIVEMIND_TRACE", "/t"),
+            ("HIVEMIND_TRACE_LIMIT", "1048576"),
         ] {
             assert_eq!(value(&variables, name).as_deref(), Some(wanted), "{name}");
         }

@@ -1,6 +1,7 @@
 //! `hivemind run` from the checked options to the exit status. The parts are elsewhere: what is asked for in
 //! `options`, what the machine bears in `limits`, the life of the drones in `job`, the table in `stats`.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -34,6 +35,9 @@ pub(crate) fn run(options: &Run, color: Color) -> Result<u8, Trouble> {
     if options.dry_run {
         return show(&plan, &Scratch::preview(&job));
     }
+    if let Some(directory) = &options.trace {
+        fs::create_dir_all(directory).map_err(|error| cannot_trace(directory, &error))?;
+    }
     let stats = Destination::open(options.stats.as_ref(), options.drones)?;
     let signals = Signals::install().map_err(|error| refused("a signal handler", &error))?;
     let mut keeper = Keeper::start(Path::new(local::COMMAND))
@@ -48,6 +52,14 @@ pub(crate) fn run(options: &Run, color: Color) -> Result<u8, Trouble> {
     // The directory is gone, the drones are; only their output may still be on its way.
     keeper.dismiss();
     Ok(watched?.finish())
+}
+
+fn cannot_trace(directory: &Path, error: &io::Error) -> Trouble {
+    let directory = directory.display();
+    Trouble::new(
+        OUTPUT,
+        format!("cannot write a trace into {directory}: {error}"),
+    )
 }
 
 fn show(plan: &Plan, directory: &Path) -> Result<u8, Trouble> {

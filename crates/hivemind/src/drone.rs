@@ -8,6 +8,7 @@ use crate::net::{Closed, Incoming, Links, Watch};
 use crate::parking::{Lookout, Parking, Waiter};
 use crate::primitive::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, lock};
 use crate::report::Times;
+use crate::trace::Tracer;
 use crate::{Error, Result};
 use hivemind_memory::{FaultHandler, RegionMemory};
 use hivemind_protocol::{
@@ -39,6 +40,8 @@ struct State {
     effects: Vec<Effect>,
     /// Where messages are encoded, kept for its memory.
     frame: Vec<u8>,
+    /// None where the hive does not trace.
+    tracer: Option<Box<Tracer>>,
     /// How the first lost drone was lost.
     lost_how: String,
 }
@@ -62,11 +65,15 @@ const FAULT_FAILED_STATUS: i32 = 75;
 impl Drone {
     pub(crate) fn new(
         me: DroneId,
-        core: Core<RegionMemory>,
+        mut core: Core<RegionMemory>,
         links: Option<Links>,
+        tracer: Option<Tracer>,
         wait_limit: Duration,
         may_spin: bool,
     ) -> Self {
+        if tracer.is_some() {
+            core.observe();
+        }
         Self {
             me,
             state: Mutex::new(State {
@@ -75,6 +82,7 @@ impl Drone {
                 next_ticket: 0,
                 effects: Vec::new(),
                 frame: Vec::new(),
+                tracer: tracer.map(Box::new),
                 lost_how: String::new(),
             }),
             parking: Parking::new(links.is_some()),
@@ -133,6 +141,7 @@ impl Drone {
             }
             if Instant::now() >= next_tick {
                 links.tick(&mut |from, incoming| self.receive(from, incoming));
+                self.write_trace();
                 next_tick = Instant::now() + TICK;
             }
         }
@@ -159,6 +168,20 @@ impl Drone {
         })
     }
 
+    /// Ends the trace; nothing of this drone's life is to come.
+    pub(crate) fn end_trace(&self) {
+        if let Some(tracer) = &mut self.state().tracer {
+            tracer.end();
+        }
+    }
+
+    /// Writes what the trace has collected, so that a drone that is killed leaves all but its last second.
+    fn write_trace(&self) {
+        if let Some(tracer) = &mut self.state().tracer {
+            tracer.flush();
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic in the core is a broken invariant: it has ended the process (see `drive`).
         lock(&self.state)
@@ -167,12 +190,21 @@ impl Drone {
     /// Hands an event to the core and does what it says. Sends happen under the lock, so that each link
     /// carries messages in the order of the core's effects; they never block.
     fn drive(&self, state: &mut State, event: Event) {
+        if let Some(tracer) = &mut state.tracer {
+            tracer.event(&event);
+        }
         let mut effects = std::mem::take(&mut state.effects);
         let result = state.core.handle(event, &mut effects);
+        if let Some(tracer) = &mut state.tracer {
+            tracer.take_notes(&mut state.core);
+        }
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { to, message } => self.send(state, to, &message),
                 Effect::Complete { ticket, result } => {
+                    if let Some(tracer) = &mut state.tracer {
+                        tracer.complete(ticket, &result);
+                    }
                     if let Some(waiter) = state.waiting.remove(&ticket) {
                         self.complete(&waiter, result);
                     }
@@ -189,6 +221,9 @@ impl Drone {
         if let Some(links) = &self.links {
             state.frame.clear();
             message.encode(&mut state.frame);
+            if let Some(tracer) = &mut state.tracer {
+                tracer.send(to, message, &mut state.frame);
+            }
             links.send(to, &state.frame);
         }
     }
@@ -197,7 +232,7 @@ impl Drone {
     fn receive(&self, from: DroneId, incoming: Incoming<'_>) {
         let mut state = self.state();
         match incoming {
-            Incoming::Frame(body) => match Message::decode(body) {
+            Incoming::Frame(body) => match state.open(body) {
                 Ok(message) => self.drive(&mut state, Event::Message { from, message }),
                 Err(error) => {
                     self.lose(&mut state, from, format!("{from} sent no message: {error}"))
@@ -282,6 +317,7 @@ impl Drone {
     /// For trouble that has no caller to go to: a fault, or the service thread's own.
     fn end_process(&self, why: &str) -> ! {
         eprintln!("hivemind: {}: {why}", self.me);
+        self.end_trace();
         std::process::exit(FAULT_FAILED_STATUS)
     }
 }
@@ -315,6 +351,15 @@ impl FaultHandler for Drone {
 }
 
 impl State {
+    /// Reads a frame: a message, and where the hive traces its sender's clock behind it.
+    fn open(&mut self, frame: &[u8]) -> std::result::Result<Message, String> {
+        let message = match &mut self.tracer {
+            None => frame,
+            Some(tracer) => tracer.hear(frame)?,
+        };
+        Message::decode(message).map_err(|error| error.to_string())
+    }
+
     fn new_ticket(&mut self) -> (Ticket, Arc<Waiter<Done>>) {
         let ticket = Ticket(self.next_ticket);
         if !mutant(Mutant::OneTicketForAll) {

@@ -58,6 +58,16 @@ pub enum Error {
         /// Why not.
         cause: std::io::Error,
     },
+    /// A trace was asked for, and its log can't be opened.
+    #[error("{me} cannot write its trace into {}: {cause}; HIVEMIND_TRACE must name a directory that it may write", directory.display())]
+    Trace {
+        /// This drone.
+        me: DroneId,
+        /// Where.
+        directory: std::path::PathBuf,
+        /// Why not.
+        cause: std::io::Error,
+    },
     /// The call was wrong; nothing changed and the hive goes on.
     #[error("{me}: {refusal}")]
     Refused {

@@ -8,6 +8,7 @@ use crate::join::{Agreement, Offer, join};
 use crate::launch::{Options, Seat};
 use crate::place::first_stamp;
 use crate::report::Report;
+use crate::trace::Tracer;
 use crate::view::{Region, Shared};
 use crate::{Error, Result};
 use bytemuck::Pod;
@@ -93,15 +94,21 @@ impl Hive {
             eprintln!("hivemind: {why}");
         }
         let bytes = options.region_bytes.next_multiple_of(PAGE_SIZE as u64);
+        let mut facts = vec![
+            ("region in bytes".to_owned(), bytes.to_string()),
+            ("page in bytes".to_owned(), PAGE_SIZE.to_string()),
+        ];
+        if options.trace.is_some() {
+            // A clock goes with each message, or with none.
+            facts.push(("trace (HIVEMIND_TRACE)".to_owned(), "on".to_owned()));
+        }
         let offer = Offer {
             base_bitmap: hivemind_memory::free_bases(bytes),
-            facts: vec![
-                ("region in bytes".to_owned(), bytes.to_string()),
-                ("page in bytes".to_owned(), PAGE_SIZE.to_string()),
-            ],
+            facts,
             start_timeout: options.start_timeout,
             silence_limit: options.silence_limit,
         };
+        let tracer = open_trace(&seat, &options)?;
         let (links, Agreement { base_index, .. }) = join(&seat, offer)?;
         let memory = RegionMemory::create(bytes, base_index, chosen.engine)?;
         let region = Region::new(memory.view());
@@ -118,7 +125,14 @@ impl Hive {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let may_spin = options.local_drones as usize <= cores;
         let core = Core::new(config, memory);
-        let drone = Arc::new(Drone::new(me, core, links, options.wait_limit, may_spin));
+        let drone = Arc::new(Drone::new(
+            me,
+            core,
+            links,
+            tracer,
+            options.wait_limit,
+            may_spin,
+        ));
         late.set(Arc::clone(&drone));
         let service = start_service(me, seat.size, &drone)?;
         Ok(Self {
@@ -506,6 +520,7 @@ impl Drop for Hive {
     fn drop(&mut self) {
         // Without `leave` the others must not mistake this for a farewell: links close without a goodbye.
         self.end_service();
+        self.drone.end_trace();
     }
 }
 
@@ -513,6 +528,20 @@ impl std::fmt::Debug for Hive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Hive({} of {})", self.me, self.drones)
     }
+}
+
+fn open_trace(seat: &Seat, options: &Options) -> Result<Option<Tracer>> {
+    let Some(directory) = &options.trace else {
+        return Ok(None);
+    };
+    let me = DroneId(seat.rank);
+    let limit_bytes = options.trace_limit_bytes;
+    let opened = Tracer::open(directory, limit_bytes, me, seat.size, &seat.job);
+    opened.map(Some).map_err(|cause| Error::Trace {
+        me,
+        directory: directory.clone(),
+        cause,
+    })
 }
 
 fn start_service(me: DroneId, drones: u32, drone: &Arc<Drone>) -> Result<Option<JoinHandle<()>>> {

@@ -198,6 +198,10 @@ pub(crate) struct Options {
     pub(crate) local_drones: u32,
     /// Where to write the statistics at the end.
     pub(crate) report: Option<PathBuf>,
+    /// The directory for the trace; none: no trace.
+    pub(crate) trace: Option<PathBuf>,
+    /// How long the log of a trace may become in bytes.
+    pub(crate) trace_limit_bytes: u64,
 }
 
 impl Default for Options {
@@ -212,6 +216,8 @@ impl Default for Options {
             metadata_limit_bytes: settings::METADATA_LIMIT_BYTES,
             local_drones: 1,
             report: None,
+            trace: None,
+            trace_limit_bytes: settings::TRACE_LIMIT_BYTES,
         }
     }
 }
@@ -260,6 +266,12 @@ impl Options {
             )?,
             local_drones: local.map_or(default.local_drones, |local| local as u32),
             report: environment.get("HIVEMIND_REPORT").map(PathBuf::from),
+            trace: environment.get("HIVEMIND_TRACE").map(PathBuf::from),
+            trace_limit_bytes: environment.size(
+                "HIVEMIND_TRACE_LIMIT",
+                default.trace_limit_bytes,
+                4096,
+            )?,
         })
     }
 }
@@ -453,6 +465,8 @@ mod tests {
             ("HIVEMIND_METADATA_LIMIT", "1 GiB"),
             ("HIVEMIND_LOCAL_DRONES", "4"),
             ("HIVEMIND_REPORT", "/r"),
+            ("HIVEMIND_TRACE", "/t"),
+            ("HIVEMIND_TRACE_LIMIT", "2G"),
         ]);
         let expected = Options {
             engine: "mprotect".parse().unwrap(),
@@ -464,6 +478,8 @@ mod tests {
             metadata_limit_bytes: 1 << 30,
             local_drones: 4,
             report: Some("/r".into()),
+            trace: Some("/t".into()),
+            trace_limit_bytes: 2 << 30,
         };
         assert_eq!(read.unwrap(), expected);
     }

@@ -70,6 +70,7 @@ mod place;
 mod primitive;
 mod report;
 pub mod settings;
+mod trace;
 mod view;
 
 pub use crate::bytes::ByteHive;

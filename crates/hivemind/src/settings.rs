@@ -30,6 +30,13 @@ pub const REGION_BYTES: u64 = 1 << 30;
 /// ```
 pub const METADATA_LIMIT_BYTES: u64 = 1 << 20;
 
+/// How long the log of a drone's trace may become in bytes; what happens after that is only counted.
+///
+/// ```
+/// assert_eq!(hivemind::settings::parse_size("16M"), Ok(hivemind::settings::TRACE_LIMIT_BYTES));
+/// ```
+pub const TRACE_LIMIT_BYTES: u64 = 16 << 20;
+
 /// How long to wait until all drones have joined.
 ///
 /// ```

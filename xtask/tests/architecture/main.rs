@@ -15,10 +15,13 @@ use source::{File, Manifest, manifests, rust_files};
 const EDGES: &[(&str, &[&str])] = &[
     ("hivemind-protocol", &[]),
     ("hivemind-memory", &["hivemind-protocol"]),
-    ("hivemind-dsm", &["hivemind-memory", "hivemind-protocol"]),
+    (
+        "hivemind-dsm",
+        &["hivemind-memory", "hivemind-protocol", "hivemind-trace"],
+    ),
     ("hivemind-trace", &[]),
     ("hivemind-sim", &["hivemind-protocol", "hivemind-trace"]),
-    ("hivemind-cli", &["hivemind-dsm"]),
+    ("hivemind-cli", &["hivemind-dsm", "hivemind-trace"]),
     ("apps", &["hivemind-dsm"]),
     ("xtask", &[]),
 ];

@@ -1,0 +1,306 @@
+//! What an event's text says of faults, calls, messages and notes. The kinds of events are listed in
+//! `hivemind_trace::Happening`.
+
+use hivemind_protocol::{
+    AccessKind, Command, Failure, Interval, Meeting, MeetingKind, Message, Met, Note, Outcome,
+    PageId, PageRun,
+};
+use hivemind_trace::Words;
+
+/// A fault: `read pages=12`.
+pub(super) fn fault(page: PageId, kind: AccessKind) -> String {
+    collect(
+        match kind {
+            AccessKind::Read => "read",
+            AccessKind::Write => "write",
+        },
+        |words| words.pages([(page.0, 1)]),
+    )
+}
+
+/// A call, and whether it is over at once. `meetings` counts the meetings, this one included.
+pub(super) fn command(command: &Command, meetings: u64) -> (String, bool) {
+    let text = match command {
+        Command::Acquire(lock) => collect("acquire", |words| words.field("lock", lock.0)),
+        Command::Release(lock) => {
+            return (collect("", |words| words.field("lock", lock.0)), true);
+        }
+        Command::Meet(called) => collect("", |words| {
+            meeting(words, called);
+            words.field("meeting", meetings);
+        }),
+        Command::Allocate { bytes, align } => collect("allocate", |words| {
+            words.field("bytes", bytes);
+            words.field("align", align);
+        }),
+        Command::Free(address) => collect("free", |words| words.field("address", address.0)),
+    };
+    (text, false)
+}
+
+/// How a wait went.
+pub(super) fn result(words: &mut Words<'_>, result: &Result<Outcome, Failure>) {
+    let (how, block) = match result {
+        Ok(Outcome::Done) => ("done", None),
+        Ok(Outcome::Allocated(block)) => ("done", Some(*block)),
+        Ok(Outcome::Met { allocated, .. }) => ("done", *allocated),
+        Err(Failure::Refused(_)) => ("refused", None),
+        Err(Failure::Lost(_)) => ("lost", None),
+    };
+    words.field("result", how);
+    if let Some(block) = block {
+        words.field("address", block.address.0);
+    }
+}
+
+/// What the core noted.
+pub(super) fn note(words: &mut Words<'_>, note: &Note) {
+    match note {
+        Note::TwinMade { page } => {
+            words.say("makes twin");
+            words.pages([(page.0, 1)]);
+        }
+        Note::DiffMade {
+            page,
+            interval,
+            bytes,
+        } => {
+            words.say("makes diff");
+            words.pages([(page.0, 1)]);
+            words.field("interval", interval.0);
+            words.field("bytes", bytes);
+        }
+        Note::DiffApplied {
+            page,
+            interval,
+            bytes,
+        } => {
+            words.say("applies diff");
+            words.pages([(page.0, 1)]);
+            if let Some(id) = interval {
+                words.drone("of", id.creator.0);
+                words.field("interval", id.index.0);
+            }
+            words.field("bytes", bytes);
+        }
+        Note::Invalidated(run) => {
+            words.say("drops");
+            words.pages([pair(run)]);
+        }
+        Note::IntervalEnded { index, pages } => {
+            words.say("closes");
+            words.field("interval", index.0);
+            words.pages(pages.iter().map(pair));
+        }
+        Note::EpochEnded { epoch, collection } => {
+            words.say("forgets");
+            words.field("epoch", epoch.0);
+            words.field("by", if *collection { "collection" } else { "meeting" });
+        }
+    }
+}
+
+/// What a message carries, its name apart.
+pub(super) fn message(words: &mut Words<'_>, message: &Message) {
+    match message {
+        Message::PageRequest {
+            epoch,
+            pages,
+            again,
+        } => {
+            words.pages([pair(pages)]);
+            words.field("epoch", epoch.0);
+            if *again {
+                words.field("again", "yes");
+            }
+        }
+        Message::PageReply { epoch, pages, .. } => {
+            words.pages(
+                PageRun::join(pages.iter().map(|copy| copy.page))
+                    .iter()
+                    .map(pair),
+            );
+            words.field("epoch", epoch.0);
+        }
+        Message::PageRefused { epoch, page } => {
+            words.pages([(page.0, 1)]);
+            words.field("epoch", epoch.0);
+        }
+        Message::DiffRequest {
+            epoch,
+            page,
+            after,
+            upto,
+            ..
+        } => {
+            words.pages([(page.0, 1)]);
+            words.field("after", after.0);
+            words.field("upto", upto.0);
+            words.field("epoch", epoch.0);
+        }
+        Message::DiffReply {
+            epoch,
+            page,
+            upto,
+            diffs,
+        } => {
+            let changed: usize = diffs.iter().map(|(_, diff)| diff.bytes().len()).sum();
+            words.pages([(page.0, 1)]);
+            words.field("upto", upto.0);
+            words.field("diffs", diffs.len());
+            words.field("changed_bytes", changed);
+            words.field("epoch", epoch.0);
+        }
+        Message::LockRequest {
+            epoch,
+            lock,
+            requester,
+            forwarded,
+            ..
+        } => {
+            words.field("lock", lock.0);
+            words.drone("requester", requester.0);
+            if *forwarded {
+                words.field("forwarded", "yes");
+            }
+            words.field("epoch", epoch.0);
+        }
+        Message::LockGrant {
+            epoch,
+            lock,
+            intervals,
+            pages,
+            ..
+        } => {
+            words.field("lock", lock.0);
+            notices(words, intervals);
+            count(words, "whole_pages", pages.len() as u64);
+            words.field("epoch", epoch.0);
+        }
+        Message::Arrive {
+            epoch,
+            intervals,
+            meeting: called,
+            declined,
+        } => {
+            match called {
+                Some(called) => {
+                    words.field("for", name(called.kind));
+                }
+                None => words.field("for", "collection"),
+            }
+            notices(words, intervals);
+            count(
+                words,
+                "declined",
+                declined.iter().map(|run| run.count).sum(),
+            );
+            words.field("epoch", epoch.0);
+        }
+        Message::Depart {
+            epoch,
+            intervals,
+            met,
+            declined,
+        } => {
+            words.field(
+                "for",
+                match met {
+                    Some(Met::Together { .. }) => "meeting",
+                    Some(Met::Refused(_)) => "refusal",
+                    None => "collection",
+                },
+            );
+            notices(words, intervals);
+            let runs = declined.iter().flat_map(|(_, runs)| runs);
+            count(words, "declined", runs.map(|run| run.count).sum());
+            words.field("epoch", epoch.0);
+        }
+        Message::CollectWanted { epoch } | Message::Collect { epoch } => {
+            words.field("epoch", epoch.0);
+        }
+        Message::Flush { epoch, pages } => {
+            let diffs: usize = pages.iter().map(|(_, diffs)| diffs.len()).sum();
+            let pages = pages.iter().map(|(page, _)| *page);
+            words.pages(PageRun::join(pages).iter().map(pair));
+            words.field("diffs", diffs);
+            words.field("epoch", epoch.0);
+        }
+        Message::Allocate {
+            request,
+            bytes,
+            align,
+        } => {
+            words.field("request", request);
+            words.field("size_bytes", bytes);
+            words.field("align", align);
+        }
+        Message::Free { request, address } => {
+            words.field("request", request);
+            words.field("address", address.0);
+        }
+        Message::HeapReply { request, result } => {
+            words.field("request", request);
+            match result {
+                Ok(block) => words.field("address", block.address.0),
+                Err(_) => words.field("result", "refused"),
+            }
+        }
+    }
+}
+
+fn meeting(words: &mut Words<'_>, called: &Meeting) {
+    words.say(name(called.kind));
+    match called.kind {
+        MeetingKind::Barrier(id) => words.field("barrier", id.0),
+        MeetingKind::Broadcast { root, bytes } => {
+            words.drone("root", root.0);
+            words.field("bytes", bytes);
+        }
+        MeetingKind::Reduce { bytes } => words.field("bytes", bytes),
+        MeetingKind::Allocate { bytes, align } => {
+            words.field("bytes", bytes);
+            words.field("align", align);
+        }
+        MeetingKind::Free(address) => words.field("address", address.0),
+        MeetingKind::Leave => {}
+    }
+}
+
+fn name(kind: MeetingKind) -> &'static str {
+    match kind {
+        MeetingKind::Barrier(_) => "barrier",
+        MeetingKind::Broadcast { .. } => "broadcast",
+        MeetingKind::Reduce { .. } => "reduce",
+        MeetingKind::Allocate { .. } => "allocate-together",
+        MeetingKind::Free(_) => "free-together",
+        MeetingKind::Leave => "leave",
+    }
+}
+
+/// The write notices of intervals, ascending by page.
+fn notices(words: &mut Words<'_>, intervals: &[Interval]) {
+    count(words, "intervals", intervals.len() as u64);
+    let runs = intervals.iter().flat_map(|interval| &interval.pages);
+    let mut runs: Vec<(u64, u64)> = runs.map(pair).collect();
+    runs.sort_unstable();
+    runs.dedup();
+    words.pages(runs);
+}
+
+/// A number that is only told where it isn't 0.
+fn count(words: &mut Words<'_>, name: &str, count: u64) {
+    if count > 0 {
+        words.field(name, count);
+    }
+}
+
+fn pair(run: &PageRun) -> (u64, u64) {
+    (run.first.0, run.count)
+}
+
+fn collect(word: &str, tell: impl FnOnce(&mut Words<'_>)) -> String {
+    let mut text = String::new();
+    tell(&mut Words::new(&mut text, word));
+    text
+}
