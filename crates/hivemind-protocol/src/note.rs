@@ -48,6 +48,21 @@ pub enum Note {
     },
 }
 
+impl Note {
+    /// Whether it is about this page.
+    pub fn is_about(&self, wanted: PageId) -> bool {
+        let within = |run: &PageRun| (run.first..run.end()).contains(&wanted);
+        match self {
+            Self::TwinMade { page }
+            | Self::DiffMade { page, .. }
+            | Self::DiffApplied { page, .. } => *page == wanted,
+            Self::Invalidated(run) => within(run),
+            Self::IntervalEnded { pages, .. } => pages.iter().any(within),
+            Self::EpochEnded { .. } => false,
+        }
+    }
+}
+
 /// Where notes are kept until somebody takes them; nowhere, where nobody looks on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notes {

@@ -4,7 +4,8 @@
 //! How a core's state is read is in `state`.
 
 use hivemind_protocol::{
-    Command, DroneId, Effect, Event, Interval, LockId, Message, PageCopy, PageId, VectorTimestamp,
+    Command, DroneId, Effect, Event, Interval, LockId, Message, Note, PageCopy, PageId,
+    VectorTimestamp,
 };
 use hivemind_trace::{Entry, TraceClock};
 use std::collections::{BTreeMap, VecDeque};
@@ -39,6 +40,8 @@ pub enum About<'a> {
     Event(&'a Event),
     /// What it does.
     Effect(&'a Effect),
+    /// What it notes of itself.
+    Note(&'a Note),
     /// An access to a page.
     Page(PageId),
     /// A lock's state.
@@ -251,6 +254,7 @@ impl About<'_> {
         };
         match (self, self.message()) {
             (About::Page(page) | About::Event(Event::Fault { page, .. }), _) => *page == wanted,
+            (About::Note(note), _) => note.is_about(wanted),
             (
                 _,
                 Some(

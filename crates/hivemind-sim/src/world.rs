@@ -148,8 +148,12 @@ impl World {
                 metadata_limit_bytes,
                 economies: plan.economies,
             };
+            let mut core = Core::new(config, memory);
+            if trace.is_recording() {
+                core.observe();
+            }
             Seat {
-                core: Core::new(config, memory),
+                core,
                 waiting: BTreeMap::new(),
                 tickets: 0,
                 stopped_until_us: 0,
@@ -472,6 +476,7 @@ impl World {
             let now = self.seats[drone.0 as usize].core.inspect();
             state::show_changes(&mut self.trace, drone, &before, &now);
         }
+        self.say_notes(drone);
         let mut completed = Vec::new();
         for effect in effects.drain(..) {
             self.says(drone, About::Effect(&effect), || describe_effect(&effect));
@@ -585,6 +590,15 @@ impl World {
     /// Something happens at a drone that the record is to show.
     pub(crate) fn says(&mut self, drone: DroneId, about: About<'_>, what: impl FnOnce() -> String) {
         self.trace.happens(self.now_us, drone, about, what);
+    }
+
+    /// What a core noted of itself; nothing where nothing is recorded.
+    fn say_notes(&mut self, drone: DroneId) {
+        let mut notes = Vec::new();
+        self.seat_mut(drone).core.take_notes(&mut notes);
+        for note in notes {
+            self.says(drone, About::Note(&note), || format!("  notes {note:?}"));
+        }
     }
 
     fn seat(&self, drone: DroneId) -> &Seat {

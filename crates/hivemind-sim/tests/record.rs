@@ -1,7 +1,7 @@
 //! A run can be looked at: its log for ShiViz keeps every rule of that form, and its steps show the states that change.
 
 use hivemind_protocol::{DroneId, LockId, PageId};
-use hivemind_sim::{Plan, Replayed, Show, Wanted, replay};
+use hivemind_sim::{Plan, Replayed, Show, Wanted, check as check_plan, replay};
 use hivemind_trace::{check, shiviz};
 
 fn record(plan: &Plan, wanted: Wanted) -> Replayed {
@@ -129,6 +129,23 @@ fn filters_show_only_what_was_asked_for() {
             assert!(
                 (10..=60).contains(&step) && line.contains(" drone 1  "),
                 "{line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_cores_note_is_shown_and_decides_nothing() {
+    for plan in plans().take(10) {
+        let unseen = check_plan(&plan).unwrap_or_else(|failed| panic!("{failed}"));
+        let seen = record(&plan, Wanted::default());
+        assert_eq!(seen.report.hash, unseen.hash, "{}", plan.seed);
+        for note in ["TwinMade", "IntervalEnded", "EpochEnded"] {
+            let noted = seen.lines.iter().any(|line| line.contains(note));
+            assert!(
+                noted || seen.lines.len() < 200,
+                "no {note} in {}",
+                plan.seed
             );
         }
     }
