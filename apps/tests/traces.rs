@@ -109,8 +109,8 @@ fn a_trace_of_tour_keeps_every_rule() {
 fn sent(options: &[&str], file: &Path) -> Vec<(u64, u64)> {
     let stats = format!("--stats=json:{}", file.display());
     let options = [&[stats.as_str()], options].concat();
-    let arguments = ["--size", "50", "--steps", "20"];
-    run_with(User::Own, &options, 2, "auto", "jacobi", &arguments).right();
+    let arguments = ["barriers", "--rounds", "200"];
+    run_with(User::Own, &options, 2, "auto", "torture", &arguments).right();
     let stats: Value = serde_json::from_slice(&fs::read(file).expect("it is there")).expect("JSON");
     let drones = stats["drones"].as_array().expect("a list");
     let number = |drone: &Value, name: &str| drone[name].as_u64().expect("a number");
