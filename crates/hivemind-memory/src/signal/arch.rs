@@ -58,20 +58,38 @@ pub(super) unsafe fn call_on_interrupted_stack(
     }
     let top = (interrupted - RED_ZONE_BYTES - MARGIN_BYTES) & !15;
     // SAFETY: below the interrupted stack pointer and its red zone nothing is in use, and the thread does not run there
-    // until we return; the kernel or the guard page grows or ends it as for any call. r12 is preserved by the callee, and so
-    // brings the old stack back. `function` does not unwind. The pointer is 16-aligned before the call, as the
-    // calling convention has it.
-    unsafe {
-        std::arch::asm!(
-            "mov r12, rsp",
-            "mov rsp, {top}",
-            "call {function}",
-            "mov rsp, r12",
-            top = in(reg) top,
-            function = in(reg) function,
-            in("rdi") argument,
-            out("r12") _,
-            clobber_abi("C"),
-        );
-    }
+    // until we return; the kernel or the guard page grows or ends it as for any call. `function` does not unwind, by the
+    // caller's promise.
+    unsafe { call_on_stack(function, argument, top as *mut c_void) };
+}
+
+/// Calls `function(argument)` with the stack pointer at `top`. A function of its own, with its frame in a register that
+/// callees preserve and said so to the unwinder: the backtrace that a panic prints on its way to the end of the process
+/// finds back to the signal handler's own stack, and does not run into whatever lies above `top`.
+///
+/// # Safety
+/// `top` is 16-aligned and there is room below it; `function` may be called with `argument` and does not unwind.
+#[unsafe(naked)]
+unsafe extern "C" fn call_on_stack(
+    function: extern "C" fn(*mut c_void),
+    argument: *mut c_void,
+    top: *mut c_void,
+) {
+    std::arch::naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "mov rsp, rdx",
+        "mov rax, rdi",
+        "mov rdi, rsi",
+        "call rax",
+        "mov rsp, rbp",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+    )
 }
