@@ -1,5 +1,5 @@
 //! The project's own commands, called as `cargo xtask …`: run the demo, run every test, torture, check models, hunt mutants,
-//! simulate, explore.
+//! simulate, explore, fuzz.
 //!
 //! Here are the command line and the way to cargo. What a test run is stands in `test`, what its last line
 //! counts in `tally`, the demo in `demo`. The rules of the house are a test: `tests/architecture.rs`.
@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod fuzz;
 mod mutants;
 mod tally;
 mod test;
@@ -33,6 +34,7 @@ enum Task {
     Test(test::Test),
     Torture(test::Torture),
     Mutants(mutants::Mutants),
+    Fuzz(fuzz::Fuzz),
     /// Check the models of what threads share, under every order of their steps.
     Models,
     /// Drive the protocol core with seeds in the simulator; all arguments are the simulator's.
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Task::Test(test) => test.run(),
         Task::Torture(torture) => torture.run(),
         Task::Mutants(mutants) => mutants.run(),
+        Task::Fuzz(fuzz) => fuzz.run(),
         Task::Models => test::check_models(),
         Task::Sim { arguments } => simulate(&[], &arguments),
         Task::Explore { arguments } => simulate(&["explore"], &arguments),
@@ -88,6 +91,11 @@ fn root() -> &'static Path {
 
 /// Where cargo puts programs of the release profile.
 fn release_folder() -> anyhow::Result<PathBuf> {
+    Ok(target_folder()?.join("release"))
+}
+
+/// Where cargo puts what it makes.
+fn target_folder() -> anyhow::Result<PathBuf> {
     let output = cargo(&["metadata", "--format-version=1", "--no-deps"])
         .output()
         .context("cannot run cargo")?;
@@ -100,7 +108,7 @@ fn release_folder() -> anyhow::Result<PathBuf> {
     let target = metadata["target_directory"]
         .as_str()
         .context("cargo metadata names no target folder")?;
-    Ok(Path::new(target).join("release"))
+    Ok(target.into())
 }
 
 /// Builds all programs in release.

@@ -39,9 +39,10 @@ impl Tally {
             self.skipped += count("ignored") + skipped;
             return true;
         }
-        if let Some((passed, failed)) = closing_counts(text) {
+        if let Some((passed, failed, skipped)) = closing_counts(text) {
             self.passed += passed;
             self.failed += failed;
+            self.skipped += skipped;
             return true;
         }
         match text {
@@ -94,10 +95,19 @@ impl fmt::Display for Tally {
     }
 }
 
-/// The counts of a closing line that is nothing else, as `cargo xtask mutants` prints: `3 passed, 1 failed`.
-fn closing_counts(text: &str) -> Option<(usize, usize)> {
+/// The counts of a closing line that is nothing else, as `cargo xtask mutants` prints: `3 passed, 1 failed`, and
+/// `, 1 skipped` behind it where something was.
+fn closing_counts(text: &str) -> Option<(usize, usize, usize)> {
+    let (text, skipped) = match text.strip_suffix(" skipped") {
+        Some(text) => text.rsplit_once(", ")?,
+        None => (text, "0"),
+    };
     let (passed, failed) = text.strip_suffix(" failed")?.split_once(" passed, ")?;
-    Some((passed.parse().ok()?, failed.parse().ok()?))
+    Some((
+        passed.parse().ok()?,
+        failed.parse().ok()?,
+        skipped.parse().ok()?,
+    ))
 }
 
 /// The number in front of a word, as in `3 passed;`.
@@ -161,6 +171,10 @@ mod tests {
         assert_eq!(
             hear("3 passed, 1 failed\n").0,
             "3 passed, 1 failed, 0 skipped"
+        );
+        assert_eq!(
+            hear("0 passed, 0 failed, 1 skipped\n").0,
+            "0 passed, 0 failed, 1 skipped"
         );
         assert_eq!(
             hear("some passed, 1 failed\n").0,

@@ -16,7 +16,7 @@ const ROUNDS: &str = "HIVEMIND_TEST_ROUNDS";
 /// Run every test: formatting, lints, documents, the build, unit tests, integration tests, examples in the documents.
 #[derive(Args, Debug)]
 pub(crate) struct Test {
-    /// Leave out formatting, lints, documents and mutants, and repeat nothing.
+    /// Leave out formatting, lints, documents, mutants and fuzzing, and repeat nothing.
     #[arg(long)]
     fast: bool,
 }
@@ -141,6 +141,15 @@ const MUTANTS: Step = Step {
     settings: &[],
 };
 
+/// Hostile bytes, a few seconds for each target (see docs/TESTING.md).
+const FUZZ: Step = Step {
+    name: "fuzz",
+    words: &["xtask", "fuzz"],
+    component: None,
+    counts: true,
+    settings: &[],
+};
+
 impl Test {
     /// Runs all steps. Fails with the first that fails.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
@@ -148,7 +157,9 @@ impl Test {
             run_steps(&[BUILD, TESTS, MODELS], Some(1))
         } else {
             run_steps(
-                &[FORMAT, LINTS, DOCUMENTS, BUILD, TESTS, MODELS, MUTANTS],
+                &[
+                    FORMAT, LINTS, DOCUMENTS, BUILD, TESTS, MODELS, MUTANTS, FUZZ,
+                ],
                 None,
             )
         }

@@ -138,7 +138,7 @@ impl Header {
         };
         let value = value.trim();
         match keyword.trim() {
-            "NAME" => self.name = value.to_owned(),
+            "NAME" => self.name = shown(value),
             "TYPE" if value == "TSP" => {}
             "TYPE" => return Err(format!("TYPE {} is not supported, only TSP", shown(value))),
             "COMMENT" => self.optimum = self.optimum.or_else(|| stated_optimum(value)),

@@ -68,8 +68,11 @@ impl Heap {
         let wanted = bytes.max(1).checked_next_multiple_of(GRAIN_BYTES);
         let found = wanted.and_then(|wanted| {
             let fits = |start: u64, size: u64| {
-                let skip = start.next_multiple_of(align) - start;
-                skip.checked_add(wanted).is_some_and(|need| need <= size)
+                let skip = start
+                    .checked_next_multiple_of(align)
+                    .map(|aligned| aligned - start);
+                let need = skip.and_then(|skip| skip.checked_add(wanted));
+                need.is_some_and(|need| need <= size)
             };
             let mut large_enough = self.by_size.range((wanted, 0)..).map(|(key, ())| *key);
             large_enough

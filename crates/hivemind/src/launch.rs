@@ -88,6 +88,15 @@ struct Environment<'a> {
     lookup: &'a dyn Fn(&str) -> Option<OsString>,
 }
 
+/// Reads a whole environment that is not this process's, for the fuzz target.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_all(
+    lookup: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<(Seat, Options), LaunchError> {
+    let environment = Environment { lookup };
+    Ok((Seat::read(&environment)?, Options::read(&environment)?))
+}
+
 impl Seat {
     /// This process's seat.
     pub(crate) fn from_environment() -> Result<Self, LaunchError> {

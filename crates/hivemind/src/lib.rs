@@ -60,6 +60,8 @@ mod bytes;
 mod collective;
 mod drone;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hive;
 mod join;
 mod launch;

@@ -23,6 +23,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("hivemind-sim", &["hivemind-protocol", "hivemind-trace"]),
     ("hivemind-cli", &["hivemind-dsm", "hivemind-trace"]),
     ("apps", &["hivemind-dsm"]),
+    (
+        "hivemind-fuzz",
+        &["apps", "hivemind-dsm", "hivemind-protocol"],
+    ),
     ("xtask", &[]),
 ];
 

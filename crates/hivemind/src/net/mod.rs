@@ -11,7 +11,7 @@
 //! connections come about (`join`), and what a frame's body means (the protocol core).
 
 mod beds;
-mod frame;
+pub(crate) mod frame;
 mod link;
 mod poller;
 mod stream;
