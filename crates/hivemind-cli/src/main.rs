@@ -14,6 +14,7 @@ mod drone;
 mod ending;
 mod job;
 mod keeper;
+mod key;
 mod limits;
 mod lines;
 mod local;

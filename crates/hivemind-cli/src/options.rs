@@ -97,6 +97,19 @@ pub(crate) struct Run {
     #[arg(help = with_default("How long each log of a trace may become; what comes after is only counted", show_size(settings::TRACE_LIMIT_BYTES)), long, env = "HIVEMIND_TRACE_LIMIT", value_name = "SIZE", value_parser = parse_size)]
     pub(crate) trace_limit: Option<u64>,
 
+    /// Which links between drones are encrypted. Never is unsafe: whoever sits on the path can read and change what
+    /// the drones share.
+    #[arg(
+        help = "Which links between drones are encrypted: auto spares those within a machine; never is unsafe against \
+                  whoever sits on the path",
+        long,
+        env = "HIVEMIND_ENCRYPT",
+        value_enum,
+        default_value = "auto",
+        value_name = "WHEN"
+    )]
+    pub(crate) encrypt: Encrypt,
+
     /// Print lines as they come, without the drone's number.
     #[arg(long, env = "HIVEMIND_NO_PREFIX", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) no_prefix: bool,
@@ -115,6 +128,25 @@ pub(crate) enum Color {
     Auto,
     Always,
     Never,
+}
+
+/// Which links are encrypted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Encrypt {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Encrypt {
+    /// The word that the library knows it by.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -262,6 +294,7 @@ mod tests {
             ["-n", "0", "--stats", "prog"],
             ["-n", "65537", "--stats", "prog"],
             ["-n", "2", "--engine=magic", "prog"],
+            ["-n", "2", "--encrypt=sometimes", "prog"],
             ["-n", "2", "--region=big", "prog"],
         ] {
             let words = ["hivemind", "run"].iter().chain(&words);

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hivemind::settings::show_time;
 
+use crate::key;
 use crate::options::{Run, Stats};
 
 /// A job, ready to be started or shown.
@@ -41,6 +42,7 @@ impl Plan {
             ("HIVEMIND_LOCAL_DRONES", options.drones.to_string().into()),
             ("HIVEMIND_ENGINE", options.engine.name().into()),
             ("HIVEMIND_THREADS", threads.to_string().into()),
+            ("HIVEMIND_ENCRYPT", options.encrypt.name().into()),
         ];
         if options.threads.is_some() {
             common.push(("RAYON_NUM_THREADS", threads.to_string().into()));
@@ -93,6 +95,7 @@ impl Plan {
         let mut root = OsString::from("file:");
         root.push(directory.join("root"));
         variables.push(("HIVEMIND_ROOT", root));
+        variables.push(("HIVEMIND_KEY_FILE", key::path(directory).into()));
         if self.reports {
             variables.push(("HIVEMIND_REPORT", report_path(directory, drone).into()));
         }
@@ -186,6 +189,7 @@ mod tests {
             "--silence-limit=1500ms",
             "--trace=/t",
             "--trace-limit=1M",
+            "--encrypt=always",
             "prog",
         ]);
         let variables = plan.environment(2, Path::new("/place"));
@@ -194,6 +198,8 @@ mod tests {
             ("HIVEMIND_SIZE", "3"),
             ("HIVEMIND_JOB", "job"),
             ("HIVEMIND_ROOT", "file:/place/root"),
+            ("HIVEMIND_KEY_FILE", "/place/key"),
+            ("HIVEMIND_ENCRYPT", "always"),
             ("HIVEMIND_ENGINE", "mprotect"),
             ("HIVEMIND_REGION", "67108864"),
             ("HIVEMIND_SILENCE_LIMIT", "1500ms"),

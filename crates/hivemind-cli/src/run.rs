@@ -13,7 +13,7 @@ use crate::scratch::Scratch;
 use crate::signals::Signals;
 use crate::stats::Destination;
 use crate::trouble::{MACHINE, OUTPUT, Trouble};
-use crate::{limits, local, program};
+use crate::{key, limits, local, program};
 
 /// Runs a job. Gives the exit status.
 ///
@@ -44,6 +44,9 @@ pub(crate) fn run(options: &Run, color: Color) -> Result<u8, Trouble> {
         .map_err(|error| refused("the keeper process", &error))?;
     let watched =
         Scratch::create(&job, |directory| keeper.look_after(directory)).and_then(|scratch| {
+            key::fresh()
+                .and_then(|key| key::write(scratch.path(), &key))
+                .map_err(|error| refused("the job: its key cannot be made", &error))?;
             let mut job = Job::start(&plan, scratch.path(), signals, color, !options.no_prefix)?;
             job.watch();
             stats.finish(plan.drones, scratch.path(), &mut job);

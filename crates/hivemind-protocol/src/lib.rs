@@ -18,6 +18,7 @@ mod clock;
 mod collect;
 mod core;
 mod diff;
+mod encryption;
 mod envelope;
 mod epoch;
 mod event;
@@ -44,6 +45,7 @@ mod wire;
 pub use crate::clock::VectorTimestamp;
 pub use crate::core::{Core, CoreConfig, Economies};
 pub use crate::diff::{Diff, Run};
+pub use crate::encryption::Encryption;
 pub use crate::envelope::{Breach, Envelope, Opener, Sealer};
 pub use crate::event::{Command, Effect, Event, Meeting, MeetingKind, Outcome};
 pub use crate::failure::{Failure, Misbehaviour, Refusal};
@@ -64,5 +66,5 @@ pub use crate::runs::PageRun;
 pub use crate::stats::Stats;
 pub use crate::wire::WireError;
 
-/// The version of the wire form. Two drones that differ in it refuse each other at the handshake.
+/// The version of the wire form. Two drones that differ in it refuse each other at the start.
 pub const PROTOCOL_VERSION: u32 = 2;

@@ -63,6 +63,7 @@ pub struct Membership {
     departed: Vec<u32>,
     refusals: Vec<String>,
     refused: usize,
+    strangers: usize,
 }
 
 /// A drone that is here.
@@ -87,6 +88,7 @@ impl Membership {
             departed: Vec::new(),
             refusals: Vec::new(),
             refused: 0,
+            strangers: 0,
         }
     }
 
@@ -113,6 +115,11 @@ impl Membership {
         if self.refusals.len() < REMEMBERED_REFUSALS {
             self.refusals.push(why);
         }
+    }
+
+    /// Remembers that somebody called who does not know the job's key.
+    pub fn stranger(&mut self) {
+        self.strangers += 1;
     }
 
     /// A drone that was here is gone before the hive ran; its place is free again.
@@ -181,6 +188,12 @@ impl Membership {
                 "; refused {} time(s): {}",
                 self.refused,
                 self.refusals.join("; ")
+            );
+        }
+        if self.strangers > 0 {
+            sentence += &format!(
+                "; {} call(s) came from who does not know this job's key (see HIVEMIND_KEY_FILE)",
+                self.strangers
             );
         }
         sentence +=
@@ -397,6 +410,12 @@ mod tests {
         assert!(sentence.starts_with(
             "drone 3 never came within 30s (3 of 4 are here); refused 1 time(s): something."
         ));
+        membership.stranger();
+        let sentence = membership.missing(Duration::from_secs(30));
+        assert!(
+            sentence.contains("; 1 call(s) came from who does not know this job's key"),
+            "{sentence}"
+        );
         let many = Membership::new(100, "job", &[], 1).missing(Duration::from_secs(1));
         assert!(
             many.starts_with("drones 1, 2, 3, 4, 5, 6, 7, 8 and 91 others never came"),

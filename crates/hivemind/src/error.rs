@@ -1,6 +1,6 @@
 //! What a call on the hive can answer instead of doing its work: what happened, to whom, and what to do.
 
-use crate::join::JoinError;
+use crate::join::{JoinError, KeyError};
 use crate::launch::LaunchError;
 use hivemind_memory::MemoryError;
 use hivemind_protocol::{DroneId, Refusal};
@@ -42,6 +42,9 @@ pub enum Error {
     /// The environment that should say where this drone stands in its job is wrong.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// There is no key by which drones of this job know each other, or it is no secret.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The hive did not come together.
     #[error(transparent)]
     Join(#[from] JoinError),

@@ -4,9 +4,10 @@
 //! views in `view`.
 
 use crate::drone::Drone;
-use crate::join::{Agreement, Offer, join};
+use crate::join::{Agreement, Key, Offer, join};
 use crate::launch::{Options, Seat};
 use crate::place::first_stamp;
+use crate::program;
 use crate::report::Report;
 use crate::trace::Tracer;
 use crate::view::{Region, Shared};
@@ -94,9 +95,15 @@ impl Hive {
             eprintln!("hivemind: {why}");
         }
         let bytes = options.region_bytes.next_multiple_of(PAGE_SIZE as u64);
+        // Alone there is nobody to know.
+        let key = (seat.size > 1).then(|| Key::find(&options.key_file, &seat.job));
         let mut facts = vec![
             ("region in bytes".to_owned(), bytes.to_string()),
             ("page in bytes".to_owned(), PAGE_SIZE.to_string()),
+            (
+                "program".to_owned(),
+                program::identity().unwrap_or_else(|_| "unknown".to_owned()),
+            ),
         ];
         if options.trace.is_some() {
             // A clock goes with each message, or with none.
@@ -107,6 +114,9 @@ impl Hive {
             facts,
             start_timeout: options.start_timeout,
             silence_limit: options.silence_limit,
+            listen: options.listen.clone(),
+            key: key.transpose()?,
+            encryption: options.encryption,
         };
         let tracer = open_trace(&seat, &options)?;
         let (links, Agreement { base_index, .. }) = join(&seat, offer)?;

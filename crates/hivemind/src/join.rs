@@ -4,12 +4,17 @@
 //! Drone 0 listens where the launcher said and gathers the others; each other drone knocks there until it is let in
 //! or refused. When all are here, drone 0 tells each where the others listen and which base address is free on all;
 //! the higher of two drones connects to the lower; each says when it is ready, and drone 0 says go. Nothing listens
-//! any more after that.
+//! any more after that. Every connection opens with a handshake under the job's key, and nothing is heard or said before.
 //!
-//! Drone 0's part lives in `root.rs`, the others' in `member.rs`, what is said in `letter.rs`, strangers in `porch.rs`.
-//! Deliberately elsewhere: who is let in (`hivemind-protocol`, `Membership`), and the links themselves (`net`).
+//! Drone 0's part lives in `root.rs`, the others' in `member.rs`, what is said in `letter.rs`, strangers in `porch.rs`,
+//! the handshake in `handshake.rs`, the job's key in `key.rs`, on which machine a drone is in `machine.rs`.
+//! Deliberately elsewhere: who is let in and which links are encrypted (`hivemind-protocol`, `Membership` and
+//! `Encryption`), and the links themselves (`net`).
 
+mod handshake;
+mod key;
 mod letter;
+mod machine;
 mod member;
 mod porch;
 mod root;
@@ -17,14 +22,20 @@ mod root;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use crate::launch::Seat;
-use crate::net::{ByteStream, Links, LinksConfig, Tcp};
-use hivemind_protocol::{DroneId, Membership};
+use crate::launch::{Listen, Seat};
+use crate::net::{ByteStream, Links, LinksConfig, Sealed, Tcp};
+use handshake::Session;
+use hivemind_protocol::{DroneId, Encryption, Membership};
+use letter::Mailbox;
+use machine::machine_towards;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
-use std::net::TcpStream;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub(crate) use key::Key;
+pub use key::KeyError;
 
 /// Files that a drone has open beside its links: standard streams, epoll sets, the region, a program's own.
 const OTHER_FILES: u64 = 256;
@@ -43,6 +54,12 @@ pub(crate) struct Offer {
     pub(crate) start_timeout: Duration,
     /// After how long a silent peer counts as lost. Rounded up to seconds, three at the least.
     pub(crate) silence_limit: Duration,
+    /// Where to listen; none: the loopback, or the way by which drone 0 was reached.
+    pub(crate) listen: Option<Listen>,
+    /// The job's key; none in a hive of one.
+    pub(crate) key: Option<Key>,
+    /// Which links are encrypted.
+    pub(crate) encryption: Encryption,
 }
 
 /// What all drones have agreed on.
@@ -50,6 +67,14 @@ pub(crate) struct Offer {
 pub(crate) struct Agreement {
     /// The lowest base that is free on all.
     pub(crate) base_index: usize,
+}
+
+/// A drone to which there is a connection.
+struct Peer {
+    drone: DroneId,
+    mailbox: Mailbox,
+    /// On which machine it says it is.
+    machine: String,
 }
 
 /// Why a drone did not get into its hive.
@@ -66,11 +91,15 @@ pub(crate) struct Agreement {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// Drone 0 can't open its address.
+    /// A drone can't open its address.
     #[error(
-        "drone 0 cannot listen at {address}: {cause}; give HIVEMIND_ROOT an address of this machine with a free port"
+        "{me} cannot listen at {address}: {cause}; give {variable} an address of this machine with a free port"
     )]
     Listen {
+        /// This drone.
+        me: DroneId,
+        /// What said where.
+        variable: &'static str,
         /// Where.
         address: String,
         /// Why not.
@@ -111,6 +140,18 @@ pub enum JoinError {
         address: String,
         /// What it is.
         why: String,
+    },
+    /// What listens where drone 0 should has another key.
+    #[error(
+        "{me} and what listens at {address}, where its drone 0 should be, do not have the same key: it hangs up on the \
+         handshake; give all drones of the job the same HIVEMIND_KEY_FILE, or without one the same HIVEMIND_JOB and \
+         the same ~/.config/hivemind/key, and see HIVEMIND_ROOT"
+    )]
+    OtherKey {
+        /// This drone.
+        me: DroneId,
+        /// Where.
+        address: String,
     },
     /// A drone that had come is gone, or does what it mustn't.
     #[error("{me} lost {peer} at the start: {why}")]
@@ -156,7 +197,7 @@ pub enum JoinError {
 /// # Errors
 ///
 /// Who is missing or refused, or what the system refuses.
-pub(crate) fn join(seat: &Seat, offer: Offer) -> Result<(Option<Links>, Agreement), JoinError> {
+pub(crate) fn join(seat: &Seat, mut offer: Offer) -> Result<(Option<Links>, Agreement), JoinError> {
     #[cfg(hivemind_mutants)]
     hivemind_protocol::choose_mutant(|variable| std::env::var(variable).ok());
     let me = DroneId(seat.rank);
@@ -167,12 +208,15 @@ pub(crate) fn join(seat: &Seat, offer: Offer) -> Result<(Option<Links>, Agreemen
             .map_err(|why| JoinError::Incomplete { me, why })?;
         return Ok((None, Agreement { base_index }));
     }
-    allow_open_files(u64::from(seat.size) + OTHER_FILES);
-    let (streams, agreement) = match me {
+    allow_open_files(u64::from(seat.size) + OTHER_FILES + porch::MAX_STRANGERS as u64);
+    offer
+        .facts
+        .push(("encryption".to_owned(), offer.encryption.to_string()));
+    let (peers, agreement) = match me {
         DroneId::FIRST => root::gather(seat, &offer)?,
         _ => member::join(seat, &offer)?,
     };
-    let links = link(me, streams, offer.silence_limit);
+    let links = link(me, peers, &offer);
     let links = links.map_err(|cause| JoinError::System {
         me,
         what: "set up its links",
@@ -181,12 +225,16 @@ pub(crate) fn join(seat: &Seat, offer: Offer) -> Result<(Option<Links>, Agreemen
     Ok((Some(links), agreement))
 }
 
-fn link(
-    me: DroneId,
-    streams: Vec<(DroneId, TcpStream)>,
-    silence_limit: Duration,
-) -> io::Result<Links> {
-    let seconds = silence_limit
+impl Offer {
+    fn key(&self) -> &Key {
+        let key = self.key.as_ref();
+        key.expect("INV-L3: a hive of more than one drone has a key")
+    }
+}
+
+fn link(me: DroneId, peers: Vec<Peer>, offer: &Offer) -> io::Result<Links> {
+    let seconds = offer
+        .silence_limit
         .as_millis()
         .div_ceil(1000)
         .min(u128::from(u32::MAX)) as u32;
@@ -194,9 +242,41 @@ fn link(
         silence_limit_ticks: seconds.max(LEAST_SILENT_TICKS),
         ..LinksConfig::default()
     };
-    let carry = |(peer, stream)| Ok((peer, Box::new(Tcp::new(stream)?) as Box<dyn ByteStream>));
-    let streams: io::Result<Vec<_>> = streams.into_iter().map(carry).collect();
+    let carry = |peer: Peer| Ok((peer.drone, carrier(peer, offer.encryption)?));
+    let streams: io::Result<Vec<_>> = peers.into_iter().map(carry).collect();
     Links::new(me, streams?, config)
+}
+
+/// What carries the frames to a peer from now on, encrypted or not.
+fn carrier(peer: Peer, encryption: Encryption) -> io::Result<Box<dyn ByteStream>> {
+    let machine = machine_towards(peer.mailbox.stream());
+    let (socket, Session { sealer, opener }) = peer.mailbox.into_parts();
+    let tcp = Tcp::new(socket)?;
+    if encryption.seals(&machine, &peer.machine) {
+        Ok(Box::new(Sealed::new(tcp, sealer, opener)))
+    } else {
+        Ok(Box::new(tcp))
+    }
+}
+
+/// Listens at the first of the places that is free.
+fn listen(me: DroneId, listen: &Listen) -> Result<TcpListener, JoinError> {
+    let mut refusal = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for place in listen.places() {
+        match TcpListener::bind(place) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refusal = error,
+        }
+        if refusal.kind() != io::ErrorKind::AddrInUse {
+            break;
+        }
+    }
+    Err(JoinError::Listen {
+        me,
+        variable: "HIVEMIND_LISTEN",
+        address: listen.to_string(),
+        cause: refusal,
+    })
 }
 
 /// Raises the limit of open files, as far as one may, to what a drone of a large hive needs. Where it doesn't suffice

@@ -2,15 +2,21 @@
 //!
 //! Starters differ in their variables; the first one in [`STARTERS`] that recognises the environment has it, and
 //! without one a process is a hive of one. Each variable is read here and nowhere else; a wrong one is an error that
-//! names the variable, its value and what is allowed. Deliberately elsewhere: how drones find each other (`join`).
+//! names the variable, its value and what is allowed. How values are written is in
+//! `settings` and `launch/listen.rs`. Deliberately elsewhere: how drones find each other and what is in the key's file
+//! (`join`).
+
+mod listen;
 
 use crate::settings::{self, MAX_DRONES, MAX_THREADS, parse_size, parse_time};
 use hivemind_memory::EngineChoice;
-use hivemind_protocol::PAGE_SIZE;
+use hivemind_protocol::{Encryption, PAGE_SIZE};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub(crate) use listen::Listen;
 
 /// What is wrong with the environment.
 ///
@@ -70,8 +76,19 @@ pub(crate) enum Root {
     Alone,
     /// Drone 0 listens at this `host:port`.
     Address(String),
-    /// Drone 0 listens at a free port of the loopback and writes its address into this file.
+    /// Drone 0 listens where `HIVEMIND_LISTEN` says and writes its address into this file.
     File(PathBuf),
+}
+
+/// Where the job's key is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeyFile {
+    /// In this file: a key for this job alone.
+    Named(PathBuf),
+    /// Derived from the user's own key in this file, which is made at first use.
+    Own(PathBuf),
+    /// Nothing says where.
+    Nowhere,
 }
 
 /// Something that starts drones: how its environment is recognised and read.
@@ -205,6 +222,12 @@ pub(crate) struct Options {
     pub(crate) metadata_limit_bytes: u64,
     /// How many drones of the job share this machine.
     pub(crate) local_drones: u32,
+    /// Where this drone listens for others; none: the loopback, or the way by which it reached drone 0.
+    pub(crate) listen: Option<Listen>,
+    /// Where the job's key is.
+    pub(crate) key_file: KeyFile,
+    /// Which links are encrypted.
+    pub(crate) encryption: Encryption,
     /// Where to write the statistics at the end.
     pub(crate) report: Option<PathBuf>,
     /// The directory for the trace; none: no trace.
@@ -224,6 +247,9 @@ impl Default for Options {
             wait_limit: settings::WAIT_LIMIT,
             metadata_limit_bytes: settings::METADATA_LIMIT_BYTES,
             local_drones: 1,
+            listen: None,
+            key_file: KeyFile::Nowhere,
+            encryption: Encryption::Auto,
             report: None,
             trace: None,
             trace_limit_bytes: settings::TRACE_LIMIT_BYTES,
@@ -274,6 +300,9 @@ impl Options {
                 1,
             )?,
             local_drones: local.map_or(default.local_drones, |local| local as u32),
+            listen: environment.listen("HIVEMIND_LISTEN")?,
+            key_file: environment.key_file("HIVEMIND_KEY_FILE"),
+            encryption: environment.encryption("HIVEMIND_ENCRYPT", default.encryption)?,
             report: environment.get("HIVEMIND_REPORT").map(PathBuf::from),
             trace: environment.get("HIVEMIND_TRACE").map(PathBuf::from),
             trace_limit_bytes: environment.size(
@@ -301,6 +330,47 @@ impl Environment<'_> {
         };
         let parsed = value.to_string_lossy().parse();
         parsed.map_err(|_| invalid(variable, &value, "auto, uffd or mprotect"))
+    }
+
+    fn listen(&self, variable: &'static str) -> Result<Option<Listen>, LaunchError> {
+        let Some(value) = self.get(variable) else {
+            return Ok(None);
+        };
+        let parsed = value.to_str().and_then(Listen::parse);
+        let allowed = "the address of one interface: IP, IP:PORT or IP:FIRST-LAST, as in 10.0.0.5, 10.0.0.5:7000 or \
+                       [fd00::5]:7000-7063";
+        parsed
+            .map(Some)
+            .ok_or_else(|| invalid(variable, &value, allowed))
+    }
+
+    fn key_file(&self, variable: &'static str) -> KeyFile {
+        if let Some(value) = self.get(variable) {
+            return KeyFile::Named(PathBuf::from(value));
+        }
+        // A relative path counts as not set (XDG base directory specification).
+        let absolute = |name| {
+            self.get(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        let settings =
+            absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")));
+        settings.map_or(KeyFile::Nowhere, |settings| {
+            KeyFile::Own(settings.join("hivemind").join("key"))
+        })
+    }
+
+    fn encryption(
+        &self,
+        variable: &'static str,
+        default: Encryption,
+    ) -> Result<Encryption, LaunchError> {
+        let Some(value) = self.get(variable) else {
+            return Ok(default);
+        };
+        let parsed = value.to_string_lossy().parse();
+        parsed.map_err(|allowed: String| invalid(variable, &value, &allowed))
     }
 
     fn size(&self, variable: &'static str, default: u64, least: u64) -> Result<u64, LaunchError> {
@@ -473,6 +543,9 @@ mod tests {
             ("HIVEMIND_WAIT_LIMIT", "2h"),
             ("HIVEMIND_METADATA_LIMIT", "1 GiB"),
             ("HIVEMIND_LOCAL_DRONES", "4"),
+            ("HIVEMIND_LISTEN", "10.0.0.5:7000-7063"),
+            ("HIVEMIND_KEY_FILE", "/k"),
+            ("HIVEMIND_ENCRYPT", "always"),
             ("HIVEMIND_REPORT", "/r"),
             ("HIVEMIND_TRACE", "/t"),
             ("HIVEMIND_TRACE_LIMIT", "2G"),
@@ -486,6 +559,9 @@ mod tests {
             wait_limit: Duration::from_secs(7200),
             metadata_limit_bytes: 1 << 30,
             local_drones: 4,
+            listen: Listen::parse("10.0.0.5:7000-7063"),
+            key_file: KeyFile::Named("/k".into()),
+            encryption: Encryption::Always,
             report: Some("/r".into()),
             trace: Some("/t".into()),
             trace_limit_bytes: 2 << 30,
@@ -510,10 +586,35 @@ mod tests {
             ("HIVEMIND_SILENCE_LIMIT", "5 years", "a time above 0"),
             ("HIVEMIND_START_TIMEOUT", "99999999d", "a time above 0"),
             ("HIVEMIND_METADATA_LIMIT", "-1", "a size of 1 bytes or more"),
+            ("HIVEMIND_ENCRYPT", "sometimes", "auto, always or never"),
+            (
+                "HIVEMIND_LISTEN",
+                "eth0",
+                "the address of one interface: IP, IP:PORT",
+            ),
         ] {
             let error = options(&[(variable, value)]).unwrap_err();
             let expected = format!("{variable}={value} is wrong: allowed is {allowed}");
             assert!(error.starts_with(&expected), "{error}");
         }
+    }
+
+    #[test]
+    fn without_a_named_key_the_users_own_is_taken() {
+        let key_file = |variables| options(variables).unwrap().key_file;
+        let own = |path: &str| KeyFile::Own(path.into());
+        assert_eq!(
+            key_file(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/c")]),
+            own("/c/hivemind/key")
+        );
+        assert_eq!(
+            key_file(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "not/absolute")]),
+            own("/h/.config/hivemind/key")
+        );
+        assert_eq!(key_file(&[("HOME", "h")]), KeyFile::Nowhere);
+        assert_eq!(
+            key_file(&[("HOME", "/h"), ("HIVEMIND_KEY_FILE", "/k")]),
+            KeyFile::Named("/k".into())
+        );
     }
 }

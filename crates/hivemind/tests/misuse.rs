@@ -1,7 +1,7 @@
 //! What a program is told when it does something wrong, on real drones. The mistakes are in
 //! `examples/misuse.rs`, which cargo builds for these tests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 /// What each drone printed, in order, and whether it ended well.
@@ -17,6 +17,11 @@ fn misuse() -> PathBuf {
         .nth(2)
         .expect("tests lie in target/PROFILE/deps");
     profile.join("examples/misuse")
+}
+
+/// Where these drones make a key of their own: nobody names one to them.
+fn settings() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("settings")
 }
 
 /// Runs the mistake on `drones` drones, without the launcher.
@@ -36,6 +41,8 @@ fn run(mistake: &str, drones: u32) -> Told {
             .env("HIVEMIND_LOCAL_DRONES", drones.to_string())
             .env("HIVEMIND_WAIT_LIMIT", "60");
         command
+            .env("XDG_CONFIG_HOME", settings())
+            .env_remove("HIVEMIND_KEY_FILE")
             .env_remove("HIVEMIND_REPORT")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -143,6 +143,9 @@ fn drones_learn_their_place_from_the_environment() {
         2,
         &["--engine=mprotect", "--region=64M", "--threads=3", "--start-timeout=5s", "--stats"],
         "test -w ${HIVEMIND_ROOT#file:} || test -w $(dirname ${HIVEMIND_ROOT#file:}) || exit 9
+         test $(stat -c %a $HIVEMIND_KEY_FILE) = 600 || exit 8
+         grep -Eqx '[0-9a-f]{64}' $HIVEMIND_KEY_FILE || exit 7
+         ! env | grep -q $(cat $HIVEMIND_KEY_FILE) || exit 6
          echo $HIVEMIND_RANK/$HIVEMIND_SIZE $HIVEMIND_LOCAL_DRONES $HIVEMIND_ENGINE $HIVEMIND_REGION \
               $HIVEMIND_THREADS $RAYON_NUM_THREADS $HIVEMIND_START_TIMEOUT ${HIVEMIND_REPORT##*/} \
               ${HIVEMIND_TERMINAL-none}

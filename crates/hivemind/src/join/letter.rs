@@ -1,9 +1,10 @@
 //! What drones say to each other before they are a hive: letters, how they look on the wire, and how one is read.
 //!
 //! A letter is a fixed prefix (magic, protocol version, kind, length of what follows) and then text: JSON, or for a
-//! refusal the plain sentence. Prefix and refusals stay the same in every version, so that an older or newer drone can
-//! say why it was refused. This is no hot path, so readable text wins over bytes saved. Who sends what when lives in
-//! `root.rs` and `member.rs`; frames of a running hive live in `net`.
+//! refusal the plain sentence; and all of it lies in sealed records (`net::record`), for a connection opens with the
+//! handshake (`handshake.rs`). Prefix and refusals stay the same in every version, so that an older or newer drone of
+//! the same job can say why it was refused. This is no hot path, so readable text wins over bytes saved. Who sends
+//! what when lives in `root.rs` and `member.rs`; frames of a running hive live in `net`.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,6 +14,10 @@ use std::time::Duration;
 pub(crate) use hivemind_protocol::Fact;
 use hivemind_protocol::{Newcomer, PROTOCOL_VERSION};
 use serde::{Deserialize, Serialize};
+
+use super::handshake::{Calling, HandshakeMessage, MESSAGE_BYTES, Purpose, Session};
+use super::key::Key;
+use crate::net::{LENGTH_BYTES, MAX_PLAIN_BYTES, TAG_BYTES, Tampered};
 
 const MAGIC: &[u8; 8] = b"HiveMind";
 const PREFIX_BYTES: usize = 17;
@@ -38,6 +43,8 @@ pub(crate) struct Hello {
     pub(crate) address: String,
     /// At which of the agreed bases its region could lie, a bit each.
     pub(crate) base_bitmap: u32,
+    /// On which machine it is, as far as it can tell.
+    pub(crate) machine: String,
     pub(crate) facts: Vec<Fact>,
 }
 
@@ -60,17 +67,22 @@ impl Hello {
 pub(crate) enum Letter {
     /// To drone 0: here I am.
     Hello(Hello),
-    /// From drone 0: you are one of us; wait for the others.
-    Admitted,
+    /// From drone 0: you are one of us; wait for the others. On which machine drone 0 is.
+    Admitted { machine: String },
     /// From drone 0: all are here. Where each listens, by rank, and the base that is free on all.
     Welcome {
         addresses: Vec<String>,
         base_index: usize,
     },
     /// From a higher drone to a lower one's own address.
-    Greeting { job: String, from: u32, to: u32 },
+    Greeting {
+        job: String,
+        from: u32,
+        to: u32,
+        machine: String,
+    },
     /// And its answer.
-    Greeted,
+    Greeted { machine: String },
     /// To drone 0: I have a link to everybody.
     Ready,
     /// From drone 0: everybody has. What follows on this connection are frames.
@@ -85,8 +97,12 @@ pub(crate) enum Letter {
 pub(crate) enum LetterError {
     #[error("it closed the connection")]
     Closed,
-    #[error("it is no HiveMind drone")]
-    Garbage,
+    #[error("it does not know this job's key")]
+    Stranger,
+    #[error("it hung up on the handshake")]
+    HungUp,
+    #[error("{0}")]
+    Tampered(#[from] Tampered),
     #[error(
         "it speaks protocol version {0}, this drone speaks {PROTOCOL_VERSION}: build all drones from the same version"
     )]
@@ -118,23 +134,57 @@ impl Letter {
     }
 }
 
-/// A connection on which letters are exchanged. Reads exactly one letter at a time, never a byte of what follows it.
-#[derive(Debug)]
+/// A connection on which letters are exchanged. Reads exactly what belongs to one letter at a time, never a byte of
+/// what follows it.
 pub(crate) struct Mailbox {
     stream: TcpStream,
+    stage: Stage,
+    /// What has come of a handshake message or record.
     have: Vec<u8>,
+    /// What has been opened of a letter.
+    letter: Vec<u8>,
     bound: usize,
 }
 
+/// How far a connection is.
+enum Stage {
+    /// The opening is sent; the letter goes out when the answer is here.
+    Calling(Calling, Letter),
+    Open(Session),
+    /// The handshake failed.
+    Over,
+}
+
 impl Mailbox {
-    /// Takes a connection over; letters that come may have `bound` bytes.
-    pub(crate) fn new(stream: TcpStream, bound: usize) -> io::Result<Self> {
+    /// Calls whoever is at the other end: sends the handshake's opening, and `first` as soon as it was answered, for
+    /// which [`receive`](Self::receive) must be called. Letters that come may have `bound` bytes.
+    pub(crate) fn call(
+        stream: TcpStream,
+        key: &Key,
+        purpose: Purpose,
+        first: Letter,
+        bound: usize,
+    ) -> io::Result<Self> {
+        let (calling, opening) = Calling::begin(key, purpose);
+        let mut mailbox = Self::new(stream, Stage::Calling(calling, first), bound)?;
+        mailbox.stream.write_all(&opening)?;
+        Ok(mailbox)
+    }
+
+    /// Takes a connection over on which the handshake was answered.
+    pub(crate) fn answered(stream: TcpStream, session: Session, bound: usize) -> io::Result<Self> {
+        Self::new(stream, Stage::Open(session), bound)
+    }
+
+    fn new(stream: TcpStream, stage: Stage, bound: usize) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(SEND_LIMIT))?;
         Ok(Self {
             stream,
+            stage,
             have: Vec::new(),
+            letter: Vec::new(),
             bound,
         })
     }
@@ -143,15 +193,28 @@ impl Mailbox {
         self.stream.as_fd()
     }
 
-    /// The connection, for frames.
-    pub(crate) fn into_stream(self) -> TcpStream {
-        self.stream
+    /// The connection.
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// The connection, for frames, and the session that seals them.
+    ///
+    /// # Panics
+    ///
+    /// Before the handshake is done.
+    pub(crate) fn into_parts(self) -> (TcpStream, Session) {
+        match self.stage {
+            Stage::Open(session) => (self.stream, session),
+            _ => panic!("INV-L2: a connection carries frames only after its handshake"),
+        }
     }
 
     /// Sends a letter; blocks for a few seconds at most.
     pub(crate) fn send(&mut self, letter: &Letter) -> io::Result<()> {
+        let sealed = self.seal(letter)?;
         self.stream.set_nonblocking(false)?;
-        let sent = self.stream.write_all(&letter.encode());
+        let sent = self.stream.write_all(&sealed);
         self.stream.set_nonblocking(true)?;
         sent
     }
@@ -160,7 +223,9 @@ impl Mailbox {
     /// other side has sent and nobody read would tear the sentence away.
     pub(crate) fn refuse(&mut self, why: &str) {
         // Whoever does not read it has no use for it.
-        let _ = (&self.stream).write_all(&Letter::Refusal(why.to_owned()).encode());
+        if let Ok(sealed) = self.seal(&Letter::Refusal(why.to_owned())) {
+            let _ = (&self.stream).write_all(&sealed);
+        }
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
@@ -176,40 +241,99 @@ impl Mailbox {
         }
     }
 
-    /// Reads on; gives the letter when it is whole. Never blocks.
+    /// Reads on, through the handshake first; gives the letter when it is whole. Never waits for anything to come.
     pub(crate) fn receive(&mut self) -> Result<Option<Letter>, LetterError> {
-        while self.have.len() < PREFIX_BYTES {
-            if !self.fill(PREFIX_BYTES)? {
-                return Ok(None);
-            }
-            let checked = self.have.len().min(MAGIC.len());
-            if self.have[..checked] != MAGIC[..checked] {
-                return Err(LetterError::Garbage);
-            }
+        if matches!(self.stage, Stage::Calling(..)) && !self.take_answer()? {
+            return Ok(None);
         }
-        let (kind, length) = self.check_prefix()?;
-        let whole = PREFIX_BYTES + length;
-        while self.have.len() < whole {
-            if !self.fill(whole)? {
+        loop {
+            if self.letter.len() >= PREFIX_BYTES {
+                let (kind, length) = self.check_prefix()?;
+                if self.letter.len() >= PREFIX_BYTES + length {
+                    return self.take_letter(kind, length).map(Some);
+                }
+            }
+            if !self.take_record()? {
                 return Ok(None);
             }
         }
-        let text = self.have.split_off(PREFIX_BYTES);
+    }
+
+    /// Reads the handshake's answer; says whether it is whole. Then sends what the connection was made for.
+    fn take_answer(&mut self) -> Result<bool, LetterError> {
+        match self.fill(MESSAGE_BYTES) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(LetterError::Closed) => return Err(LetterError::HungUp),
+            Err(error) => return Err(error),
+        }
+        let answer: HandshakeMessage = std::mem::take(&mut self.have)
+            .try_into()
+            .expect("as many bytes as were asked for");
+        let Stage::Calling(calling, first) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            unreachable!("only a caller takes an answer");
+        };
+        let session = calling.end(&answer).map_err(|_| LetterError::Stranger)?;
+        self.stage = Stage::Open(session);
+        self.send(&first).map_err(LetterError::Broken)?;
+        Ok(true)
+    }
+
+    /// Reads one record; says whether it is whole.
+    fn take_record(&mut self) -> Result<bool, LetterError> {
+        if !self.fill(LENGTH_BYTES)? {
+            return Ok(false);
+        }
+        let length = usize::from(u16::from_le_bytes([self.have[0], self.have[1]]));
+        if !self.fill(LENGTH_BYTES + length)? {
+            return Ok(false);
+        }
+        let Stage::Open(session) = &mut self.stage else {
+            return Err(LetterError::Stranger);
+        };
+        let start = self.letter.len();
+        self.letter.resize(start + length, 0);
+        let opened = session
+            .opener
+            .open(&self.have[LENGTH_BYTES..], &mut self.letter[start..]);
+        self.letter.truncate(start + opened?);
         self.have.clear();
-        if kind == REFUSAL {
-            return Ok(Some(Letter::Refusal(
-                String::from_utf8_lossy(&text).into_owned(),
-            )));
+        Ok(true)
+    }
+
+    fn take_letter(&mut self, kind: u8, length: usize) -> Result<Letter, LetterError> {
+        let whole = std::mem::take(&mut self.letter);
+        if whole.len() > PREFIX_BYTES + length {
+            let why = "it is longer than it says".to_owned();
+            return Err(LetterError::Malformed(why));
         }
-        let letter = serde_json::from_slice(&text);
-        letter
-            .map(Some)
-            .map_err(|error| LetterError::Malformed(error.to_string()))
+        let text = &whole[PREFIX_BYTES..];
+        if kind == REFUSAL {
+            return Ok(Letter::Refusal(String::from_utf8_lossy(text).into_owned()));
+        }
+        serde_json::from_slice(text).map_err(|error| LetterError::Malformed(error.to_string()))
+    }
+
+    /// A letter as records.
+    fn seal(&mut self, letter: &Letter) -> io::Result<Vec<u8>> {
+        let Stage::Open(session) = &mut self.stage else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        let bytes = letter.encode();
+        let mut sealed = Vec::with_capacity(bytes.len() + LENGTH_BYTES + TAG_BYTES);
+        for piece in bytes.chunks(MAX_PLAIN_BYTES) {
+            session.sealer.seal(piece, &mut sealed);
+        }
+        Ok(sealed)
     }
 
     fn check_prefix(&self) -> Result<(u8, usize), LetterError> {
-        let number = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| self.have[at + byte]));
-        let (version, kind, length) = (number(8), self.have[12], number(13) as usize);
+        let prefix = &self.letter[..PREFIX_BYTES];
+        if prefix[..MAGIC.len()] != MAGIC[..] {
+            return Err(LetterError::Malformed("it is none of ours".to_owned()));
+        }
+        let number = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| prefix[at + byte]));
+        let (version, kind, length) = (number(8), prefix[12], number(13) as usize);
         if kind != REFUSAL && version != PROTOCOL_VERSION {
             return Err(LetterError::Version(version));
         }
@@ -222,36 +346,51 @@ impl Mailbox {
         Ok((kind, length))
     }
 
-    /// Reads once, up to `target` bytes in all; false when nothing is there now.
+    /// Reads up to `target` bytes in all; false when no more is there now.
     fn fill(&mut self, target: usize) -> Result<bool, LetterError> {
-        let mut piece = [0; 4096];
-        let wanted = (target - self.have.len()).min(piece.len());
-        match self.stream.read(&mut piece[..wanted]) {
-            Ok(0) => Err(LetterError::Closed),
-            Ok(came) => {
-                self.have.extend_from_slice(&piece[..came]);
-                Ok(true)
-            }
+        read_up_to(&self.stream, &mut self.have, target)
+    }
+}
+
+/// Reads until `have` is `target` bytes long, never beyond; false when no more is there now.
+pub(super) fn read_up_to(
+    mut stream: &TcpStream,
+    have: &mut Vec<u8>,
+    target: usize,
+) -> Result<bool, LetterError> {
+    let mut piece = [0; 4096];
+    while have.len() < target {
+        let wanted = (target - have.len()).min(piece.len());
+        match stream.read(&mut piece[..wanted]) {
+            Ok(0) => return Err(LetterError::Closed),
+            Ok(came) => have.extend_from_slice(&piece[..came]),
             Err(error) => match error.kind() {
-                ErrorKind::WouldBlock => Ok(false),
-                ErrorKind::Interrupted => Ok(true),
-                ErrorKind::ConnectionReset => Err(LetterError::Closed),
-                _ => Err(LetterError::Broken(error)),
+                ErrorKind::WouldBlock => return Ok(false),
+                ErrorKind::Interrupted => {}
+                ErrorKind::ConnectionReset => return Err(LetterError::Closed),
+                _ => return Err(LetterError::Broken(error)),
             },
         }
     }
+    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::join::handshake::Door;
     use std::net::TcpListener;
 
-    fn connection() -> (TcpStream, Mailbox) {
+    /// A connection whose handshake is done, and what came of it: the near end seals by hand.
+    fn connection() -> (TcpStream, Session, Mailbox) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let far = listener.accept().unwrap().0;
-        (near, Mailbox::new(far, MAX_HELLO_BYTES).unwrap())
+        let key = Key::of([1; 32]);
+        let (calling, opening) = Calling::begin(&key, Purpose::Join);
+        let (answer, session) = Door::new(key, Purpose::Join).answer(&opening).unwrap();
+        let mailbox = Mailbox::answered(far, session, MAX_HELLO_BYTES).unwrap();
+        (near, calling.end(&answer).unwrap(), mailbox)
     }
 
     fn hello() -> Letter {
@@ -261,8 +400,17 @@ mod tests {
             size: 2,
             address: "127.0.0.1:1".to_owned(),
             base_bitmap: 3,
+            machine: String::new(),
             facts: vec![("name".to_owned(), "value".to_owned())],
         })
+    }
+
+    fn sealed(session: &mut Session, bytes: &[u8]) -> Vec<u8> {
+        let mut records = Vec::new();
+        for piece in bytes.chunks(MAX_PLAIN_BYTES) {
+            session.sealer.seal(piece, &mut records);
+        }
+        records
     }
 
     fn receive(mailbox: &mut Mailbox) -> Result<Letter, LetterError> {
@@ -274,11 +422,22 @@ mod tests {
         }
     }
 
+    /// What the far end makes of these bytes, once they are sealed.
+    fn received(bytes: &[u8]) -> Result<Letter, LetterError> {
+        let (mut near, mut session, mut far) = connection();
+        near.write_all(&sealed(&mut session, bytes)).unwrap();
+        receive(&mut far)
+    }
+
     #[test]
     fn a_letter_survives_any_pieces_and_takes_nothing_of_what_follows() {
-        let bytes = hello().encode();
-        for cut in 0..bytes.len() {
-            let (mut near, mut far) = connection();
+        let length = {
+            let (_, mut session, _) = connection();
+            sealed(&mut session, &hello().encode()).len()
+        };
+        for cut in 0..length {
+            let (mut near, mut session, mut far) = connection();
+            let bytes = sealed(&mut session, &hello().encode());
             near.write_all(&bytes[..cut]).unwrap();
             // Whether the first piece has arrived by now or not, the letter isn't whole.
             assert_eq!(far.receive().unwrap(), None);
@@ -293,32 +452,68 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_told_from_letters_by_its_first_bytes() {
-        let (mut near, mut far) = connection();
-        near.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-        assert!(matches!(receive(&mut far), Err(LetterError::Garbage)));
+    fn a_letter_of_many_records_arrives() {
+        let (near, mut session, mut far) = connection();
+        far.bound = MAX_LETTER_BYTES;
+        let welcome = Letter::Welcome {
+            addresses: vec!["[2001:db8:1234:5678::1]:65535".to_owned(); 20_000],
+            base_index: 1,
+        };
+        let bytes = sealed(&mut session, &welcome.encode());
+        assert!(bytes.len() > 8 * MAX_PLAIN_BYTES);
+        let sender = std::thread::spawn(move || (&near).write_all(&bytes).unwrap());
+        assert_eq!(receive(&mut far).unwrap(), welcome);
+        sender.join().unwrap();
+    }
+
+    #[test]
+    fn two_letters_in_one_record_are_none() {
+        let twice = [hello().encode(), hello().encode()].concat();
+        let error = received(&twice).unwrap_err().to_string();
+        assert!(error.contains("longer than it says"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_sealed_is_no_letter() {
+        let (mut near, _, mut far) = connection();
+        near.write_all(&hello().encode()).unwrap();
+        near.write_all(&[0; 1 << 16]).unwrap();
+        let error = receive(&mut far).unwrap_err().to_string();
+        assert!(error.contains("tampered with"), "{error}");
     }
 
     #[test]
     fn another_version_is_named_and_its_refusals_are_readable() {
-        let (mut near, mut far) = connection();
         let mut bytes = hello().encode();
         bytes[8..12].copy_from_slice(&7_u32.to_le_bytes());
-        near.write_all(&bytes).unwrap();
-        assert!(matches!(receive(&mut far), Err(LetterError::Version(7))));
-        let (mut near, mut far) = connection();
+        assert!(matches!(received(&bytes), Err(LetterError::Version(7))));
         let mut bytes = Letter::Refusal("no".to_owned()).encode();
         bytes[8..12].copy_from_slice(&7_u32.to_le_bytes());
-        near.write_all(&bytes).unwrap();
-        assert_eq!(receive(&mut far).unwrap(), Letter::Refusal("no".to_owned()));
+        assert_eq!(received(&bytes).unwrap(), Letter::Refusal("no".to_owned()));
     }
 
     #[test]
     fn a_long_letter_is_refused_before_it_is_read() {
-        let (mut near, mut far) = connection();
         let mut bytes = hello().encode();
         bytes[13..17].copy_from_slice(&(MAX_HELLO_BYTES as u32 + 1).to_le_bytes());
-        near.write_all(&bytes[..PREFIX_BYTES]).unwrap();
-        assert!(matches!(receive(&mut far), Err(LetterError::TooLong(_))));
+        let error = received(&bytes[..PREFIX_BYTES]);
+        assert!(matches!(error, Err(LetterError::TooLong(_))), "{error:?}");
+    }
+
+    #[test]
+    fn a_caller_tells_a_stranger_from_one_that_hangs_up() {
+        let call = || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let key = Key::of([1; 32]);
+            let mailbox = Mailbox::call(near, &key, Purpose::Join, hello(), MAX_HELLO_BYTES);
+            (mailbox.unwrap(), listener.accept().unwrap().0)
+        };
+        let (mut mailbox, mut far) = call();
+        far.write_all(&[b'x'; MESSAGE_BYTES]).unwrap();
+        assert!(matches!(receive(&mut mailbox), Err(LetterError::Stranger)));
+        let (mut mailbox, far) = call();
+        drop(far);
+        assert!(matches!(receive(&mut mailbox), Err(LetterError::HungUp)));
     }
 }

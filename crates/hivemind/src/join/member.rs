@@ -11,17 +11,24 @@ use std::time::{Duration, Instant};
 
 use hivemind_protocol::DroneId;
 
-use super::letter::{Hello, Letter, LetterError, MAX_HELLO_BYTES, Mailbox};
-use super::porch::{Porch, wait};
-use super::root::mailbox_to_root;
-use super::{Agreement, JoinError, Offer};
-use crate::launch::{Root, Seat};
+use super::handshake::Purpose;
+use super::letter::{Hello, Letter, LetterError, MAX_HELLO_BYTES, MAX_LETTER_BYTES, Mailbox};
+use super::machine::machine_towards;
+use super::porch::{Caller, Porch, wait};
+use super::{Agreement, JoinError, Offer, Peer, listen};
+use crate::launch::{Listen, Root, Seat};
 
 /// How much longer than drone 0 the others wait, so that its sentence, which knows more, reaches them.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How long one attempt to connect may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long drone 0 may take to let a drone in or refuse it, before the drone knocks anew.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Being hung up on may be chance (drone 0 is flooded with strangers); for so long and so often it is none.
+const HANG_UPS: (Duration, u32) = (Duration::from_secs(2), 8);
 
 /// Pauses between attempts grow from the first to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -41,14 +48,33 @@ enum Pairing {
     Awaited,
     /// Connected to a lower drone, which has not answered.
     Greeting(Mailbox),
-    Done(Mailbox),
+    Done(Peer),
+}
+
+/// Why an attempt to be let in failed that is worth another one.
+struct Unheard {
+    why: String,
+    /// Where, if it was hung up on in the handshake.
+    hung_up_at: Option<String>,
+}
+
+impl From<String> for Unheard {
+    fn from(why: String) -> Self {
+        Self {
+            why,
+            hung_up_at: None,
+        }
+    }
+}
+
+impl From<&str> for Unheard {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
+    }
 }
 
 /// Joins the hive that drone 0 gathers. Gives the connections to all others.
-pub(super) fn join(
-    seat: &Seat,
-    offer: &Offer,
-) -> Result<(Vec<(DroneId, TcpStream)>, Agreement), JoinError> {
+pub(super) fn join(seat: &Seat, offer: &Offer) -> Result<(Vec<Peer>, Agreement), JoinError> {
     let deadline = Instant::now() + offer.start_timeout + GRACE;
     let mut member = Member {
         seat,
@@ -56,7 +82,7 @@ pub(super) fn join(
         offer,
         deadline,
     };
-    let (mut root, listener) = member.be_admitted()?;
+    let (mut root, machine, listener) = member.be_admitted()?;
     // Drone 0 may have come later than we did; from here on its patience counts.
     member.renew_deadline();
     let (addresses, base_index) = member.await_welcome(&mut root)?;
@@ -74,27 +100,40 @@ pub(super) fn join(
         Letter::Go => {}
         other => return Err(member.out_of_turn(&other)),
     }
-    let mut streams = vec![(DroneId::FIRST, root.into_stream())];
-    streams.extend(pairs);
-    Ok((streams, Agreement { base_index }))
+    let mut peers = vec![Peer {
+        drone: DroneId::FIRST,
+        mailbox: root,
+        machine,
+    }];
+    peers.extend(pairs);
+    Ok((peers, Agreement { base_index }))
 }
 
 impl Member<'_> {
-    /// Finds drone 0 and is let in, trying again until the deadline: drone 0 may start later than we do.
-    fn be_admitted(&self) -> Result<(Mailbox, TcpListener), JoinError> {
+    /// Finds drone 0 and is let in, trying again until the deadline: drone 0 may start later than we do. Gives the
+    /// connection, the machine that drone 0 is on, and where the others will find us.
+    fn be_admitted(&self) -> Result<(Mailbox, String, TcpListener), JoinError> {
         let mut pause = FIRST_PAUSE;
+        let mut hang_ups = (Instant::now(), 0);
         loop {
-            let why = match self.knock() {
-                Ok(Ok(admitted)) => return Ok(admitted),
-                Ok(Err(why)) => why,
-                Err(error) => return Err(error),
+            let unheard = match self.knock()? {
+                Ok(admitted) => return Ok(admitted),
+                Err(unheard) => unheard,
+            };
+            hang_ups = match unheard.hung_up_at {
+                None => (Instant::now(), 0),
+                Some(address) if hang_ups.0.elapsed() > HANG_UPS.0 && hang_ups.1 > HANG_UPS.1 => {
+                    let me = self.me;
+                    return Err(JoinError::OtherKey { me, address });
+                }
+                Some(_) => (hang_ups.0, hang_ups.1 + 1),
             };
             // Without drone 0 there is nobody whose sentence we could wait for.
             if Instant::now() + GRACE + pause >= self.deadline {
                 return Err(self.incomplete(format!(
-                    "drone 0 never came within {:?}: {why}. Look at what it printed; HIVEMIND_START_TIMEOUT says how \
+                    "drone 0 never came within {:?}: {}. Look at what it printed; HIVEMIND_START_TIMEOUT says how \
                      long to wait",
-                    self.offer.start_timeout
+                    self.offer.start_timeout, unheard.why
                 )));
             }
             thread::sleep(pause);
@@ -103,50 +142,72 @@ impl Member<'_> {
     }
 
     /// One attempt. The inner error is worth another one.
-    fn knock(&self) -> Result<Result<(Mailbox, TcpListener), String>, JoinError> {
+    fn knock(&self) -> Result<Result<(Mailbox, String, TcpListener), Unheard>, JoinError> {
         let stream = match self.connect_to_root() {
             Ok(stream) => stream,
-            Err(why) => return Ok(Err(why)),
+            Err(why) => return Ok(Err(why.into())),
         };
-        let address = stream.peer_addr();
-        let listener = stream
-            .local_addr()
-            .and_then(|near| TcpListener::bind((near.ip(), 0)));
-        let listener = listener.map_err(|cause| self.system("listen for its peers", cause))?;
-        let own = listener
-            .local_addr()
-            .map_err(|cause| self.system("learn its own address", cause))?;
-        let mut root =
-            mailbox_to_root(stream).map_err(|cause| self.system("set up a connection", cause))?;
-        let hello = Letter::Hello(Hello {
+        let address = stream
+            .peer_addr()
+            .map_or_else(|_| "its address".to_owned(), |address| address.to_string());
+        let listener = self.listen(&stream)?;
+        let hello = self.hello(&stream, &listener)?;
+        let called = Mailbox::call(
+            stream,
+            self.offer.key(),
+            Purpose::Join,
+            hello,
+            MAX_LETTER_BYTES,
+        );
+        let mut root = match called {
+            Ok(root) => root,
+            Err(error) => return Ok(Err(format!("it takes no calls ({error})").into())),
+        };
+        let not_a_hive = |why: String| JoinError::NotAHive {
+            me: self.me,
+            address: address.clone(),
+            why,
+        };
+        match self.await_letter(&mut root, ANSWER_LIMIT) {
+            Ok(Some(Letter::Admitted { machine })) => Ok(Ok((root, machine, listener))),
+            Ok(Some(Letter::Refusal(why))) => Err(JoinError::Refused { me: self.me, why }),
+            Ok(Some(other)) => Err(self.out_of_turn(&other)),
+            Ok(None) => Ok(Err(
+                format!("who listens at {address} answers nothing").into()
+            )),
+            Err(LetterError::HungUp) => Ok(Err(Unheard {
+                why: format!("who listens at {address} hangs up on the handshake"),
+                hung_up_at: Some(address),
+            })),
+            Err(LetterError::Closed | LetterError::Broken(_)) => {
+                Ok(Err("it closes the connection without a word".into()))
+            }
+            Err(error) => Err(not_a_hive(error.to_string())),
+        }
+    }
+
+    /// Where the drones above us will find us.
+    fn listen(&self, to_root: &TcpStream) -> Result<TcpListener, JoinError> {
+        if let Some(places) = &self.offer.listen {
+            return listen(self.me, places);
+        }
+        let own = to_root.local_addr();
+        let own = own.map_err(|cause| self.system("learn its own address", cause))?;
+        listen(self.me, &Listen::at(own.ip()))
+    }
+
+    fn hello(&self, to_root: &TcpStream, listener: &TcpListener) -> Result<Letter, JoinError> {
+        let own = listener.local_addr();
+        let own = own.map_err(|cause| self.system("learn its own address", cause))?;
+        Ok(Letter::Hello(Hello {
             job: self.seat.job.clone(),
             rank: self.seat.rank,
             size: self.seat.size,
             address: own.to_string(),
             base_bitmap: self.offer.base_bitmap,
+            machine: machine_towards(to_root),
             facts: self.offer.facts.clone(),
-        });
-        if let Err(error) = root.send(&hello) {
-            return Ok(Err(format!("it takes no letters ({error})")));
-        }
-        match self.await_letter(&mut root) {
-            Ok(Some(Letter::Admitted)) => Ok(Ok((root, listener))),
-            Ok(Some(Letter::Refusal(why))) => Err(JoinError::Refused { me: self.me, why }),
-            Ok(Some(other)) => Err(self.out_of_turn(&other)),
-            Ok(None) => Ok(Err("it answers nothing".to_owned())),
-            Err(LetterError::Closed | LetterError::Broken(_)) => {
-                Ok(Err("it closes the connection without a word".to_owned()))
-            }
-            Err(error) => {
-                let address = address
-                    .map_or_else(|_| "its address".to_owned(), |address| address.to_string());
-                Err(JoinError::NotAHive {
-                    me: self.me,
-                    address,
-                    why: error.to_string(),
-                })
-            }
-        }
+        }))
     }
 
     fn connect_to_root(&self) -> Result<TcpStream, String> {
@@ -196,7 +257,7 @@ impl Member<'_> {
 
     /// Waits for drone 0's next letter; a refusal or its end is an error.
     fn hear_root(&self, root: &mut Mailbox) -> Result<Letter, JoinError> {
-        match self.await_letter(root) {
+        match self.await_letter(root, self.left()) {
             Ok(Some(Letter::Refusal(why))) => Err(self.incomplete(why)),
             Ok(Some(letter)) => Ok(letter),
             Ok(None) => Err(self.lost(DroneId::FIRST, "it fell silent")),
@@ -204,13 +265,18 @@ impl Member<'_> {
         }
     }
 
-    /// Waits for one letter; none after the deadline.
-    fn await_letter(&self, mailbox: &mut Mailbox) -> Result<Option<Letter>, LetterError> {
+    /// Waits for one letter; none after the limit or the deadline.
+    fn await_letter(
+        &self,
+        mailbox: &mut Mailbox,
+        limit: Duration,
+    ) -> Result<Option<Letter>, LetterError> {
+        let end = Instant::now() + limit.min(self.left());
         loop {
             if let Some(letter) = mailbox.receive()? {
                 return Ok(Some(letter));
             }
-            let left = self.left();
+            let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(None);
             }
@@ -224,9 +290,9 @@ impl Member<'_> {
         root: &mut Mailbox,
         listener: TcpListener,
         addresses: &[String],
-    ) -> Result<Vec<(DroneId, TcpStream)>, JoinError> {
-        let mut porch =
-            Porch::new(listener).map_err(|cause| self.system("listen without blocking", cause))?;
+    ) -> Result<Vec<Peer>, JoinError> {
+        let mut porch = Porch::new(listener, self.offer.key(), Purpose::Pair)
+            .map_err(|cause| self.system("listen without blocking", cause))?;
         let mut pairs: Vec<Pairing> = Vec::new();
         for (rank, address) in addresses.iter().enumerate().skip(1) {
             pairs.push(match rank < self.seat.rank as usize {
@@ -248,13 +314,10 @@ impl Member<'_> {
                 Err(error) => return Err(self.lost(DroneId::FIRST, &error.to_string())),
             }
         }
-        let done = pairs
-            .into_iter()
-            .zip(1..)
-            .filter_map(|(pair, rank)| match pair {
-                Pairing::Done(mailbox) => Some((DroneId(rank), mailbox.into_stream())),
-                _ => None,
-            });
+        let done = pairs.into_iter().filter_map(|pair| match pair {
+            Pairing::Done(peer) => Some(peer),
+            _ => None,
+        });
         Ok(done.collect())
     }
 
@@ -287,17 +350,20 @@ impl Member<'_> {
     }
 
     fn greet(&self, to: DroneId, address: &str) -> Result<Mailbox, JoinError> {
-        let greeting = Letter::Greeting {
-            job: self.seat.job.clone(),
-            from: self.seat.rank,
-            to: to.0,
-        };
         let resolved = address
             .parse::<SocketAddr>()
             .map_err(|error| io::Error::other(error.to_string()));
         let connected = resolved.and_then(|resolved| self.connect(&resolved));
-        let mailbox = connected.and_then(|stream| Mailbox::new(stream, MAX_HELLO_BYTES));
-        let greeted = mailbox.and_then(|mut mailbox| mailbox.send(&greeting).map(|()| mailbox));
+        let greeted = connected.and_then(|stream| {
+            let greeting = Letter::Greeting {
+                job: self.seat.job.clone(),
+                from: self.seat.rank,
+                to: to.0,
+                machine: machine_towards(&stream),
+            };
+            let key = self.offer.key();
+            Mailbox::call(stream, key, Purpose::Pair, greeting, MAX_HELLO_BYTES)
+        });
         greeted.map_err(|cause| JoinError::Unreachable {
             me: self.me,
             peer: to,
@@ -315,19 +381,23 @@ impl Member<'_> {
             let peer = DroneId(rank);
             match mailbox.receive() {
                 Ok(None) => {}
-                Ok(Some(Letter::Greeted)) => {
+                Ok(Some(Letter::Greeted { machine })) => {
                     let Pairing::Greeting(mailbox) = std::mem::replace(pair, Pairing::Awaited)
                     else {
                         continue;
                     };
-                    *pair = Pairing::Done(mailbox);
+                    *pair = Pairing::Done(Peer {
+                        drone: peer,
+                        mailbox,
+                        machine,
+                    });
                 }
                 Ok(Some(Letter::Refusal(why))) => return Err(self.lost(peer, &why)),
                 Ok(Some(other)) => {
                     return Err(self.lost(peer, &format!("it said {other:?} out of turn")));
                 }
                 // It had to make room for others on its porch: once more.
-                Err(LetterError::Closed) => {
+                Err(LetterError::Closed | LetterError::HungUp) => {
                     thread::sleep(FIRST_PAUSE);
                     *pair = Pairing::Greeting(self.greet(peer, &addresses[rank as usize])?);
                 }
@@ -342,35 +412,45 @@ impl Member<'_> {
         let callers = porch
             .serve()
             .map_err(|cause| self.system("accept connections", cause))?;
-        for mut caller in callers {
-            let from = match self.expected(&caller.said, pairs) {
-                Ok(from) => from,
+        for Caller { mut mailbox, said } in callers {
+            let (from, machine) = match self.expected(said, pairs) {
+                Ok(expected) => expected,
                 Err(why) => {
-                    porch.refuse(caller.mailbox, &why);
+                    porch.refuse(mailbox, &why);
                     continue;
                 }
             };
+            let own = machine_towards(mailbox.stream());
             // One that is gone already is noticed by its link.
-            let _ = caller.mailbox.send(&Letter::Greeted);
-            pairs[from as usize - 1] = Pairing::Done(caller.mailbox);
+            let _ = mailbox.send(&Letter::Greeted { machine: own });
+            pairs[from as usize - 1] = Pairing::Done(Peer {
+                drone: DroneId(from),
+                mailbox,
+                machine,
+            });
         }
         Ok(())
     }
 
-    /// Which awaited drone a caller is, or why it is none.
+    /// Which awaited drone a caller is and on which machine, or why it is none.
     fn expected(
         &self,
-        said: &Result<Letter, LetterError>,
+        said: Result<Letter, LetterError>,
         pairs: &[Pairing],
-    ) -> Result<u32, String> {
+    ) -> Result<(u32, String), String> {
         let me = self.me;
         match said {
-            Ok(Letter::Greeting { job, from, to }) if *job == self.seat.job && *to == me.0 => {
+            Ok(Letter::Greeting {
+                job,
+                from,
+                to,
+                machine,
+            }) if job == self.seat.job && to == me.0 => {
                 let place = from
                     .checked_sub(1)
                     .and_then(|index| pairs.get(index as usize));
                 match place {
-                    Some(Pairing::Awaited) if *from > me.0 => Ok(*from),
+                    Some(Pairing::Awaited) if from > me.0 => Ok((from, machine)),
                     _ => Err(format!("{me} does not await drone {from}")),
                 }
             }

@@ -4,16 +4,18 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hivemind_protocol::{DroneId, Membership, Mutant, mutant};
 
-use super::letter::{Letter, LetterError, MAX_LETTER_BYTES, Mailbox};
-use super::porch::{Porch, wait};
-use super::{Agreement, JoinError, Offer};
-use crate::launch::{Root, Seat};
+use super::handshake::Purpose;
+use super::letter::{Hello, Letter, LetterError, Mailbox};
+use super::machine::machine_towards;
+use super::porch::{Caller, Porch, wait};
+use super::{Agreement, JoinError, Offer, Peer, listen};
+use crate::launch::{Listen, Root, Seat};
 
 const ME: DroneId = DroneId::FIRST;
 
@@ -38,19 +40,16 @@ struct Gathering<'a> {
     meeting: Meeting,
     membership: Membership,
     /// By rank; none for drone 0 and for who isn't here.
-    members: Vec<Option<Mailbox>>,
+    members: Vec<Option<Peer>>,
     ready: Vec<bool>,
     offer: &'a Offer,
     deadline: Instant,
 }
 
 /// Brings the hive together. Gives the connections to all others.
-pub(super) fn gather(
-    seat: &Seat,
-    offer: &Offer,
-) -> Result<(Vec<(DroneId, TcpStream)>, Agreement), JoinError> {
+pub(super) fn gather(seat: &Seat, offer: &Offer) -> Result<(Vec<Peer>, Agreement), JoinError> {
     let mut gathering = Gathering {
-        meeting: listen(&seat.root)?,
+        meeting: open(&seat.root, offer)?,
         membership: Membership::new(seat.size, &seat.job, &offer.facts, offer.base_bitmap),
         members: (0..seat.size).map(|_| None).collect(),
         ready: (0..seat.size).map(|rank| rank == 0).collect(),
@@ -58,7 +57,7 @@ pub(super) fn gather(
         deadline: Instant::now() + offer.start_timeout,
     };
     match gathering.run() {
-        Ok(agreement) => Ok((gathering.into_streams(), agreement)),
+        Ok(agreement) => Ok((gathering.members.into_iter().flatten().collect(), agreement)),
         Err(error) => {
             gathering.tell_all(&error.to_string());
             Err(error)
@@ -102,7 +101,8 @@ impl Gathering<'_> {
         let present: Vec<usize> = (0..self.members.len())
             .filter(|&rank| self.members[rank].is_some())
             .collect();
-        let mut fds: Vec<_> = self.members.iter().flatten().map(Mailbox::fd).collect();
+        let members = self.members.iter().flatten();
+        let mut fds: Vec<_> = members.map(|member| member.mailbox.fd()).collect();
         let patience = self.meeting.porch.watch(&mut fds).unwrap_or(left);
         let woken = wait(&fds, left.min(patience))
             .map_err(|cause| refused_by_system("wait for drones", cause))?;
@@ -120,7 +120,7 @@ impl Gathering<'_> {
         };
         let drone = DroneId(rank as u32);
         let gathering = !self.membership.is_complete();
-        match member.receive() {
+        match member.mailbox.receive() {
             Ok(None) => Ok(()),
             Ok(Some(Letter::Ready)) if !gathering => {
                 self.ready[rank] = true;
@@ -143,25 +143,18 @@ impl Gathering<'_> {
     fn hear_strangers(&mut self) -> Result<(), JoinError> {
         let callers = self.meeting.porch.serve();
         let callers = callers.map_err(|cause| refused_by_system("accept connections", cause))?;
-        for mut caller in callers {
-            if let Ok(Letter::Hello(hello)) = &caller.said {
-                // Who had the place may have gone since we last looked.
-                self.hear(hello.rank as usize)?;
-            }
-            let why = match caller.said {
-                Ok(Letter::Hello(hello)) => match self.membership.consider(&hello.newcomer()) {
-                    Ok(drone) => {
-                        // A member that is gone already is noticed when it is heard.
-                        let _ = caller.mailbox.send(&Letter::Admitted);
-                        self.members[drone.0 as usize] = Some(caller.mailbox);
-                        continue;
-                    }
-                    Err(why) => why,
-                },
+        for _ in 0..self.meeting.porch.take_shown_out() {
+            self.membership.stranger();
+        }
+        for Caller { mailbox, said } in callers {
+            let why = match said {
+                Ok(Letter::Hello(hello)) => {
+                    self.hear_hello(mailbox, hello)?;
+                    continue;
+                }
                 Ok(_) => {
                     "this is drone 0 of a hive that comes together: say hello first".to_owned()
                 }
-                Err(LetterError::Garbage) => continue,
                 Err(error) => {
                     self.membership
                         .refused(format!("somebody knocked, but {error}"));
@@ -171,7 +164,27 @@ impl Gathering<'_> {
                     )
                 }
             };
-            self.meeting.porch.refuse(caller.mailbox, &why);
+            self.meeting.porch.refuse(mailbox, &why);
+        }
+        Ok(())
+    }
+
+    fn hear_hello(&mut self, mut mailbox: Mailbox, hello: Hello) -> Result<(), JoinError> {
+        // Who had the place may have gone since we last looked.
+        self.hear(hello.rank as usize)?;
+        let machine = hello.machine.clone();
+        match self.membership.consider(&hello.newcomer()) {
+            Ok(drone) => {
+                let own = machine_towards(mailbox.stream());
+                // A member that is gone already is noticed when it is heard.
+                let _ = mailbox.send(&Letter::Admitted { machine: own });
+                self.members[drone.0 as usize] = Some(Peer {
+                    drone,
+                    mailbox,
+                    machine,
+                });
+            }
+            Err(why) => self.meeting.porch.refuse(mailbox, &why),
         }
         Ok(())
     }
@@ -179,7 +192,7 @@ impl Gathering<'_> {
     fn send_to_all(&mut self, letter: &Letter) -> Result<(), JoinError> {
         for (rank, member) in self.members.iter_mut().enumerate() {
             if let Some(member) = member {
-                let sent = member.send(letter);
+                let sent = member.mailbox.send(letter);
                 sent.map_err(|error| {
                     lost(
                         DroneId(rank as u32),
@@ -194,7 +207,7 @@ impl Gathering<'_> {
     /// Tells everybody who is here why the hive doesn't come together.
     fn tell_all(&mut self, why: &str) {
         for member in self.members.iter_mut().flatten() {
-            member.refuse(why);
+            member.mailbox.refuse(why);
         }
     }
 
@@ -210,13 +223,6 @@ impl Gathering<'_> {
     fn incomplete(&self, why: String) -> JoinError {
         JoinError::Incomplete { me: ME, why }
     }
-
-    fn into_streams(self) -> Vec<(DroneId, TcpStream)> {
-        let members = self.members.into_iter().enumerate();
-        let streams = members
-            .filter_map(|(rank, member)| Some((DroneId(rank as u32), member?.into_stream())));
-        streams.collect()
-    }
 }
 
 /// The same complaint as the one who made it would put it.
@@ -230,14 +236,12 @@ fn from_the_other_side(error: &LetterError) -> String {
     }
 }
 
-fn listen(root: &Root) -> Result<Meeting, JoinError> {
+fn open(root: &Root, offer: &Offer) -> Result<Meeting, JoinError> {
     let (listener, file) = match root {
         Root::Address(address) => (listen_at(address)?, None),
         Root::File(path) => {
-            let listener = TcpListener::bind("127.0.0.1:0").map_err(|cause| JoinError::Listen {
-                address: "127.0.0.1".to_owned(),
-                cause,
-            })?;
+            let loopback = Listen::at(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            let listener = listen(ME, offer.listen.as_ref().unwrap_or(&loopback))?;
             let published = listener
                 .local_addr()
                 .and_then(|address| publish(address, path));
@@ -250,7 +254,7 @@ fn listen(root: &Root) -> Result<Meeting, JoinError> {
         }
         Root::Alone => unreachable!("a hive of one gathers nobody"),
     };
-    let porch = Porch::new(listener)
+    let porch = Porch::new(listener, offer.key(), Purpose::Join)
         .map_err(|cause| refused_by_system("listen without blocking", cause))?;
     Ok(Meeting { porch, file })
 }
@@ -259,6 +263,8 @@ fn listen_at(address: &str) -> Result<TcpListener, JoinError> {
     let resolved: io::Result<Vec<SocketAddr>> = address.to_socket_addrs().map(Iterator::collect);
     let listener = resolved.and_then(|addresses| TcpListener::bind(&addresses[..]));
     listener.map_err(|cause| JoinError::Listen {
+        me: ME,
+        variable: "HIVEMIND_ROOT",
         address: address.to_owned(),
         cause,
     })
@@ -294,9 +300,4 @@ fn refused_by_system(what: &'static str, cause: io::Error) -> JoinError {
         what,
         cause,
     }
-}
-
-/// A connection to drone 0 whose letters may be long.
-pub(super) fn mailbox_to_root(stream: TcpStream) -> io::Result<Mailbox> {
-    Mailbox::new(stream, MAX_LETTER_BYTES)
 }

@@ -7,20 +7,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use super::handshake::Purpose;
 use super::*;
 use crate::launch::Root;
 use crate::net::{Closed, Incoming};
 
 /// No test waits longer than this for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-type Joined = Result<(Option<Links>, Agreement), JoinError>;
+pub(super) type Joined = Result<(Option<Links>, Agreement), JoinError>;
 
 /// A directory of its own for each test, gone with it.
-struct Directory(PathBuf);
+pub(super) struct Directory(PathBuf);
 
 impl Directory {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path =
@@ -34,7 +35,7 @@ impl Directory {
     }
 
     /// Where drone 0 listens, as soon as it says so.
-    fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         let start = Instant::now();
         loop {
             assert!(start.elapsed() < PATIENCE);
@@ -56,7 +57,7 @@ impl Drop for Directory {
     }
 }
 
-fn seat(rank: u32, size: u32, directory: &Directory) -> Seat {
+pub(super) fn seat(rank: u32, size: u32, directory: &Directory) -> Seat {
     Seat {
         rank,
         size,
@@ -65,26 +66,33 @@ fn seat(rank: u32, size: u32, directory: &Directory) -> Seat {
     }
 }
 
-fn offer(start_timeout: Duration) -> Offer {
+pub(super) fn offer(start_timeout: Duration) -> Offer {
     Offer {
         base_bitmap: 0b1010,
         facts: vec![("region in bytes".to_owned(), (1_u64 << 30).to_string())],
         start_timeout,
         silence_limit: Duration::from_secs(30),
+        listen: None,
+        key: Some(key()),
+        encryption: Encryption::Auto,
     }
 }
 
-fn start(seat: Seat, offer: Offer) -> JoinHandle<Joined> {
+pub(super) fn key() -> Key {
+    Key::of([42; 32])
+}
+
+pub(super) fn start(seat: Seat, offer: Offer) -> JoinHandle<Joined> {
     thread::spawn(move || join(&seat, offer))
 }
 
-fn start_all(size: u32, directory: &Directory) -> Vec<JoinHandle<Joined>> {
+pub(super) fn start_all(size: u32, directory: &Directory) -> Vec<JoinHandle<Joined>> {
     (0..size)
         .map(|rank| start(seat(rank, size, directory), offer(PATIENCE)))
         .collect()
 }
 
-fn sentence(drone: JoinHandle<Joined>) -> String {
+pub(super) fn sentence(drone: JoinHandle<Joined>) -> String {
     match drone.join().unwrap() {
         Ok(_) => panic!("it joined"),
         Err(error) => error.to_string(),
@@ -92,7 +100,7 @@ fn sentence(drone: JoinHandle<Joined>) -> String {
 }
 
 /// Each drone sends its number to each other and leaves; each must have heard all others.
-fn talk_and_leave(drones: Vec<JoinHandle<Joined>>) {
+pub(super) fn talk_and_leave(drones: Vec<JoinHandle<Joined>>) {
     let size = drones.len() as u32;
     let talkers = drones.into_iter().zip(0..).map(|(drone, me)| {
         let (links, agreement) = drone.join().unwrap().unwrap();
@@ -154,6 +162,59 @@ fn sixty_four_drones_join_talk_and_leave() {
     allow_open_files(8192);
     let directory = Directory::new();
     talk_and_leave(start_all(64, &directory));
+}
+
+#[test]
+fn drones_join_talk_and_leave_over_encrypted_links() {
+    for size in [2, 5] {
+        let directory = Directory::new();
+        let drones = (0..size).map(|rank| {
+            let mut offer = offer(PATIENCE);
+            offer.encryption = Encryption::Always;
+            start(seat(rank, size, &directory), offer)
+        });
+        talk_and_leave(drones.collect());
+    }
+}
+
+#[test]
+fn drones_listen_where_they_are_told_and_share_a_range_of_ports() {
+    let directory = Directory::new();
+    let start_at = |rank, at: &str| {
+        let mut offer = offer(PATIENCE);
+        offer.listen = Listen::parse(at);
+        start(seat(rank, 4, &directory), offer)
+    };
+    let first = start_at(0, "127.0.0.2");
+    assert_eq!(directory.address().ip().to_string(), "127.0.0.2");
+    let range = free_ports();
+    let others = [1, 2, 3].map(|rank| start_at(rank, &format!("127.0.0.3:{range}")));
+    talk_and_leave([first].into_iter().chain(others).collect());
+}
+
+/// Some ports that were free a moment ago, as a range.
+fn free_ports() -> String {
+    let port = TcpListener::bind("127.0.0.3:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    format!("{}-{}", port, port.saturating_add(40))
+}
+
+#[test]
+fn a_range_that_is_taken_is_told_with_a_remedy() {
+    let directory = Directory::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut offer = offer(PATIENCE);
+    offer.listen = Listen::parse(&taken.local_addr().unwrap().to_string());
+    let sentence = sentence(start(seat(0, 2, &directory), offer));
+    let expected = format!("drone 0 cannot listen at {}:", taken.local_addr().unwrap());
+    assert!(sentence.starts_with(&expected), "{sentence}");
+    assert!(
+        sentence.contains("give HIVEMIND_LISTEN an address"),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -269,6 +330,33 @@ fn a_drone_with_another_region_is_refused_and_the_hive_goes_on() {
 }
 
 #[test]
+fn a_drone_that_wants_other_encryption_is_refused_and_the_hive_goes_on() {
+    wrong_drone_is_refused(
+        "the encryption of drone 1 is never, that of drone 0 is auto",
+        |_, offer| offer.encryption = Encryption::Never,
+    );
+}
+
+#[test]
+fn a_drone_of_another_program_is_refused_and_the_hive_goes_on() {
+    wrong_drone_is_refused(
+        "the program of drone 1 is build 2, that of drone 0 is unknown",
+        |_, offer| {
+            offer
+                .facts
+                .push(("program".to_owned(), "build 2".to_owned()));
+        },
+    );
+}
+
+#[test]
+fn a_drone_with_another_key_is_told_so_and_the_hive_goes_on() {
+    wrong_drone_is_refused("do not have the same key: it hangs up", |_, offer| {
+        offer.key = Some(Key::of([43; 32]));
+    });
+}
+
+#[test]
 fn a_rank_that_is_here_already_is_refused_and_the_hive_goes_on() {
     let directory = Directory::new();
     let mut drones: Vec<_> = [0, 1]
@@ -297,69 +385,30 @@ fn a_rank_that_is_here_already_is_refused_and_the_hive_goes_on() {
 }
 
 #[test]
-fn another_version_is_told_so_and_the_hive_goes_on() {
-    let directory = Directory::new();
-    let first = start(seat(0, 2, &directory), offer(PATIENCE));
-    let mut stranger = TcpStream::connect(directory.address()).unwrap();
-    let mut hello = b"HiveMind".to_vec();
-    hello.extend_from_slice(&99_u32.to_le_bytes());
-    hello.extend_from_slice(&[1, 200, 0, 0, 0]);
-    hello.extend_from_slice(&[b'x'; 200]);
-    stranger.write_all(&hello).unwrap();
-    let mut answer = Vec::new();
-    stranger.set_read_timeout(Some(PATIENCE)).unwrap();
-    stranger.read_to_end(&mut answer).unwrap();
-    let answer = String::from_utf8_lossy(&answer[17..]).into_owned();
-    assert!(
-        answer.contains("you speak protocol version 99, this hive speaks"),
-        "{answer}"
-    );
-    talk_and_leave(vec![first, start(seat(1, 2, &directory), offer(PATIENCE))]);
-}
-
-#[test]
-fn garbage_and_silent_strangers_neither_stop_nor_delay_a_start() {
-    let directory = Directory::new();
-    let first = start(seat(0, 3, &directory), offer(PATIENCE));
-    let address = directory.address();
-    let mut strangers = Vec::new();
-    for kind in 0..200 {
-        let mut stranger = TcpStream::connect(address).unwrap();
-        match kind % 4 {
-            0 => stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap(),
-            1 => stranger.write_all(b"HiveMi").unwrap(),
-            2 => stranger
-                .write_all(b"HiveMind\x01\0\0\0\x01\xff\xff\xff\xff")
-                .unwrap(),
-            _ => {}
-        }
-        strangers.push(stranger);
-    }
-    let begin = Instant::now();
-    let others = [1, 2].map(|rank| start(seat(rank, 3, &directory), offer(PATIENCE)));
-    talk_and_leave([first].into_iter().chain(others).collect());
-    assert!(
-        begin.elapsed() < Duration::from_secs(10),
-        "strangers delayed the start for {:?}",
-        begin.elapsed()
-    );
-}
-
-#[test]
 fn a_drone_that_dies_while_waiting_leaves_its_place_to_another() {
     let directory = Directory::new();
     let first = start(seat(0, 3, &directory), offer(PATIENCE));
     let stream = TcpStream::connect(directory.address()).unwrap();
-    let mut dying = letter::Mailbox::new(stream, letter::MAX_HELLO_BYTES).unwrap();
+    let mut facts = offer(PATIENCE).facts;
+    facts.push(("encryption".to_owned(), "auto".to_owned()));
     let hello = letter::Hello {
         job: "job".to_owned(),
         rank: 1,
         size: 3,
         address: "127.0.0.1:1".to_owned(),
         base_bitmap: 0b1010,
-        facts: offer(PATIENCE).facts,
+        machine: String::new(),
+        facts,
     };
-    dying.send(&letter::Letter::Hello(hello)).unwrap();
+    let hello = letter::Letter::Hello(hello);
+    let mut dying = Mailbox::call(
+        stream,
+        &key(),
+        Purpose::Join,
+        hello,
+        letter::MAX_HELLO_BYTES,
+    )
+    .unwrap();
     let begin = Instant::now();
     let admitted = loop {
         assert!(begin.elapsed() < PATIENCE);
@@ -367,7 +416,10 @@ fn a_drone_that_dies_while_waiting_leaves_its_place_to_another() {
             break letter;
         }
     };
-    assert_eq!(admitted, letter::Letter::Admitted);
+    assert!(
+        matches!(admitted, letter::Letter::Admitted { .. }),
+        "{admitted:?}"
+    );
     drop(dying);
     let others = [1, 2].map(|rank| start(seat(rank, 3, &directory), offer(PATIENCE)));
     talk_and_leave([first].into_iter().chain(others).collect());
@@ -399,7 +451,8 @@ fn something_else_at_the_address_of_drone_0_is_told_from_a_hive() {
     let root = Root::Address(listener.local_addr().unwrap().to_string());
     let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.write_all(b"220 mail server ready\r\n").unwrap();
+        let banner = b"220 mail.example.org ready: say HELO before anything else\r\n";
+        stream.write_all(banner).unwrap();
         let _ = stream.read_to_end(&mut Vec::new());
     });
     let seat = Seat {

@@ -2,7 +2,7 @@
 //!
 //! The arms stand at the end, their streams in `streams`.
 
-mod streams;
+pub(super) mod streams;
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -652,5 +652,6 @@ macro_rules! suites {
 suites! {
     tcp: crate::net::conformance::tcp_pair;
     trickle: crate::net::conformance::streams::trickle_pair;
-    vouching: crate::net::conformance::streams::vouching_pair;
+    sealed: crate::net::conformance::streams::sealed_pair;
+    sealed_trickle: crate::net::conformance::streams::sealed_trickle_pair;
 }

@@ -6,14 +6,16 @@
 //! order whichever thread takes them.
 //!
 //! What lives where: framing in `frame.rs`, the sending half of a link in `link.rs`, sleeping and waking in
-//! `beds.rs`
-//! (who) and `poller.rs` (how), the seam for transports in `stream.rs` and TCP in `tcp.rs`. Deliberately elsewhere: how the
-//! connections come about (`join`), and what a frame's body means (the protocol core).
+//! `beds.rs` (who) and `poller.rs` (how), the seam for transports in `stream.rs`, TCP in `tcp.rs`, encryption in
+//! `record.rs` and `sealed.rs`. Deliberately elsewhere: how the connections come about and agree on keys (`join`), and
+//! what a frame's body means (the protocol core).
 
 mod beds;
 pub(crate) mod frame;
 mod link;
 mod poller;
+mod record;
+mod sealed;
 mod stream;
 mod tcp;
 
@@ -36,6 +38,10 @@ use link::{Link, describe, heard};
 use poller::{LOOK_LINKS, Poller, Ready};
 
 pub(crate) use frame::MAX_BODY_BYTES;
+pub(crate) use record::{
+    LENGTH_BYTES, MAX_PLAIN_BYTES, RecordOpener, RecordSealer, TAG_BYTES, Tampered, records,
+};
+pub(crate) use sealed::Sealed;
 pub(crate) use stream::ByteStream;
 pub(crate) use tcp::Tcp;
 
@@ -464,7 +470,14 @@ impl Links {
             inbound.decoder.filled(came);
             frames += self.hand_over(link, inbound, receive);
             taken += came;
-            if came < room || link.lost.load(Ordering::SeqCst) {
+            if link.lost.load(Ordering::SeqCst) {
+                return frames;
+            }
+            if link.stream.holds_input() {
+                // No descriptor would tell of it.
+                continue;
+            }
+            if came < room {
                 return frames;
             }
             if taken >= READ_BUDGET_BYTES {

@@ -1,8 +1,8 @@
 //! The seam between the links and what carries their bytes.
 //!
 //! A transport is one file with one type that implements [`ByteStream`], and one arm in the conformance suite
-//! (`conformance.rs`). TCP is the one there is (`tcp.rs`). Shared memory between drones of one machine would be a
-//! second: two rings and an eventfd that becomes readable.
+//! (`conformance.rs`). TCP is the one there is (`tcp.rs`); any can be encrypted (`sealed.rs`). Shared memory between
+//! drones of one machine would be a second: two rings and an eventfd that becomes readable.
 
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
@@ -13,12 +13,20 @@ pub(crate) trait ByteStream: Send + Sync {
     /// What becomes readable or writable when [`receive`](Self::receive) or [`send`](Self::send) can go on.
     fn as_fd(&self) -> BorrowedFd<'_>;
 
-    /// Sends what it takes of `parts`, in their order, and says how many bytes that were. Raises no signal.
+    /// Sends what it takes of `parts`, in their order, and says how many bytes that were. Raises no signal. What it
+    /// did not take is offered again before anything else is, and no less of it at a time.
     fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Receives into `space`. 0 says that the peer sends no more. When it gives less than there is room for, there is
-    /// nothing more now, and the descriptor becomes readable anew when there is.
+    /// Receives into `space`. 0 says that the peer sends no more. When it gives less than there is room for and
+    /// [holds](Self::holds_input) nothing, there is nothing more now, and the descriptor becomes readable anew when
+    /// there is.
     fn receive(&self, space: &mut [u8]) -> io::Result<usize>;
+
+    /// Whether it has taken something from its descriptor that it would give or say to a `receive` now. Bounded by
+    /// a buffer's length.
+    fn holds_input(&self) -> bool {
+        false
+    }
 
     /// Says that nothing more will be sent; the peer sees the end after everything sent before.
     fn finish_sending(&self) -> io::Result<()>;

@@ -1,18 +1,19 @@
-//! The streams that the conformance suite runs on: TCP, and two that are no transports. One torments: it takes a few
-//! bytes at a time, so that the paths for torn frames and full sockets are walked all the time, at both ends. The other
-//! says that it vouches for its bytes, as an encrypted stream does.
+//! The streams that the conformance suite runs on: TCP, and one that is no transport but a torment: it takes a few
+//! bytes at a time, so that the paths for torn frames and full sockets are walked all the time, at both ends. Both
+//! also encrypted.
 
 use std::io::{self, IoSlice};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::net::{ByteStream, Tcp};
+use crate::net::record::tests::two_ends;
+use crate::net::{ByteStream, Sealed, Tcp};
 
 /// Makes two ends that are joined.
 pub(super) type MakePair = dyn Fn() -> (Box<dyn ByteStream>, Box<dyn ByteStream>) + Sync;
 
-fn sockets() -> (TcpStream, TcpStream) {
+pub(in crate::net) fn sockets() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     (near, listener.accept().unwrap().0)
@@ -26,46 +27,30 @@ pub(super) fn tcp_pair() -> (Box<dyn ByteStream>, Box<dyn ByteStream>) {
     )
 }
 
-/// As [`tcp_pair`], of streams that vouch for their bytes.
-pub(super) fn vouching_pair() -> (Box<dyn ByteStream>, Box<dyn ByteStream>) {
-    let (near, far) = sockets();
-    let vouching = |socket| Box::new(Vouching(Tcp::new(socket).unwrap()));
-    (vouching(near), vouching(far))
-}
-
-/// Stands for an encrypted stream: its frames go without envelopes.
-struct Vouching(Tcp);
-
-impl ByteStream for Vouching {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-
-    fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.send(parts)
-    }
-
-    fn receive(&self, space: &mut [u8]) -> io::Result<usize> {
-        self.0.receive(space)
-    }
-
-    fn finish_sending(&self) -> io::Result<()> {
-        self.0.finish_sending()
-    }
-
-    fn vouches(&self) -> bool {
-        true
-    }
-
-    fn abort(&self) {
-        self.0.abort();
-    }
-}
-
 pub(super) fn trickle_pair() -> (Box<dyn ByteStream>, Box<dyn ByteStream>) {
     let (near, far) = sockets();
     let trickle = |socket| Box::new(Trickle::new(Tcp::new(socket).unwrap()));
     (trickle(near), trickle(far))
+}
+
+pub(super) fn sealed_pair() -> (Box<dyn ByteStream>, Box<dyn ByteStream>) {
+    let (near, far) = sockets();
+    sealed([near, far].map(|socket| Tcp::new(socket).unwrap()))
+}
+
+pub(super) fn sealed_trickle_pair() -> (Box<dyn ByteStream>, Box<dyn ByteStream>) {
+    let (near, far) = sockets();
+    sealed([near, far].map(|socket| Trickle::new(Tcp::new(socket).unwrap())))
+}
+
+fn sealed<S: ByteStream + 'static>(
+    [near, far]: [S; 2],
+) -> (Box<dyn ByteStream>, Box<dyn ByteStream>) {
+    let [(near_seals, near_opens), (far_seals, far_opens)] = two_ends();
+    (
+        Box::new(Sealed::new(near, near_seals, near_opens)),
+        Box::new(Sealed::new(far, far_seals, far_opens)),
+    )
 }
 
 /// Takes a few bytes at a time.
