@@ -20,6 +20,8 @@ mod porch;
 mod root;
 
 #[cfg(all(test, not(loom)))]
+mod hostile;
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use crate::launch::{Listen, Seat};

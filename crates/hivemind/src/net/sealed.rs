@@ -8,13 +8,12 @@
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::sync::Mutex;
 
-use super::lock;
 use super::record::{
     LENGTH_BYTES, MAX_PLAIN_BYTES, MAX_SEALED_BYTES, RecordOpener, RecordSealer, Tampered,
 };
 use super::stream::ByteStream;
+use crate::primitive::{Mutex, lock};
 
 /// How much is read at once: two of the longest records. Mapped lazily.
 const READ_BYTES: usize = 2 * (LENGTH_BYTES + MAX_SEALED_BYTES);
@@ -254,7 +253,7 @@ impl Inbound {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::net::conformance::streams::sockets;
