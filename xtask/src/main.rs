@@ -2,13 +2,15 @@
 //! simulate, explore, fuzz.
 //!
 //! Here are the command line and the way to cargo. What a test run is stands in `test`, what its last line
-//! counts in `tally`, the demo in `demo`. The rules of the house are a test: `tests/architecture.rs`.
+//! counts in `tally`, which packages it needs in `packages`, the demo in `demo`. The rules of the house are a
+//! test: `tests/architecture.rs`.
 
 #![forbid(unsafe_code)]
 
 mod demo;
 mod fuzz;
 mod mutants;
+mod packages;
 mod tally;
 mod test;
 

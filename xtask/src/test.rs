@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Args;
 
+use crate::packages;
 use crate::tally::Tally;
 
 /// How often the integration tests repeat their random parts.
@@ -153,6 +154,7 @@ const FUZZ: Step = Step {
 impl Test {
     /// Runs all steps. Fails with the first that fails.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        packages::provide(packages::FOR_HOSTS);
         if self.fast {
             run_steps(&[BUILD, TESTS, MODELS], Some(1))
         } else {

@@ -1,8 +1,13 @@
 //! How drones end and who is to blame. Pure: told what ended in which order, it finds the drone whose end
 //! the user must hear about, and the words for it.
 
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGABRT, SIGTERM};
 use signal_hook::low_level::signal_name;
+
+use crate::trouble;
 
 /// What a program gives whose `main` returns an error, such as that another drone was lost.
 const EXIT_OF_ERROR: i32 = 1;
@@ -12,12 +17,14 @@ const EXIT_OF_LIBRARY: i32 = 75;
 const SURE: u8 = 4;
 
 /// How a drone ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Ending {
     /// By itself, with this status.
     Exited(i32),
     /// By a signal.
     Killed { signal: i32, core_dumped: bool },
+    /// With its host, and nobody knows how.
+    Lost,
 }
 
 impl Ending {
@@ -31,6 +38,7 @@ impl Ending {
         match self {
             Self::Exited(status) => status as u8,
             Self::Killed { signal, .. } => of_signal(signal),
+            Self::Lost => trouble::HOSTS,
         }
     }
 
@@ -44,7 +52,7 @@ impl Ending {
             Self::Killed {
                 signal: SIGABRT, ..
             } => 3,
-            Self::Killed { .. } => SURE,
+            Self::Killed { .. } | Self::Lost => SURE,
         }
     }
 
@@ -58,6 +66,7 @@ impl Ending {
                 let core = if core_dumped { ", core dumped" } else { "" };
                 format!("was killed by {}{core}", words_of_signal(signal))
             }
+            Self::Lost => "was lost".into(),
         }
     }
 }
@@ -74,11 +83,23 @@ fn words_of_signal(signal: i32) -> String {
     }
 }
 
-/// A drone that failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Who failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Who {
+    /// A drone, on a host where it isn't on this machine.
+    Drone {
+        drone: u32,
+        pid: i32,
+        host: Option<Arc<str>>,
+    },
+    /// A host with all its drones, and why it is lost.
+    Host { name: Arc<str>, why: String },
+}
+
+/// A drone or host that failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Culprit {
-    pub(crate) drone: u32,
-    pub(crate) pid: i32,
+    pub(crate) who: Who,
     pub(crate) ending: Ending,
     /// How many others ran when it ended.
     pub(crate) others: usize,
@@ -116,24 +137,24 @@ impl Inquiry {
     }
 
     /// The culprit so far.
-    pub(crate) fn culprit(&self) -> Option<Culprit> {
-        self.culprit
+    pub(crate) fn culprit(&self) -> Option<&Culprit> {
+        self.culprit.as_ref()
     }
 
     /// Whether no later end can change the answer.
     pub(crate) fn is_sure(&self) -> bool {
         self.culprit
+            .as_ref()
             .is_some_and(|culprit| culprit.ending.blame() == SURE)
     }
 
     /// The sentence about it, when somebody failed in a job of so many drones.
     pub(crate) fn sentence(&self, drones: usize) -> Option<String> {
         let Culprit {
-            drone,
-            pid,
+            who,
             ending,
             others,
-        } = self.culprit?;
+        } = self.culprit.as_ref()?;
         let words = ending.words();
         if self.failures == drones && drones > 1 && self.same_status && !self.is_sure() {
             return Some(format!(
@@ -146,7 +167,19 @@ impl Inquiry {
             1 => "; ending the other drone".into(),
             _ => format!("; ending the other {others} drones"),
         };
-        Some(format!("drone {drone} (pid {pid}) {words}{rest}"))
+        Some(match who {
+            Who::Drone {
+                drone,
+                pid,
+                host: None,
+            } => format!("drone {drone} (pid {pid}) {words}{rest}"),
+            Who::Drone {
+                drone,
+                pid,
+                host: Some(host),
+            } => format!("drone {drone} (pid {pid} on host {host}) {words}{rest}"),
+            Who::Host { name, why } => format!("host {name} {words}: {why}{rest}"),
+        })
     }
 }
 
@@ -180,13 +213,42 @@ mod tests {
         let mut inquiry = Inquiry::default();
         for (before, &(drone, ending)) in ends.iter().enumerate() {
             inquiry.hear(Culprit {
-                drone,
-                pid: 4711 + drone as i32,
+                who: Who::Drone {
+                    drone,
+                    pid: 4711 + drone as i32,
+                    host: None,
+                },
                 ending,
                 others: 3 - before,
             });
         }
         inquiry
+    }
+
+    fn blamed(inquiry: &Inquiry) -> Option<u32> {
+        match inquiry.culprit()?.who {
+            Who::Drone { drone, .. } => Some(drone),
+            Who::Host { .. } => None,
+        }
+    }
+
+    #[test]
+    fn a_lost_host_is_named_and_comes_before_those_who_missed_it() {
+        let mut inquiry = inquiry(&[(1, Ending::Exited(1))]);
+        inquiry.hear(Culprit {
+            who: Who::Host {
+                name: "queen".into(),
+                why: "ssh lost the connection".into(),
+            },
+            ending: Ending::Lost,
+            others: 1,
+        });
+        assert_eq!(
+            inquiry.sentence(4).as_deref(),
+            Some("host queen was lost: ssh lost the connection; ending the other 3 drones")
+        );
+        let status = inquiry.culprit().map(|culprit| culprit.ending.status());
+        assert_eq!(status, Some(trouble::HOSTS));
     }
 
     #[test]
@@ -211,7 +273,7 @@ mod tests {
             (2, killed(SIGSEGV)),
         ];
         let inquiry = inquiry(&noticed);
-        assert_eq!(inquiry.culprit().map(|culprit| culprit.drone), Some(3));
+        assert_eq!(blamed(&inquiry), Some(3));
         assert!(inquiry.is_sure());
         assert!(
             inquiry
@@ -224,7 +286,7 @@ mod tests {
     fn a_panic_comes_before_the_errors_that_it_brings() {
         // A panicking drone lets go of its links before it ends, so others may end first.
         let inquiry = inquiry(&[(2, Ending::Exited(1)), (0, Ending::Exited(101))]);
-        assert_eq!(inquiry.culprit().map(|culprit| culprit.drone), Some(0));
+        assert_eq!(blamed(&inquiry), Some(0));
     }
 
     #[test]

@@ -5,21 +5,20 @@
 //! decided in `ending`, what lines look like in `lines`; only the order of events and the deadlines are here.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
+use rustix::process::Signal;
 use signal_hook::consts::SIGPIPE;
 
 use crate::console::{Console, ERROR, OUTPUT};
-use crate::ending::{Culprit, Ending, Inquiry, of_signal, sentence_of_signal};
-use crate::local::{self, Local};
+use crate::crew::{Crew, News, watch};
+use crate::ending::{Culprit, Ending, Inquiry, Who, of_signal, sentence_of_signal};
 use crate::options::Color;
-use crate::plan::Plan;
 use crate::run::refused;
 use crate::signals::{Request, Signals, can_be_continued, stop_self};
 use crate::trouble::{self, Trouble};
@@ -31,16 +30,12 @@ use crate::trouble::{self, Trouble};
 const GRACE: Duration = Duration::from_millis(250);
 /// How long after SIGTERM comes SIGKILL.
 const PATIENCE: Duration = Duration::from_millis(1000);
-/// How long after SIGKILL a process that hangs in the kernel is given up.
-const LAST_WAIT: Duration = Duration::from_millis(500);
 /// How long what drones left running may go on printing after a good end, before it is ended.
 const AFTERGLOW: Duration = Duration::from_millis(1000);
 /// The same after a bad end, and for what escaped its process group.
 const AFTERGLOW_SHORT: Duration = Duration::from_millis(100);
 /// How long after an interruption the output may take that nobody reads.
 const OUTPUT_WAIT: Duration = Duration::from_millis(300);
-/// How much is read from a pipe at once.
-const READ_BYTES: usize = 64 << 10;
 
 const SIGNALS: u64 = u64::MAX;
 const WAKE: u64 = u64::MAX - 1;
@@ -48,6 +43,10 @@ const WAKE: u64 = u64::MAX - 1;
 /// A running job.
 #[derive(Debug)]
 pub(crate) struct Job {
+    crew: Crew,
+    /// The job's private directory.
+    directory: PathBuf,
+    /// Each drone of the crew, by its number.
     drones: Vec<Drone>,
     console: Console,
     signals: Signals,
@@ -60,15 +59,13 @@ pub(crate) struct Job {
     paused: [bool; 2],
     /// All drones have ended: when what they left behind is ended, or given up.
     leftovers: Option<Leftovers>,
-    buffer: Vec<u8>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Drone {
-    process: Local,
     ending: Option<Ending>,
-    /// None: its end was reached.
-    pipes: [Option<OwnedFd>; 2],
+    /// Whether somebody still holds its streams.
+    open: [bool; 2],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +109,8 @@ impl Job {
     /// # Errors
     /// Names the drone that could not be started and what to do.
     pub(crate) fn start(
-        plan: &Plan,
+        crew: Crew,
+        drones: u32,
         directory: &Path,
         signals: Signals,
         color: Color,
@@ -128,9 +126,11 @@ impl Job {
         let (epoll, wake) =
             wait_set().map_err(|error| refused("waiting for drones", &error.into()))?;
         let wake = Arc::new(wake);
-        let console = Console::open(plan.drones, prefix, color, &wake)
+        let console = Console::open(drones, prefix, color, &wake)
             .map_err(|error| refused("the output's threads", &error))?;
         let mut job = Self {
+            crew,
+            directory: directory.to_owned(),
             drones: Vec::new(),
             console,
             signals,
@@ -141,39 +141,20 @@ impl Job {
             reason: Reason::None,
             paused: [false; 2],
             leftovers: None,
-            buffer: vec![0; READ_BYTES],
         };
-        for number in 0..plan.drones {
-            if let Err(error) = job.start_drone(plan, number, directory) {
-                job.reason = Reason::Start;
-                job.kill(Instant::now());
-                job.watch();
-                return Err(refused(
-                    &format!("drone {number} of {}", plan.drones),
-                    &error,
-                ));
-            }
+        let started = job.crew.start(directory, &job.epoll);
+        let begun = Drone {
+            ending: None,
+            open: [true; 2],
+        };
+        job.drones = vec![begun; job.crew.count() as usize];
+        if let Err(trouble) = started {
+            job.reason = Reason::Start;
+            job.kill(Instant::now());
+            job.watch();
+            return Err(trouble);
         }
         Ok(job)
-    }
-
-    fn start_drone(&mut self, plan: &Plan, number: u32, directory: &Path) -> std::io::Result<()> {
-        let (process, pipes) = local::start(plan, number, directory)?;
-        let pipes = pipes.map(Some);
-        self.drones.push(Drone {
-            process,
-            ending: None,
-            pipes,
-        });
-        for (stream, pipe) in self.drones[number as usize]
-            .pipes
-            .iter()
-            .flatten()
-            .enumerate()
-        {
-            watch(&self.epoll, pipe, token(number as usize, stream))?;
-        }
-        Ok(())
     }
 
     /// Looks after the drones until all have ended and all that they printed is read.
@@ -183,30 +164,26 @@ impl Job {
             let unfinished = self.console.show_unfinished(now);
             self.console.send();
             self.balance_reading();
-            let deadline = [unfinished, self.deadline()].into_iter().flatten().min();
+            let deadlines = [unfinished, self.deadline(), self.crew.deadline()];
+            let deadline = deadlines.into_iter().flatten().min();
             for token in self.wait(deadline) {
                 match token {
                     WAKE => self.clear_wake(),
                     SIGNALS => self.hear_signals(),
-                    _ => {
-                        self.read((token / 2) as usize, (token % 2) as usize);
-                    }
+                    _ => self.listen(|crew, news| crew.hear(token, news)),
                 }
             }
             self.look_after_output();
-            self.advance(Instant::now());
+            let now = Instant::now();
+            self.listen(|crew, news| crew.look_at_clock(now, news));
+            self.advance(now);
         }
         for number in 0..self.drones.len() {
-            self.finish_streams(number);
+            self.finish_streams(number as u32);
         }
         self.console.finish_lines();
         self.console.send();
-        for drone in self.drones.drain(..) {
-            if drone.ending.is_some() {
-                drone.process.signal(Signal::KILL);
-                drone.process.bury();
-            }
-        }
+        self.crew.bury(&self.directory);
     }
 
     /// Prints lines of the launcher's own on standard error.
@@ -292,26 +269,57 @@ impl Job {
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
     }
 
-    /// Reads once from a drone's pipe. Gives whether there may be more.
-    fn read(&mut self, number: usize, stream: usize) -> bool {
-        let Some(pipe) = &self.drones[number].pipes[stream] else {
-            return false;
-        };
-        match rustix::io::read(pipe, &mut self.buffer[..]) {
-            Ok(length @ 1..) => {
-                let bytes = &self.buffer[..length];
-                self.console
-                    .receive(number as u32, stream, bytes, Instant::now());
-                true
+    /// Has the crew tell what is new, and takes it in.
+    fn listen(&mut self, ask: impl FnOnce(&mut Crew, &mut Vec<News>)) {
+        let mut news = Vec::new();
+        ask(&mut self.crew, &mut news);
+        for news in news {
+            match news {
+                News::Printed {
+                    drone,
+                    stream,
+                    bytes,
+                } => self.console.receive(drone, stream, &bytes, Instant::now()),
+                News::Closed { drone, stream } => {
+                    self.drones[drone as usize].open[stream] = false;
+                    self.console.finish_stream(drone, stream);
+                }
+                News::Ended {
+                    drone,
+                    pid,
+                    host,
+                    ending,
+                } => {
+                    self.close(drone, ending);
+                    self.blame(Who::Drone { drone, pid, host }, ending);
+                }
+                News::HostLost { host, why, drones } => {
+                    for drone in drones {
+                        self.drones[drone as usize].open = [false; 2];
+                        self.close(drone, Ending::Lost);
+                    }
+                    self.blame(Who::Host { name: host, why }, Ending::Lost);
+                }
+                News::Said { host, line } => self.console.say(&format!("host {host}: {line}")),
             }
-            Err(Errno::INTR) => true,
-            Err(Errno::AGAIN) => false,
-            Ok(_) | Err(_) => {
-                // Closing the pipe takes it out of the wait set too.
-                self.drones[number].pipes[stream] = None;
-                self.console.finish_stream(number as u32, stream);
-                false
-            }
+        }
+    }
+
+    /// Nothing more comes of this drone but what it left running. What it printed last stands before the sentence
+    /// about its end.
+    fn close(&mut self, drone: u32, ending: Ending) {
+        self.drones[drone as usize].ending.get_or_insert(ending);
+        self.finish_streams(drone);
+    }
+
+    /// Takes the end into account, unless we wanted it.
+    fn blame(&mut self, who: Who, ending: Ending) {
+        if matches!(self.phase, Phase::Running | Phase::Grace { .. }) {
+            self.inquiry.hear(Culprit {
+                who,
+                ending,
+                others: self.running(),
+            });
         }
     }
 
@@ -321,62 +329,21 @@ impl Job {
         requests.sort_by_key(|request| *request != Request::Look);
         for request in requests {
             match request {
-                Request::Look => self.look_for_ends(),
+                Request::Look => self.listen(Crew::look_for_ends),
                 Request::End(signal) => self.end_by_signal(signal),
                 Request::Pause if can_be_continued() => {
-                    self.signal_all(Signal::STOP);
+                    self.crew.signal_all(Signal::STOP);
                     stop_self();
-                    self.signal_all(Signal::CONT);
+                    self.crew.signal_all(Signal::CONT);
                 }
                 Request::Pause => {}
             }
         }
     }
 
-    fn look_for_ends(&mut self) {
-        let mut ended: Vec<(usize, Ending)> = Vec::new();
-        for (number, drone) in self.drones.iter().enumerate() {
-            if drone.ending.is_none()
-                && let Some(ending) = ending_of(&drone.process)
-            {
-                ended.push((number, ending));
-            }
-        }
-        for &(number, ending) in &ended {
-            self.drones[number].ending = Some(ending);
-        }
-        let others = self.running() + ended.len();
-        for (number, ending) in ended {
-            self.read_last_words(number);
-            if matches!(self.phase, Phase::Running | Phase::Grace { .. }) {
-                let pid = self.drones[number].process.pid().as_raw_nonzero().get();
-                let drone = number as u32;
-                let others = others - 1;
-                self.inquiry.hear(Culprit {
-                    drone,
-                    pid,
-                    ending,
-                    others,
-                });
-            }
-        }
-    }
-
-    /// Reads what an ended drone printed last, so that it stands before the sentence about its end.
-    fn read_last_words(&mut self, number: usize) {
-        for stream in [OUTPUT, ERROR] {
-            // A pipe holds no more than 1 MiB; what the drone left running may go on writing for ever.
-            let mut reads = (1 << 20) / READ_BYTES;
-            while reads > 0 && !self.paused[stream] && self.read(number, stream) {
-                reads -= 1;
-            }
-        }
-        self.finish_streams(number);
-    }
-
-    fn finish_streams(&mut self, number: usize) {
-        self.console.finish_stream(number as u32, OUTPUT);
-        self.console.finish_stream(number as u32, ERROR);
+    fn finish_streams(&mut self, drone: u32) {
+        self.console.finish_stream(drone, OUTPUT);
+        self.console.finish_stream(drone, ERROR);
     }
 
     fn look_after_output(&mut self) {
@@ -484,18 +451,18 @@ impl Job {
     }
 
     fn terminate(&mut self, now: Instant) {
-        self.signal_all(Signal::TERM);
+        self.crew.signal_all(Signal::TERM);
         // A stopped process would sleep through it.
-        self.signal_all(Signal::CONT);
+        self.crew.signal_all(Signal::CONT);
         self.phase = Phase::Ending {
             kill_at: now + PATIENCE,
         };
     }
 
     fn kill(&mut self, now: Instant) {
-        self.signal_all(Signal::KILL);
+        self.crew.signal_all(Signal::KILL);
         self.phase = Phase::Killing {
-            give_up_at: now + LAST_WAIT,
+            give_up_at: now + self.crew.last_wait(),
         };
     }
 
@@ -506,18 +473,10 @@ impl Job {
             .iter()
             .enumerate()
             .filter(|(_, drone)| drone.ending.is_none())
-            .map(|(number, drone)| format!("{number} (pid {})", drone.process.pid()))
+            .map(|(number, _)| self.crew.name(number as u32))
             .collect();
-        self.console.say(&format!(
-            "the kernel does not let go of drone {}; it ends when the kernel's own operation does",
-            stuck.join(", ")
-        ));
-    }
-
-    fn signal_all(&self, signal: Signal) {
-        for drone in &self.drones {
-            drone.process.signal(signal);
-        }
+        let sentence = self.crew.sentence_of_stuck(&stuck.join(", "));
+        self.console.say(&sentence);
     }
 
     /// Drones may leave processes behind that hold their pipes.
@@ -540,15 +499,12 @@ impl Job {
                 until: now + AFTERGLOW_SHORT,
                 killed: true,
             };
-            self.signal_all(Signal::KILL);
+            self.crew.signal_all(Signal::KILL);
         }
     }
 
     fn is_over(&self) -> bool {
-        let closed = self
-            .drones
-            .iter()
-            .all(|drone| drone.pipes.iter().all(Option::is_none));
+        let closed = self.drones.iter().all(|drone| drone.open == [false; 2]);
         matches!(self.phase, Phase::GivenUp)
             || (closed && self.running() == 0 && self.sentence_is_told())
     }
@@ -571,43 +527,7 @@ impl Job {
                 continue;
             }
             self.paused[stream] = full;
-            for (number, drone) in self.drones.iter().enumerate() {
-                let Some(pipe) = &drone.pipes[stream] else {
-                    continue;
-                };
-                let changed = if full {
-                    epoll::delete(&self.epoll, pipe)
-                } else {
-                    watch(&self.epoll, pipe, token(number, stream))
-                };
-                changed.expect("an open pipe can be watched");
-            }
+            self.crew.pause(stream, full, &self.epoll);
         }
-    }
-}
-
-fn token(number: usize, stream: usize) -> u64 {
-    2 * number as u64 + stream as u64
-}
-
-fn watch(epoll: &OwnedFd, source: impl std::os::fd::AsFd, token: u64) -> rustix::io::Result<()> {
-    epoll::add(
-        epoll,
-        source,
-        epoll::EventData::new_u64(token),
-        epoll::EventFlags::IN,
-    )
-}
-
-/// How a process ended; None while it runs. It stays a zombie, so that its number stays its own.
-fn ending_of(process: &Local) -> Option<Ending> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let status = waitid(WaitId::Pid(process.pid()), options).ok()??;
-    match status.terminating_signal() {
-        Some(signal) => Some(Ending::Killed {
-            signal,
-            core_dumped: status.dumped(),
-        }),
-        None => Some(Ending::Exited(status.exit_status().unwrap_or_default())),
     }
 }

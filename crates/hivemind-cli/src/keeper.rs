@@ -39,14 +39,15 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Starts a keeper.
+    /// Starts a keeper for a process of the kind `who` that starts processes of the kind `what`; a sentence at a bad
+    /// end names both.
     ///
     /// # Errors
     /// The system's refusal to start a process.
-    pub(crate) fn start(command: &Path) -> io::Result<Self> {
+    pub(crate) fn start(command: &Path, who: &str, what: &str) -> io::Result<Self> {
         let mut child = Command::new(command)
             .arg0("hivemind")
-            .arg(SUBCOMMAND)
+            .args([SUBCOMMAND, who, what])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .process_group(0)
@@ -80,7 +81,7 @@ pub(crate) fn sign_in_path(directory: &Path, drone: Pid) -> PathBuf {
 }
 
 /// The keeper itself: reads notes until the launcher is gone.
-pub(crate) fn main(_arguments: impl Iterator<Item = OsString>) -> ExitCode {
+pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut notes = Vec::new();
     // A broken pipe is an ended one.
     let _ = io::stdin().lock().read_to_end(&mut notes);
@@ -100,8 +101,14 @@ pub(crate) fn main(_arguments: impl Iterator<Item = OsString>) -> ExitCode {
     for directory in &charge.directories {
         crate::scratch::remove(directory);
     }
-    let verb = if count == 1 { "drone is" } else { "drones are" };
-    eprintln!("hivemind: the launcher died; its {count} {verb} ended");
+    let words: Vec<String> = arguments
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let [who, what] = &words[..] else {
+        return ExitCode::FAILURE;
+    };
+    let verb = if count == 1 { " is" } else { "s are" };
+    eprintln!("hivemind: the {who} died; its {count} {what}{verb} ended");
     ExitCode::FAILURE
 }
 

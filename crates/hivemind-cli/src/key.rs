@@ -1,5 +1,5 @@
 //! The key of a job: 256 fresh random bits that every drone of the job knows and nobody else. It lies in the
-//! job's private directory.
+//! job's private directory, and travels to other hosts only inside ssh.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::hosts::digest::hex;
 
 /// How long a key is.
 const KEY_BYTES: usize = 32;
@@ -31,8 +33,7 @@ pub(crate) fn fresh() -> io::Result<String> {
             Err(error) => return Err(error.into()),
         }
     }
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(digits + "\n")
+    Ok(format!("{}\n", hex(&bytes)))
 }
 
 /// Writes a key where the drones of this machine find it.

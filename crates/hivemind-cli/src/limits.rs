@@ -10,6 +10,8 @@ use crate::units::show_bytes;
 
 /// Files that a process has open besides its links: standard streams, memory, listeners, a program's own.
 const FILES_BESIDES: u64 = 64;
+/// Pipes of the launcher to one ssh.
+const FILES_OF_A_HOST: u64 = 3;
 /// Threads of one drone at least: the program's and the service thread's.
 const THREADS_OF_A_DRONE: u64 = 2;
 /// Memory that one drone needs at least, whatever it computes.
@@ -36,8 +38,20 @@ struct Machine {
 pub(crate) fn check_drones(drones: u32) -> Result<(), Trouble> {
     let machine = Machine::of_this();
     machine.check_drones(u64::from(drones))?;
+    allow_files(files_of_launcher(u64::from(drones)))
+}
+
+/// Sees to it that the launcher may hold the connections to so many hosts.
+///
+/// # Errors
+/// The hard limit stands in the way.
+pub(crate) fn check_hosts(hosts: usize) -> Result<(), Trouble> {
+    allow_files(FILES_OF_A_HOST * hosts as u64 + FILES_BESIDES)
+}
+
+/// Raises the soft limit of open files where it must.
+fn allow_files(needed: u64) -> Result<(), Trouble> {
     let soft = getrlimit(Resource::Nofile);
-    let needed = files_of_launcher(u64::from(drones));
     if soft.current.is_some_and(|current| current < needed) {
         let raised = Rlimit {
             current: soft.maximum,

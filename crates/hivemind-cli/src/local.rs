@@ -9,10 +9,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use rustix::termios::tcgetpgrp;
 
 use crate::drone;
+use crate::ending::Ending;
 use crate::plan::Plan;
 
 /// This very binary, whatever became of the file that it was started from.
@@ -29,6 +30,16 @@ pub(crate) struct Local {
     pid: Pid,
 }
 
+/// What a drone has as standard input.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// The launcher's own.
+    Own,
+    /// This pipe.
+    Pipe(OwnedFd),
+    Nothing,
+}
+
 /// Starts one drone. Gives its standard output and standard error, which never block.
 ///
 /// To be called on a thread that lives as long as the launcher: with it the kernel ends the drones.
@@ -39,17 +50,15 @@ pub(crate) fn start(
     plan: &Plan,
     number: u32,
     directory: &Path,
+    input: Input,
 ) -> io::Result<(Local, [OwnedFd; 2])> {
-    let stdin = match number {
-        0 if is_terminal() => Stdio::piped(),
-        0 => Stdio::inherit(),
-        _ => Stdio::null(),
+    let stdin = match input {
+        Input::Own if is_terminal() => Stdio::piped(),
+        Input::Own => Stdio::inherit(),
+        Input::Pipe(pipe) => pipe.into(),
+        Input::Nothing => Stdio::null(),
     };
-    let mut child = Command::new(COMMAND)
-        .arg0("hivemind")
-        .arg(drone::SUBCOMMAND)
-        .arg(std::process::id().to_string())
-        .arg(directory)
+    let mut child = bound(directory)
         .arg(&plan.program)
         .args(plan.arguments.iter().map(AsRef::<OsStr>::as_ref))
         .envs(plan.environment(number, directory))
@@ -58,9 +67,8 @@ pub(crate) fn start(
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()?;
-    let pid = Pid::from_child(&child);
     if let Some(stdin) = child.stdin.take() {
-        pass_terminal_on(stdin.into());
+        pass_input_on(stdin.into());
     }
     let pipe = "the pipe was asked for";
     let pipes: [OwnedFd; 2] = [
@@ -70,10 +78,41 @@ pub(crate) fn start(
     for pipe in &pipes {
         rustix::io::ioctl_fionbio(pipe, true)?;
     }
-    Ok((Local { child, pid }, pipes))
+    Ok((Local::of(child), pipes))
+}
+
+/// A command that lacks only what is to be run: bound to this process's life, and signed in with the keeper of
+/// the job with this private directory.
+pub(crate) fn bound(directory: &Path) -> Command {
+    let mut command = Command::new(COMMAND);
+    command
+        .arg0("hivemind")
+        .arg(drone::SUBCOMMAND)
+        .arg(std::process::id().to_string())
+        .arg(directory);
+    command
 }
 
 impl Local {
+    /// A process that was started so that it leads its process group.
+    pub(crate) fn of(child: Child) -> Self {
+        let pid = Pid::from_child(&child);
+        Self { child, pid }
+    }
+
+    /// How the process ended; None while it runs. It stays a zombie, so that its number stays its own.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::Pid(self.pid), options).ok()??;
+        match status.terminating_signal() {
+            Some(signal) => Some(Ending::Killed {
+                signal,
+                core_dumped: status.dumped(),
+            }),
+            None => Some(Ending::Exited(status.exit_status().unwrap_or_default())),
+        }
+    }
+
     /// The drone's process, which leads its process group.
     pub(crate) fn pid(&self) -> Pid {
         self.pid
@@ -94,9 +133,9 @@ fn is_terminal() -> bool {
     rustix::termios::isatty(rustix::stdio::stdin())
 }
 
-/// Copies the terminal's input to drone 0 until either ends. The drone can't read the terminal itself: its
+/// Copies the launcher's input to drone 0 until either ends. The drone can't read a terminal itself: its
 /// process group is not the one in front, and the kernel would stop it.
-fn pass_terminal_on(drone: OwnedFd) {
+pub(crate) fn pass_input_on(drone: OwnedFd) {
     let copy = move || {
         let terminal = rustix::stdio::stdin();
         let mut bytes = [0; 4096];

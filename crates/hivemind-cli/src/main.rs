@@ -1,17 +1,23 @@
 //! The `hivemind` command: starts programs on a hive of drones and looks after them.
 //!
 //! Here stands only the way in: which subcommand is meant and which exit status it gives. The options live
-//! in `options`, what `run` does in `run`, and what `trace` does in `trace`. Two hidden subcommands are the command's own helpers and are
-//! told apart before anything else: `__drone` becomes the program, `__keeper` outlives a killed launcher.
+//! in `options`, what `run` does in `run`, what `trace` does in `trace`. Three hidden subcommands are the command's own helpers and are
+//! told apart before anything else: `__drone` becomes the program, `__keeper` outlives a killed launcher,
+//! `__agent` is the launcher's hand on another host.
 //!
 //! Deliberately elsewhere: the shared memory. This crate links nothing of the library; the two meet in the
 //! environment variables that `plan` writes and the library reads.
 
 #![forbid(unsafe_code)]
 
+mod agent;
 mod console;
+mod copies;
+mod crew;
 mod drone;
 mod ending;
+mod hive_file;
+mod hosts;
 mod job;
 mod keeper;
 mod key;
@@ -19,6 +25,7 @@ mod limits;
 mod lines;
 mod local;
 mod options;
+mod placement;
 mod plan;
 mod program;
 mod run;
@@ -34,17 +41,23 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use options::Command;
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
         Some(first) if first == drone::SUBCOMMAND => return drone::main(arguments),
         Some(first) if first == keeper::SUBCOMMAND => return keeper::main(arguments),
+        Some(first) if first == agent::SUBCOMMAND => return agent::main(arguments),
         _ => {}
     }
     let options::Options { color, command } = options::Options::parse();
     let done = match command {
-        options::Command::Run(options) => run::run(&options, color),
-        options::Command::Trace(what) => trace::run(&what),
+        Command::Run(options) => run::run(options, color),
+        Command::Deploy(options) => copies::deploy(&options),
+        Command::Clean(options) => copies::clean(&options),
+        Command::Schema => run::print(&hive_file::HiveFile::schema(), "the schema"),
+        Command::Trace(what) => trace::run(&what),
     };
     match done {
         Ok(status) => ExitCode::from(status),

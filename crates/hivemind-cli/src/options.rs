@@ -1,11 +1,20 @@
 //! The command line: every option, its environment variable and its help. What the values mean to a job
 //! is decided in `run` and `limits`.
+//!
+//! The options about hosts, which several subcommands share, are in `hosts`.
+
+mod hosts;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::hive_file::HiveFile;
+pub(crate) use hosts::HostOptions;
 
 use hivemind::settings::{
     self, MAX_DRONES, MAX_THREADS, parse_size, parse_time, show_size, show_time,
@@ -36,26 +45,30 @@ pub(crate) enum Command {
     Run(Run),
     #[command(subcommand)]
     Trace(Trace),
+    Deploy(Deploy),
+    Clean(Clean),
+    /// Print the JSON Schema of hive files.
+    Schema,
 }
 
-/// Run a program on several drones of this machine.
+/// Run a program on several drones, of this machine or of several hosts.
 ///
 /// Every drone is a process of PROGRAM. Together they have one shared memory. Lines that they print get
 /// their drone's number in front; standard input goes to drone 0.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES, after_long_help = LONG_HELP)]
 pub(crate) struct Run {
-    /// How many drones to start.
+    /// How many drones to start [default: as many as the hosts have places].
     #[arg(short = 'n', long, env = "HIVEMIND_DRONES", value_name = "N", value_parser = drones)]
-    pub(crate) drones: u32,
+    pub(crate) drones: Option<u32>,
 
-    /// How many threads each drone uses [default: the cores of this machine divided by N].
+    /// How many threads each drone uses [default: the cores of its machine divided by its drones].
     #[arg(long, env = "HIVEMIND_THREADS", value_name = "T", value_parser = threads)]
     pub(crate) threads: Option<u32>,
 
-    /// How page faults are caught: auto takes the fastest that this machine allows.
-    #[arg(long, env = "HIVEMIND_ENGINE", value_enum, default_value = "auto")]
-    pub(crate) engine: Engine,
+    /// How page faults are caught [default: auto, the fastest that the machine allows].
+    #[arg(long, env = "HIVEMIND_ENGINE", value_enum)]
+    pub(crate) engine: Option<Engine>,
 
     /// Size of the shared memory, as in 64M or 8GiB.
     #[arg(help = with_default("Size of the shared memory, as in 64M or 8GiB", show_size(settings::REGION_BYTES)), long, env = "HIVEMIND_REGION", value_name = "SIZE", value_parser = parse_size)]
@@ -101,14 +114,13 @@ pub(crate) struct Run {
     /// the drones share.
     #[arg(
         help = "Which links between drones are encrypted: auto spares those within a machine; never is unsafe against \
-                  whoever sits on the path",
+                  whoever sits on the path [default: auto]",
         long,
         env = "HIVEMIND_ENCRYPT",
         value_enum,
-        default_value = "auto",
         value_name = "WHEN"
     )]
-    pub(crate) encrypt: Encrypt,
+    pub(crate) encrypt: Option<Encrypt>,
 
     /// Print lines as they come, without the drone's number.
     #[arg(long, env = "HIVEMIND_NO_PREFIX", value_parser = clap::builder::FalseyValueParser::new())]
@@ -118,9 +130,67 @@ pub(crate) struct Run {
     #[arg(long, env = "HIVEMIND_DRY_RUN", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) dry_run: bool,
 
+    /// Copy nothing: this command and the program lie at the same paths on all hosts.
+    #[arg(long, env = "HIVEMIND_NO_COPY", value_parser = clap::builder::FalseyValueParser::new(), help_heading = "Hosts")]
+    pub(crate) no_copy: bool,
+
+    /// Where drones run on the hosts [default: the same directory as here where a host has it, else the home].
+    #[arg(
+        long,
+        env = "HIVEMIND_DIRECTORY",
+        value_name = "DIR",
+        help_heading = "Hosts"
+    )]
+    pub(crate) directory: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) hosts: HostOptions,
+
     /// The program and its arguments: a path, or a name that is looked up beside this command, then in PATH.
     #[arg(required = true, trailing_var_arg = true, value_names = ["PROGRAM", "ARGS"])]
     pub(crate) command: Vec<OsString>,
+}
+
+/// Copy programs to hosts, so that runs there start at once.
+///
+/// A run copies by itself what is missing. A host that has a program's very content already is left alone.
+#[derive(Args, Debug)]
+pub(crate) struct Deploy {
+    #[command(flatten)]
+    pub(crate) hosts: HostOptions,
+
+    /// The programs: paths, or names that are looked up beside this command, then in PATH.
+    #[arg(required = true, value_name = "PROGRAM")]
+    pub(crate) programs: Vec<OsString>,
+}
+
+/// Remove copied programs and what dead jobs left behind on hosts.
+///
+/// A host on which a job runs is left alone and said.
+#[derive(Args, Debug)]
+pub(crate) struct Clean {
+    #[command(flatten)]
+    pub(crate) hosts: HostOptions,
+}
+
+impl Run {
+    /// The options with a hive file's settings where neither the command line nor the environment has one. What may
+    /// differ from host to host stays with the hosts.
+    pub(crate) fn filled_from(mut self, file: &HiveFile) -> Self {
+        let timeouts = &file.timeouts;
+        self.drones = self.drones.or(file.drones);
+        self.engine = self.engine.or(file.engine);
+        self.encrypt = self.encrypt.or(file.encrypt);
+        self.region = self.region.or(file.region.map(|size| size.0));
+        self.metadata_limit = self
+            .metadata_limit
+            .or(file.metadata_limit.map(|size| size.0));
+        self.trace = self.trace.or_else(|| file.trace.clone());
+        self.wait_limit = self.wait_limit.or(timeouts.wait.map(|time| time.0));
+        self.silence_limit = self.silence_limit.or(timeouts.silence.map(|time| time.0));
+        self.start_timeout = self.start_timeout.or(timeouts.start.map(|time| time.0));
+        self
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -131,8 +201,10 @@ pub(crate) enum Color {
 }
 
 /// Which links are encrypted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Encrypt {
+    #[default]
     Auto,
     Always,
     Never,
@@ -149,8 +221,11 @@ impl Encrypt {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+/// How page faults are caught.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Engine {
+    #[default]
     Auto,
     Uffd,
     Mprotect,
@@ -211,6 +286,8 @@ Examples:
   hivemind run -n 4 jacobi --check          a shipped program on four drones
   hivemind run -n 2 --stats ./my-program    your own, with a table at the end
   hivemind run -n 8 --engine mprotect pi    another way to catch page faults
+  hivemind run --hosts a,b:4 jacobi         one drone on host a, four on b
+  hivemind run --hive hive.toml ./prog      hosts and settings from a file
   hivemind run -n 4 --dry-run tsp FILE      what would be started";
 
 const LONG_HELP: &str = "\
@@ -218,6 +295,8 @@ Examples:
   hivemind run -n 4 jacobi --check          a shipped program on four drones
   hivemind run -n 2 --stats ./my-program    your own, with a table at the end
   hivemind run -n 8 --engine mprotect pi    another way to catch page faults
+  hivemind run --hosts a,b:4 jacobi         one drone on host a, four on b
+  hivemind run --hive hive.toml ./prog      hosts and settings from a file
   hivemind run -n 4 --dry-run tsp FILE      what would be started
 
 Options of the program follow it and reach it untouched. Every option of this command can also be given by
@@ -225,7 +304,7 @@ its environment variable; the command line wins.
 
 When a drone fails, all others are ended within two seconds and one sentence says which drone it was and how
 it ended. The exit status is that drone's (128 and the signal's number when a signal killed it), and 0 when
-all drones gave 0. The command's own: 2 wrong options, 71 the machine refuses, 74 output cannot be written,
+all drones gave 0. The command's own: 2 wrong options, 69 a host can't take part or is lost, 71 the machine refuses, 74 output cannot be written,
 126 not executable, 127 not found, 129, 130 and 143 when SIGHUP, Ctrl-C or SIGTERM ended the job.";
 
 #[cfg(test)]
@@ -240,7 +319,7 @@ mod tests {
             .command
         {
             Command::Run(run) => run,
-            other => panic!("no run: {other:?}"),
+            other => panic!("{other:?} is no run"),
         }
     }
 
@@ -252,7 +331,7 @@ mod tests {
     #[test]
     fn options_after_the_program_belong_to_it() {
         let run = run(&["-n", "2", "prog", "-n", "5", "--stats", "--help", "--", "x"]);
-        assert_eq!(run.drones, 2);
+        assert_eq!(run.drones, Some(2));
         assert_eq!(run.stats, None);
         assert_eq!(
             run.command,

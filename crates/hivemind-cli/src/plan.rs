@@ -3,48 +3,75 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::thread::available_parallelism;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hivemind::settings::show_time;
+use serde::{Deserialize, Serialize};
 
 use crate::key;
 use crate::options::{Run, Stats};
 
-/// A job, ready to be started or shown.
-#[derive(Debug)]
+/// The file in a job's private directory where drone 0 writes where it is met.
+pub(crate) const ROOT_FILE: &str = "root";
+
+/// A machine's part of a job, ready to be started or shown.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
     /// The program that every drone runs.
     pub(crate) program: PathBuf,
     /// Its arguments.
     pub(crate) arguments: Vec<OsString>,
-    /// How many drones.
-    pub(crate) drones: u32,
+    /// The numbers of the drones of this machine.
+    pub(crate) ranks: Vec<u32>,
     /// Whether drones are asked for their statistics.
     reports: bool,
-    /// The variables that are the same for all.
-    common: Vec<(&'static str, OsString)>,
+    /// The variables that are the same for all of them.
+    common: Vec<(String, OsString)>,
+}
+
+/// Which part of a job a machine has.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// The numbers of its drones.
+    pub(crate) ranks: Vec<u32>,
+    /// How many drones the job has in all.
+    pub(crate) drones: u32,
+    pub(crate) cores: usize,
+    /// Threads a drone, where the machine has its own number.
+    pub(crate) threads: Option<u32>,
+    /// Where its drones listen, if not at the loopback.
+    pub(crate) listen: Option<String>,
 }
 
 impl Plan {
     /// The plan that the options ask for. `terminal`: whether somebody watches.
-    pub(crate) fn new(options: &Run, program: PathBuf, job: &str, terminal: bool) -> Self {
-        let cores = available_parallelism().map_or(1, NonZero::get);
-        let cores_each = (cores / options.drones as usize).max(1);
-        let threads = options
-            .threads
-            .map_or(cores_each, |threads| threads as usize);
+    pub(crate) fn new(
+        options: &Run,
+        program: PathBuf,
+        job: &str,
+        terminal: bool,
+        part: Part,
+    ) -> Self {
+        let cores_each = (part.cores / part.ranks.len().max(1)).max(1);
+        let wanted_threads = part.threads.or(options.threads);
+        let threads = wanted_threads.map_or(cores_each, |threads| threads as usize);
         let mut common: Vec<(&'static str, OsString)> = vec![
             ("HIVEMIND_JOB", job.into()),
-            ("HIVEMIND_SIZE", options.drones.to_string().into()),
-            ("HIVEMIND_LOCAL_DRONES", options.drones.to_string().into()),
-            ("HIVEMIND_ENGINE", options.engine.name().into()),
+            ("HIVEMIND_SIZE", part.drones.to_string().into()),
+            ("HIVEMIND_LOCAL_DRONES", part.ranks.len().to_string().into()),
+            (
+                "HIVEMIND_ENGINE",
+                options.engine.unwrap_or_default().name().into(),
+            ),
             ("HIVEMIND_THREADS", threads.to_string().into()),
-            ("HIVEMIND_ENCRYPT", options.encrypt.name().into()),
+            (
+                "HIVEMIND_ENCRYPT",
+                options.encrypt.unwrap_or_default().name().into(),
+            ),
         ];
-        if options.threads.is_some() {
+        common.extend(part.listen.map(|listen| ("HIVEMIND_LISTEN", listen.into())));
+        if wanted_threads.is_some() {
             common.push(("RAYON_NUM_THREADS", threads.to_string().into()));
         }
         if let Some(directory) = &options.trace {
@@ -78,26 +105,35 @@ impl Plan {
         Self {
             program,
             arguments: options.command[1..].to_vec(),
-            drones: options.drones,
+            ranks: part.ranks,
             reports: matches!(options.stats, Some(Stats::Table | Stats::Json(_))),
-            common,
+            common: common
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
         }
     }
 
+    /// The directory for the drones' traces, which must be there before they start.
+    pub(crate) fn trace(&self) -> Option<&Path> {
+        let found = self
+            .common
+            .iter()
+            .find(|(name, _)| name == "HIVEMIND_TRACE");
+        found.map(|(_, directory)| Path::new(directory))
+    }
+
     /// The variables of one drone, in the job with this private directory.
-    pub(crate) fn environment(
-        &self,
-        drone: u32,
-        directory: &Path,
-    ) -> Vec<(&'static str, OsString)> {
+    pub(crate) fn environment(&self, drone: u32, directory: &Path) -> Vec<(String, OsString)> {
         let mut variables = self.common.clone();
-        variables.push(("HIVEMIND_RANK", drone.to_string().into()));
+        let mut add = |name: &str, value: OsString| variables.push((name.to_owned(), value));
+        add("HIVEMIND_RANK", drone.to_string().into());
         let mut root = OsString::from("file:");
-        root.push(directory.join("root"));
-        variables.push(("HIVEMIND_ROOT", root));
-        variables.push(("HIVEMIND_KEY_FILE", key::path(directory).into()));
+        root.push(directory.join(ROOT_FILE));
+        add("HIVEMIND_ROOT", root);
+        add("HIVEMIND_KEY_FILE", key::path(directory).into());
         if self.reports {
-            variables.push(("HIVEMIND_REPORT", report_path(directory, drone).into()));
+            add("HIVEMIND_REPORT", report_path(directory, drone).into());
         }
         variables
     }
@@ -110,17 +146,24 @@ impl Plan {
             .map(quoted)
             .collect();
         let _ = writeln!(text, "command    {}", words.join(" "));
-        let _ = writeln!(text, "drones     {} on this machine", self.drones);
+        let _ = writeln!(text, "drones     {} on this machine", self.ranks.len());
         let _ = writeln!(
             text,
             "directory  {} (made at the start, removed at the end)",
             directory.display()
         );
+        text += &self.show_environment(directory);
+        text
+    }
+
+    /// What the drones of this machine get.
+    pub(crate) fn show_environment(&self, directory: &Path) -> String {
+        let mut text = String::new();
         let _ = writeln!(text, "\nenvironment of all drones");
         for (name, value) in &self.common {
             let _ = writeln!(text, "  {name}={}", quoted(value));
         }
-        for drone in 0..self.drones {
+        for &drone in &self.ranks {
             let _ = writeln!(text, "\ndrone {drone}");
             for (name, value) in self
                 .environment(drone, directory)
@@ -147,7 +190,7 @@ pub(crate) fn job_name() -> String {
 }
 
 /// A word as a shell would want it.
-fn quoted(word: &OsStr) -> String {
+pub(crate) fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,+@%".contains(letter);
     if !word.is_empty() && word.chars().all(plain) {
@@ -163,18 +206,29 @@ mod tests {
     use crate::options::{Command, Options};
     use clap::Parser;
 
+    /// The first machine of a job of three drones.
+    fn part() -> Part {
+        Part {
+            ranks: vec![0, 1, 2],
+            drones: 3,
+            cores: 8,
+            threads: None,
+            listen: None,
+        }
+    }
+
     fn plan(words: &[&str]) -> Plan {
         let words = ["hivemind", "run"].iter().chain(words);
         let Command::Run(options) = Options::try_parse_from(words)
             .expect("a right command line")
             .command
         else {
-            panic!("it says run");
+            panic!("no run");
         };
-        Plan::new(&options, "/bin/prog".into(), "job", false)
+        Plan::new(&options, "/bin/prog".into(), "job", false, part())
     }
 
-    fn value(variables: &[(&str, OsString)], name: &str) -> Option<String> {
+    fn value(variables: &[(String, OsString)], name: &str) -> Option<String> {
         let found = variables.iter().find(|(found, _)| *found == name);
         found.map(|(_, value)| value.to_string_lossy().into_owned())
     }

@@ -89,6 +89,11 @@ impl Drop for Scratch {
     }
 }
 
+/// Removes the directories of all jobs of ours that are gone. Gives how many that were.
+pub(crate) fn remove_all_stale() -> u64 {
+    places().iter().map(|place| remove_stale(place)).sum()
+}
+
 /// Removes a job's directory with all that is in it. What is gone already is fine.
 pub(crate) fn remove(path: &Path) {
     if let Err(error) = fs::remove_dir_all(path)
@@ -119,10 +124,11 @@ fn lock(path: &Path) -> io::Result<File> {
     Ok(directory)
 }
 
-fn remove_stale(place: &Path) {
+fn remove_stale(place: &Path) -> u64 {
     let me = rustix::process::geteuid().as_raw();
+    let mut count = 0;
     let Ok(entries) = fs::read_dir(place) else {
-        return;
+        return count;
     };
     for entry in entries.flatten() {
         let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
@@ -130,8 +136,10 @@ fn remove_stale(place: &Path) {
                 .is_ok_and(|found| found.is_dir() && found.uid() == me);
         if is_ours && let Ok(_lock) = lock(&entry.path()) {
             remove(&entry.path());
+            count += 1;
         }
     }
+    count
 }
 
 #[cfg(test)]
@@ -164,7 +172,7 @@ mod tests {
         fs::create_dir(&stale).expect("it can be made");
         fs::write(stale.join("report-0.json"), "{}").expect("it can be written");
         fs::create_dir(&other).expect("it can be made");
-        remove_stale(place.path());
+        assert_eq!(remove_stale(place.path()), 1);
         assert!(living.path().exists());
         assert!(other.exists());
         assert!(!stale.exists());

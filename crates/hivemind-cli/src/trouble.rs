@@ -6,6 +6,8 @@ use std::fmt;
 
 /// The command line or an environment variable asks for something that cannot be.
 pub(crate) const USAGE: u8 = 2;
+/// A host can't be reached, can't take part, or is lost.
+pub(crate) const HOSTS: u8 = 69;
 /// The machine refused something that a start needs: memory, processes, a directory.
 pub(crate) const MACHINE: u8 = 71;
 /// Output that was asked for could not be written.

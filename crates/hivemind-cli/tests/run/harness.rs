@@ -47,6 +47,11 @@ pub(crate) fn hive(words: &[&str]) -> Hive {
 
 /// The same with another copy of the command.
 pub(crate) fn hive_of(binary: &Path, words: &[&str]) -> Hive {
+    command_of(binary, &[&["run"], words].concat())
+}
+
+/// Any subcommand.
+pub(crate) fn command_of(binary: &Path, words: &[&str]) -> Hive {
     let runtime = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
@@ -55,7 +60,6 @@ pub(crate) fn hive_of(binary: &Path, words: &[&str]) -> Hive {
         }
     }
     command
-        .arg("run")
         .args(words)
         .env("XDG_RUNTIME_DIR", runtime.path())
         .env_remove("NO_COLOR")
