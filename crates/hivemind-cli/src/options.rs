@@ -122,6 +122,16 @@ pub(crate) struct Run {
     )]
     pub(crate) encrypt: Option<Encrypt>,
 
+    /// Leave out ways of saving messages, to measure what they bring.
+    #[arg(
+        long,
+        env = "HIVEMIND_WITHOUT",
+        value_enum,
+        value_delimiter = ',',
+        value_name = "LIST"
+    )]
+    pub(crate) without: Vec<Economy>,
+
     /// Print lines as they come, without the drone's number.
     #[arg(long, env = "HIVEMIND_NO_PREFIX", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) no_prefix: bool,
@@ -217,6 +227,28 @@ impl Encrypt {
             Self::Auto => "auto",
             Self::Always => "always",
             Self::Never => "never",
+        }
+    }
+}
+
+/// A way of saving messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Economy {
+    /// Pages come ahead of a program that walks through memory.
+    FetchAhead,
+    /// Pages that a drone fetches after each barrier are sent to it unasked.
+    Push,
+    /// Pages that a drone touches under a lock come with it.
+    PagesOnGrants,
+}
+
+impl Economy {
+    /// The word that the library knows it by.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::FetchAhead => "fetch-ahead",
+            Self::Push => "push",
+            Self::PagesOnGrants => "pages-on-grants",
         }
     }
 }

@@ -70,6 +70,10 @@ impl Plan {
                 options.encrypt.unwrap_or_default().name().into(),
             ),
         ];
+        if !options.without.is_empty() {
+            let names: Vec<_> = options.without.iter().map(|one| one.name()).collect();
+            common.push(("HIVEMIND_WITHOUT", names.join(",").into()));
+        }
         common.extend(part.listen.map(|listen| ("HIVEMIND_LISTEN", listen.into())));
         if wanted_threads.is_some() {
             common.push(("RAYON_NUM_THREADS", threads.to_string().into()));
@@ -244,6 +248,7 @@ mod tests {
             "--trace=/t",
             "--trace-limit=1M",
             "--encrypt=always",
+            "--without=push,pages-on-grants",
             "prog",
         ]);
         let variables = plan.environment(2, Path::new("/place"));
@@ -254,6 +259,7 @@ mod tests {
             ("HIVEMIND_ROOT", "file:/place/root"),
             ("HIVEMIND_KEY_FILE", "/place/key"),
             ("HIVEMIND_ENCRYPT", "always"),
+            ("HIVEMIND_WITHOUT", "push,pages-on-grants"),
             ("HIVEMIND_ENGINE", "mprotect"),
             ("HIVEMIND_REGION", "67108864"),
             ("HIVEMIND_SILENCE_LIMIT", "1500ms"),

@@ -46,6 +46,36 @@ pub struct Economies {
     pub pages_on_grants: bool,
 }
 
+impl Economies {
+    /// Their names where a person writes them.
+    pub const NAMES: [&str; 3] = ["fetch-ahead", "push", "pages-on-grants"];
+
+    /// All of them but those listed, by [name](Self::NAMES) with commas between.
+    ///
+    /// ```
+    /// use hivemind_protocol::Economies;
+    /// let economies = Economies::without("push,pages-on-grants")?;
+    /// assert!(economies.fetch_ahead && !economies.push && !economies.pages_on_grants);
+    /// assert!(Economies::without("prayer").is_err());
+    /// # Ok::<(), &str>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The first name that is none of them.
+    pub fn without(list: &str) -> Result<Self, &str> {
+        let mut economies = Self::default();
+        for name in list.split(',').map(str::trim) {
+            match name {
+                "fetch-ahead" => economies.fetch_ahead = false,
+                "push" => economies.push = false,
+                "pages-on-grants" => economies.pages_on_grants = false,
+                _ => return Err(name),
+            }
+        }
+        Ok(economies)
+    }
+}
+
 impl Default for Economies {
     fn default() -> Self {
         Self {

@@ -15,8 +15,8 @@ use crate::{Error, Result};
 use bytemuck::Pod;
 use hivemind_memory::{FaultGuard, RegionMemory};
 use hivemind_protocol::{
-    Address, BarrierId, Block, Command, Core, CoreConfig, DroneId, Economies, LockId, Meeting,
-    MeetingKind, Mutant, Outcome, PAGE_SIZE, mutant,
+    Address, BarrierId, Block, Command, Core, CoreConfig, DroneId, LockId, Meeting, MeetingKind,
+    Mutant, Outcome, PAGE_SIZE, mutant,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -127,7 +127,7 @@ impl Hive {
             drones: seat.size,
             pages: bytes / PAGE_SIZE as u64,
             metadata_limit_bytes: options.metadata_limit_bytes,
-            economies: Economies::default(),
+            economies: options.economies,
         };
         // The guard needs the memory before the core takes it, and the drone after it has.
         let late = Arc::new(LateHandler::default());

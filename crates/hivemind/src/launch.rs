@@ -10,7 +10,7 @@ mod listen;
 
 use crate::settings::{self, MAX_DRONES, MAX_THREADS, parse_size, parse_time};
 use hivemind_memory::EngineChoice;
-use hivemind_protocol::{Encryption, PAGE_SIZE};
+use hivemind_protocol::{Economies, Encryption, PAGE_SIZE};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -228,6 +228,8 @@ pub(crate) struct Options {
     pub(crate) key_file: KeyFile,
     /// Which links are encrypted.
     pub(crate) encryption: Encryption,
+    /// Which ways of saving messages are in use.
+    pub(crate) economies: Economies,
     /// Where to write the statistics at the end.
     pub(crate) report: Option<PathBuf>,
     /// The directory for the trace; none: no trace.
@@ -250,6 +252,7 @@ impl Default for Options {
             listen: None,
             key_file: KeyFile::Nowhere,
             encryption: Encryption::Auto,
+            economies: Economies::default(),
             report: None,
             trace: None,
             trace_limit_bytes: settings::TRACE_LIMIT_BYTES,
@@ -303,6 +306,7 @@ impl Options {
             listen: environment.listen("HIVEMIND_LISTEN")?,
             key_file: environment.key_file("HIVEMIND_KEY_FILE"),
             encryption: environment.encryption("HIVEMIND_ENCRYPT", default.encryption)?,
+            economies: environment.economies("HIVEMIND_WITHOUT", default.economies)?,
             report: environment.get("HIVEMIND_REPORT").map(PathBuf::from),
             trace: environment.get("HIVEMIND_TRACE").map(PathBuf::from),
             trace_limit_bytes: environment.size(
@@ -371,6 +375,19 @@ impl Environment<'_> {
         };
         let parsed = value.to_string_lossy().parse();
         parsed.map_err(|allowed: String| invalid(variable, &value, &allowed))
+    }
+
+    fn economies(
+        &self,
+        variable: &'static str,
+        default: Economies,
+    ) -> Result<Economies, LaunchError> {
+        let Some(value) = self.get(variable) else {
+            return Ok(default);
+        };
+        let names = || format!("a list of {}", Economies::NAMES.join(", "));
+        let read = Economies::without(&value.to_string_lossy()).ok();
+        read.ok_or_else(|| invalid(variable, &value, &names()))
     }
 
     fn size(&self, variable: &'static str, default: u64, least: u64) -> Result<u64, LaunchError> {
@@ -546,6 +563,7 @@ mod tests {
             ("HIVEMIND_LISTEN", "10.0.0.5:7000-7063"),
             ("HIVEMIND_KEY_FILE", "/k"),
             ("HIVEMIND_ENCRYPT", "always"),
+            ("HIVEMIND_WITHOUT", "push, fetch-ahead"),
             ("HIVEMIND_REPORT", "/r"),
             ("HIVEMIND_TRACE", "/t"),
             ("HIVEMIND_TRACE_LIMIT", "2G"),
@@ -562,6 +580,11 @@ mod tests {
             listen: Listen::parse("10.0.0.5:7000-7063"),
             key_file: KeyFile::Named("/k".into()),
             encryption: Encryption::Always,
+            economies: Economies {
+                fetch_ahead: false,
+                push: false,
+                pages_on_grants: true,
+            },
             report: Some("/r".into()),
             trace: Some("/t".into()),
             trace_limit_bytes: 2 << 30,
@@ -587,6 +610,11 @@ mod tests {
             ("HIVEMIND_START_TIMEOUT", "99999999d", "a time above 0"),
             ("HIVEMIND_METADATA_LIMIT", "-1", "a size of 1 bytes or more"),
             ("HIVEMIND_ENCRYPT", "sometimes", "auto, always or never"),
+            (
+                "HIVEMIND_WITHOUT",
+                "push,prayer",
+                "a list of fetch-ahead, push, pages-on-grants",
+            ),
             (
                 "HIVEMIND_LISTEN",
                 "eth0",
