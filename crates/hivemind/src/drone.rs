@@ -266,6 +266,7 @@ impl Drone {
         let lookout = || Watching {
             drone: self,
             watch: self.links().watch(),
+            waiter,
         };
         match self.parking.wait(waiter, self.wait_limit, lookout) {
             Some(Ok(outcome)) => Ok(outcome),
@@ -293,6 +294,7 @@ impl Drone {
         }
     }
 
+    /// Looks for messages until the ticket is complete or none has come for a while: where one came another may soon.
     fn spin(&self, waiter: &Waiter<Done>) {
         let Some(links) = &self.links else { return };
         if self.spin.is_zero() {
@@ -300,11 +302,16 @@ impl Drone {
         }
         // What comes now comes to this thread: the service thread need not wake for it.
         let _attention = links.attend();
-        let end = Instant::now() + self.spin;
-        while Instant::now() < end && !waiter.is_done() {
+        let mut end = Instant::now() + self.spin;
+        while !waiter.is_done() {
             let polled = links.try_poll(&mut |from, incoming| self.receive(from, incoming));
-            if !matches!(polled, Some(Ok(1..))) {
+            let now = Instant::now();
+            if matches!(polled, Some(Ok(1..))) {
+                end = now + self.spin;
+            } else if now < end {
                 std::thread::yield_now();
+            } else {
+                return;
             }
         }
     }
@@ -326,6 +333,7 @@ impl Drone {
 struct Watching<'a> {
     drone: &'a Drone,
     watch: Watch<'a>,
+    waiter: &'a Waiter<Done>,
 }
 
 impl Lookout for Watching<'_> {
@@ -336,8 +344,11 @@ impl Lookout for Watching<'_> {
     fn watch(&self, wakes_seen: u64, longest: Duration) {
         let drone = self.drone;
         let receive = &mut |from, incoming: Incoming<'_>| drone.receive(from, incoming);
-        if let Err(error) = self.watch.poll_since(wakes_seen, longest, receive) {
-            drone.end_process(&format!("cannot wait for messages: {error}"));
+        match self.watch.poll_since(wakes_seen, longest, receive) {
+            Ok(0) => {}
+            // Who asked once may ask again before a sleep would have paid.
+            Ok(_) => drone.spin(self.waiter),
+            Err(error) => drone.end_process(&format!("cannot wait for messages: {error}")),
         }
     }
 }
