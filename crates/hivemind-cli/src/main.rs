@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod bench;
 mod console;
 mod copies;
 mod crew;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Command::Deploy(options) => copies::deploy(&options),
         Command::Clean(options) => copies::clean(&options),
         Command::Schema => run::print(&hive_file::HiveFile::schema(), "the schema"),
+        Command::Bench { arguments } => bench::run(&arguments),
         Command::Trace(what) => trace::run(&what),
     };
     match done {

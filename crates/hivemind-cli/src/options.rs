@@ -47,6 +47,16 @@ pub(crate) enum Command {
     Trace(Trace),
     Deploy(Deploy),
     Clean(Clean),
+    /// Measure the shared memory against its floors, on this machine; --help tells more.
+    #[command(disable_help_flag = true)]
+    Bench {
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "OPTIONS"
+        )]
+        arguments: Vec<OsString>,
+    },
     /// Print the JSON Schema of hive files.
     Schema,
 }

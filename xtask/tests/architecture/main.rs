@@ -24,6 +24,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("hivemind-cli", &["hivemind-dsm", "hivemind-trace"]),
     ("apps", &["hivemind-dsm"]),
     (
+        "hivemind-bench",
+        &["hivemind-dsm", "hivemind-memory", "hivemind-protocol"],
+    ),
+    (
         "hivemind-fuzz",
         &["apps", "hivemind-dsm", "hivemind-protocol"],
     ),

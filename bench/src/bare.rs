@@ -1,0 +1,271 @@
+//! The floors: what the same work costs without a shared memory. Bare sockets between the drones of a job, with the
+//! waiting of the links (look for a while and yield, then sleep), and a page fault that needs nobody.
+//!
+//! Deliberately elsewhere: which floor belongs to which figure (`cases`).
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::slice::SliceIndex;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use hivemind::Hive;
+use hivemind_memory::{
+    EngineChoice, FaultGuard, FaultHandler, RegionMemory, RegionView, choose, free_bases,
+};
+use hivemind_protocol::{Access, AccessKind, Memory, PAGE_SIZE, PageId, PageRun};
+use rustix::event::{PollFd, PollFlags, poll};
+
+/// As long as a thread of a drone looks for messages itself.
+const LOOK: Duration = Duration::from_micros(50);
+
+/// What is asked for: as long as a short message.
+pub(crate) const SHORT_BYTES: usize = 64;
+
+/// Sockets from drone 0 to each other drone.
+pub(crate) struct Wires {
+    /// At drone 0 all others, in order; elsewhere drone 0.
+    sockets: Vec<TcpStream>,
+    me: usize,
+    looks: bool,
+    buffer: Vec<u8>,
+}
+
+impl Wires {
+    /// Connects the drones; collective.
+    pub(crate) fn connect(hive: &mut Hive) -> anyhow::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let sockets = if hive.is_first() {
+            let door = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            // Whoever else connects doesn't know it.
+            let word = RandomState::new().hash_one(std::process::id());
+            hive.broadcast(0, u64::from(door.local_addr()?.port()))?;
+            hive.broadcast(0, word)?;
+            Self::receive_all(&door, word, hive.drones())?
+        } else {
+            let port = hive.broadcast(0, 0_u64)? as u16;
+            let word = hive.broadcast(0, 0_u64)?;
+            let mut socket = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+            socket.write_all(&word.to_ne_bytes())?;
+            socket.write_all(&(hive.me() as u64).to_ne_bytes())?;
+            vec![socket]
+        };
+        for socket in &sockets {
+            socket.set_nodelay(true)?;
+            socket.set_nonblocking(true)?;
+        }
+        Ok(Self {
+            sockets,
+            me: hive.me(),
+            looks: hive.drones() <= cores,
+            buffer: Vec::new(),
+        })
+    }
+
+    fn receive_all(door: &TcpListener, word: u64, drones: usize) -> anyhow::Result<Vec<TcpStream>> {
+        let mut found: Vec<Option<TcpStream>> = (1..drones).map(|_| None).collect();
+        while found.iter().any(Option::is_none) {
+            let mut socket = door.accept().context("cannot take a drone's connection")?.0;
+            socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+            let mut number = || {
+                let mut bytes = [0; 8];
+                socket
+                    .read_exact(&mut bytes)
+                    .map(|()| u64::from_ne_bytes(bytes))
+            };
+            let (said, drone) = (number()?, number()?);
+            let Some(place) = found.get_mut((drone as usize).wrapping_sub(1)) else {
+                bail!("a stranger connected amid the measurement");
+            };
+            if said != word {
+                bail!("a stranger connected amid the measurement");
+            }
+            *place = Some(socket);
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// `count` times: every drone sends a short message to drone 0, which answers each with `reply_bytes` when all
+    /// have come. With two drones a round trip. Gives the time that drone 0 took.
+    pub(crate) fn round_trips(&mut self, count: u32, reply_bytes: usize) -> io::Result<Duration> {
+        let begin = Instant::now();
+        for _ in 0..count {
+            if self.me == 0 {
+                self.take(.., SHORT_BYTES)?;
+                self.give(.., reply_bytes)?;
+            } else {
+                self.give(.., SHORT_BYTES)?;
+                self.take(.., reply_bytes)?;
+            }
+        }
+        Ok(begin.elapsed())
+    }
+
+    /// `count` times: drone 0 asks drone 1 by a short message and gets `reply_bytes`. Gives the time drone 0 took.
+    pub(crate) fn questions(&mut self, count: u32, reply_bytes: usize) -> io::Result<Duration> {
+        let begin = Instant::now();
+        for _ in 0..count {
+            match self.me {
+                0 => {
+                    self.give(..1, SHORT_BYTES)?;
+                    self.take(..1, reply_bytes)?;
+                }
+                1 => {
+                    self.take(.., SHORT_BYTES)?;
+                    self.give(.., reply_bytes)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(begin.elapsed())
+    }
+
+    /// Drone 1 sends `bytes` to drone 0 as fast as they go. Gives the time drone 0 took.
+    pub(crate) fn stream(&mut self, bytes: usize) -> io::Result<Duration> {
+        const PIECE_BYTES: usize = 1 << 20;
+        let begin = Instant::now();
+        for _ in 0..bytes / PIECE_BYTES {
+            match self.me {
+                0 => self.take(..1, PIECE_BYTES)?,
+                1 => self.give(.., PIECE_BYTES)?,
+                _ => {}
+            }
+        }
+        Ok(begin.elapsed())
+    }
+
+    fn take(
+        &mut self,
+        which: impl SliceIndex<[TcpStream], Output = [TcpStream]>,
+        bytes: usize,
+    ) -> io::Result<()> {
+        self.buffer.resize(bytes.max(self.buffer.len()), 0);
+        for socket in &mut self.sockets[which] {
+            let mut taken = 0;
+            let mut end = Instant::now() + LOOK;
+            while taken < bytes {
+                match socket.read(&mut self.buffer[taken..bytes]) {
+                    Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                    Ok(came) => {
+                        taken += came;
+                        end = Instant::now() + LOOK;
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        if self.looks && Instant::now() < end {
+                            std::thread::yield_now();
+                        } else {
+                            sleep(socket, PollFlags::IN)?;
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn give(
+        &mut self,
+        which: impl SliceIndex<[TcpStream], Output = [TcpStream]>,
+        bytes: usize,
+    ) -> io::Result<()> {
+        self.buffer.resize(bytes.max(self.buffer.len()), 0);
+        for socket in &mut self.sockets[which] {
+            let mut given = 0;
+            while given < bytes {
+                match socket.write(&self.buffer[given..bytes]) {
+                    Ok(sent) => given += sent,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        sleep(socket, PollFlags::OUT)?
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sleep(socket: &TcpStream, until: PollFlags) -> io::Result<()> {
+    poll(&mut [PollFd::new(socket, until)], None)?;
+    Ok(())
+}
+
+/// Pages of a region of its own, whose faults are answered at once: what the fault engine costs by itself.
+pub(crate) struct OwnFaults {
+    memory: Arc<Opens>,
+    view: RegionView,
+    _guard: FaultGuard,
+}
+
+struct Opens(Mutex<RegionMemory>);
+
+impl FaultHandler for Opens {
+    fn fault(&self, page: PageId, _: AccessKind) {
+        self.set(PageRun::one(page), Access::ReadOnly);
+    }
+}
+
+impl Opens {
+    fn set(&self, run: PageRun, access: Access) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.set_access(run, access);
+    }
+}
+
+impl OwnFaults {
+    /// How many pages lie between two that are touched.
+    const STRIDE: usize = 128;
+
+    /// Room for `count` faults at a time, by the engine that the hive of this process uses.
+    pub(crate) fn new(count: u32) -> anyhow::Result<Self> {
+        let choice: EngineChoice =
+            std::env::var("HIVEMIND_ENGINE").map_or(Ok(EngineChoice::Auto), |name| {
+                name.parse()
+                    .map_err(|_| anyhow::anyhow!("HIVEMIND_ENGINE={name} names no engine"))
+            })?;
+        let bytes = (count as usize * Self::STRIDE * PAGE_SIZE) as u64;
+        let base = free_bases(bytes);
+        if base == 0 {
+            bail!("there is no room for a second region in this process");
+        }
+        let memory = RegionMemory::create(
+            bytes,
+            base.trailing_zeros() as usize,
+            choose(choice)?.engine,
+        )?;
+        let view = memory.view();
+        let opens = Arc::new(Opens(Mutex::new(memory)));
+        let guard = opens
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .handle_faults(opens.clone());
+        let mut faults = Self {
+            memory: opens,
+            view,
+            _guard: guard,
+        };
+        // So that the file behind the pages is there.
+        faults.take(count);
+        Ok(faults)
+    }
+
+    /// Takes `count` read faults. Gives the time they took.
+    pub(crate) fn take(&mut self, count: u32) -> Duration {
+        let places = (0..count as usize).map(|place| place * Self::STRIDE);
+        for page in places.clone() {
+            self.memory
+                .set(PageRun::one(PageId(page as u64)), Access::Invalid);
+        }
+        let begin = Instant::now();
+        for page in places {
+            let first = (page * PAGE_SIZE) as u64;
+            self.view.touch(first..first + 1, AccessKind::Read);
+        }
+        begin.elapsed()
+    }
+}

@@ -1,0 +1,156 @@
+//! Locks: kept, fetched from their manager, fetched from a third drone, and passed to and fro.
+
+use crate::bare::SHORT_BYTES;
+use crate::series::{Bench, Series, Turn};
+
+use super::{Case, Goal, PLAIN};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "lock/cached",
+        what: "a lock whose token is here is acquired and released; floor: a mutex of this process likewise",
+        run: cached,
+        ..PLAIN
+    },
+    Case {
+        name: "lock/manager",
+        what: "a lock whose token is at its manager is acquired and released; floor: a bare round trip",
+        goal: Some(Goal::AtMost(1.25)),
+        run: |bench| fresh(bench, 1),
+        ..PLAIN
+    },
+    Case {
+        name: "lock/three-hops",
+        drones: 3,
+        what: "a lock whose token is at neither its manager nor here is acquired and released; floor: one and a half bare round trips",
+        run: three_hops,
+        ..PLAIN
+    },
+    Case {
+        name: "lock/contended",
+        what: "a lock that two drones want all the time is handed over; floor: a bare round trip",
+        goal: Some(Goal::AtMost(0.75)),
+        run: contended,
+        ..PLAIN
+    },
+];
+
+fn cached(bench: &mut Bench) -> anyhow::Result<Series> {
+    const COUNT: u32 = 1000;
+    let mutex = std::sync::Mutex::new(0_u32);
+    bench.compare(
+        |bench| {
+            let turn = bench.timed(COUNT, |bench| {
+                if bench.is_first() {
+                    for _ in 0..COUNT {
+                        bench.hive.lock(0)?.release()?;
+                    }
+                }
+                Ok(())
+            })?;
+            bench.hive.barrier()?;
+            Ok(turn)
+        },
+        |_| {
+            let begin = std::time::Instant::now();
+            for _ in 0..COUNT {
+                *std::hint::black_box(&mutex).lock().expect("nobody panics") += 1;
+            }
+            Ok(Turn::bare(begin.elapsed(), COUNT))
+        },
+    )
+}
+
+/// Locks that nobody has taken yet, of one drone's.
+fn fresh(bench: &mut Bench, manager: u32) -> anyhow::Result<Series> {
+    const COUNT: u32 = 32;
+    let (first, drones) = (bench.is_first(), bench.hive.drones() as u32);
+    let mut next = FRESH;
+    bench.compare(
+        |bench| {
+            bench.line_up()?;
+            let turn = bench.timed(COUNT, |bench| {
+                for number in 0..COUNT {
+                    if first {
+                        let id = (next + number) * drones + manager;
+                        bench.hive.lock(id)?.release()?;
+                    }
+                }
+                Ok(())
+            })?;
+            next += COUNT;
+            bench.hive.barrier()?;
+            Ok(turn)
+        },
+        |bench| {
+            Ok(Turn::bare(
+                bench.wires.questions(COUNT, SHORT_BYTES)?,
+                COUNT,
+            ))
+        },
+    )
+}
+
+/// Numbers of locks from here on are used once.
+const FRESH: u32 = 1000;
+
+fn three_hops(bench: &mut Bench) -> anyhow::Result<Series> {
+    const COUNT: u32 = 32;
+    let (first, drones) = (bench.is_first(), bench.hive.drones() as u32);
+    let mut next = FRESH;
+    bench.compare(
+        |bench| {
+            let ids: Vec<_> = (next..next + COUNT)
+                .map(|number| number * drones + 1)
+                .collect();
+            next += COUNT;
+            if bench.hive.me() == 2 {
+                for &id in &ids {
+                    bench.hive.lock(id)?.release()?;
+                }
+            }
+            bench.hive.barrier()?;
+            bench.line_up()?;
+            let turn = bench.timed(COUNT, |bench| {
+                for &id in ids.iter().filter(|_| first) {
+                    bench.hive.lock(id)?.release()?;
+                }
+                Ok(())
+            })?;
+            bench.hive.barrier()?;
+            Ok(turn)
+        },
+        // Drone 0 waits for both others, one after the other: two round trips at most, one and a half here.
+        |bench| {
+            let took = bench.wires.questions(COUNT, SHORT_BYTES)?;
+            Ok(Turn::bare(took * 3 / 2, COUNT))
+        },
+    )
+}
+
+fn contended(bench: &mut Bench) -> anyhow::Result<Series> {
+    const COUNT: u32 = 200;
+    bench.compare(
+        |bench| {
+            bench.line_up()?;
+            let before = bench.hive.stats().counts;
+            let turn = bench.timed(COUNT, |bench| {
+                for _ in 0..COUNT {
+                    bench.hive.lock(1)?.release()?;
+                }
+                Ok(bench.hive.barrier()?)
+            })?;
+            let now = bench.hive.stats().counts;
+            // As often as it came it went.
+            let acquired = now.locks_acquired - before.locks_acquired;
+            let came = acquired - (now.locks_cached - before.locks_cached);
+            Ok(turn.of(2 * came as u32))
+        },
+        |bench| {
+            Ok(Turn::bare(
+                bench.wires.questions(COUNT, SHORT_BYTES)?,
+                COUNT,
+            ))
+        },
+    )
+}

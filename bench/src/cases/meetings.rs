@@ -1,0 +1,147 @@
+//! Meetings: barriers of few and many drones, with nothing and with much to tell, and values for all.
+
+use hivemind::Shared;
+use hivemind_protocol::PAGE_SIZE;
+
+use super::{Case, Goal, PLAIN};
+use crate::bare::SHORT_BYTES;
+use crate::series::{Bench, Series, Turn};
+
+const BARRIER: Case = Case {
+    what: "a barrier of all; floor: all send to drone 0 and get its answer, through bare sockets",
+    run: |bench| barrier(bench, 0, 0),
+    ..PLAIN
+};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "barrier/2",
+        goal: Some(Goal::AtMost(1.25)),
+        ..BARRIER
+    },
+    Case {
+        name: "barrier/4",
+        drones: 4,
+        ..BARRIER
+    },
+    Case {
+        name: "barrier/8",
+        drones: 8,
+        ..BARRIER
+    },
+    Case {
+        name: "barrier/16",
+        drones: 16,
+        ..BARRIER
+    },
+    Case {
+        name: "barrier/32",
+        drones: 32,
+        ..BARRIER
+    },
+    Case {
+        name: "barrier/64",
+        drones: 64,
+        ..BARRIER
+    },
+    Case {
+        name: "barrier/0-of-1024",
+        what: "a barrier, 1024 pages valid on both drones and none written; floor: a bare round trip",
+        run: |bench| barrier(bench, 0, 1024),
+        ..PLAIN
+    },
+    Case {
+        name: "barrier/1-of-1024",
+        what: "a barrier, 1 of 1024 such pages written before; floor: a bare round trip",
+        run: |bench| barrier(bench, 1, 1024),
+        ..PLAIN
+    },
+    Case {
+        name: "barrier/64-of-1024",
+        what: "a barrier, 64 of 1024 such pages written before; floor: a bare round trip",
+        run: |bench| barrier(bench, 64, 1024),
+        ..PLAIN
+    },
+    Case {
+        name: "barrier/1024-of-1024",
+        what: "a barrier, all of 1024 such pages written before; floor: a bare round trip",
+        run: |bench| barrier(bench, 1024, 1024),
+        ..PLAIN
+    },
+    Case {
+        name: "broadcast/2",
+        what: "a word of drone 0 for both; floor: a bare round trip",
+        run: |bench| collective(bench, |bench| bench.hive.broadcast(0, 1_u64)),
+        ..PLAIN
+    },
+    Case {
+        name: "reduce/2",
+        what: "the sum of a number of each drone for both; floor: a bare round trip",
+        run: |bench| collective(bench, |bench| bench.hive.sum(1_u64)),
+        ..PLAIN
+    },
+];
+
+/// Barriers one after the other; before each, drone 1 writes `dirty` of `valid` pages that drone 0 has read. Time
+/// counts from when both are about to call.
+fn barrier(bench: &mut Bench, dirty: usize, valid: usize) -> anyhow::Result<Series> {
+    const COUNT: u32 = 16;
+    let first = bench.is_first();
+    let mut pages: Shared<[u64; PAGE_SIZE / 8]> = bench.hive.alloc(valid.max(1))?;
+    let series = bench.compare(
+        |bench| {
+            let mut whole: Option<Turn> = None;
+            for _ in 0..COUNT {
+                if dirty > 0 && first {
+                    for page in &pages.view(&bench.hive)[..valid] {
+                        std::hint::black_box(page[0]);
+                    }
+                }
+                if dirty > 0 {
+                    bench.hive.barrier()?;
+                }
+                if !first {
+                    for page in &mut pages.view_mut(&bench.hive)[..dirty] {
+                        page[0] += 1;
+                    }
+                }
+                bench.line_up()?;
+                let turn = bench.timed(1, |bench| Ok(bench.hive.barrier()?))?;
+                whole = Some(whole.map_or(turn, |whole| whole.and(turn)));
+            }
+            Ok(whole.expect("there is one at least"))
+        },
+        |bench| {
+            Ok(Turn::bare(
+                bench.wires.round_trips(COUNT, SHORT_BYTES)?,
+                COUNT,
+            ))
+        },
+    )?;
+    bench.hive.free(pages)?;
+    Ok(series)
+}
+
+fn collective(
+    bench: &mut Bench,
+    call: impl Fn(&mut Bench) -> hivemind::Result<u64>,
+) -> anyhow::Result<Series> {
+    const COUNT: u32 = 64;
+    bench.compare(
+        |bench| {
+            bench.line_up()?;
+            bench.timed(COUNT, |bench| {
+                for _ in 0..COUNT {
+                    std::hint::black_box(call(bench)?);
+                }
+                Ok(())
+            })
+        },
+        |bench| {
+            Ok(Turn::bare(
+                bench.wires.round_trips(COUNT, SHORT_BYTES)?,
+                COUNT,
+            ))
+        },
+    )
+}

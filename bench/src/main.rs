@@ -1,0 +1,75 @@
+//! Measures what the shared memory costs, every figure beside its floor: the same work over a bare socket, in private
+//! memory or by the kernel alone, taken by turns in the same processes with the same way of waiting. What counts is the
+//! ratio; times differ from machine to machine and from hour to hour.
+//!
+//! `hivemind bench` is this program. It starts itself again as drones, by `hivemind run`, a job for each set of cases that
+//! goes together (`plan`); drones measure (`cases`, `series`) and drone 0 prints what came out as JSON, a line a case,
+//! which is gathered and shown here (`outcome`).
+//!
+//! Deliberately elsewhere: figures of one function without drones, such as a diff's (the benches of the crates).
+
+#![forbid(unsafe_code)]
+
+mod bare;
+mod cases;
+mod outcome;
+mod plan;
+mod series;
+mod start;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Measure the shared memory against its floors, on this machine.
+///
+/// Each figure is the median of many rounds. A round takes it and its floor one after the other, so that both meet the
+/// same weather; the ratio's spread is that of the middle 80 % of the rounds. Nothing else should run meanwhile.
+#[derive(Parser, Debug)]
+#[command(name = "bench", bin_name = "hivemind bench", version)]
+pub(crate) struct Options {
+    /// Only cases whose names contain PATTERN.
+    #[arg(long, value_name = "PATTERN", default_value = "")]
+    only: String,
+
+    /// Write what came out to FILE: a list of objects with name, value, unit, floor, ratio, low, high, goal, met.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// How many rounds each figure is taken.
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(3..=10_000))]
+    rounds: u32,
+
+    /// How page faults are caught.
+    #[arg(long, value_name = "ENGINE", default_value = "auto")]
+    engine: String,
+
+    /// List the cases, measure none.
+    #[arg(long)]
+    list: bool,
+
+    /// A drone's part: the cases it takes part in. Only for `hivemind bench` itself.
+    #[arg(long, hide = true, value_delimiter = ',')]
+    drone: Option<Vec<String>>,
+
+    /// A drone that does nothing, or nothing but join and leave. Only for `hivemind bench` itself.
+    #[arg(long, hide = true)]
+    empty: Option<start::Empty>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let done = match (&options.drone, options.empty) {
+        (_, Some(empty)) => empty.run(),
+        (Some(names), _) => cases::measure(names, options.rounds),
+        _ => plan::run(&options),
+    };
+    match done {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("hivemind bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Rounds of one case: the figure and its floor taken by turns on all drones, and what drone 0 saw.
+
+use std::time::{Duration, Instant};
+
+use hivemind::Hive;
+use serde::{Deserialize, Serialize};
+
+use crate::bare::Wires;
+
+/// What a case measured, as drone 0 prints it: a value a round.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Series {
+    /// The case's name.
+    pub(crate) name: String,
+    /// What it took, in nanoseconds an operation.
+    pub(crate) ours_ns: Vec<f64>,
+    /// What the floor took, likewise; as many. Empty where there is none.
+    pub(crate) floor_ns: Vec<f64>,
+    /// Messages an operation that drone 0 sent and received.
+    pub(crate) messages: f64,
+    /// Bytes an operation that drone 0 sent and received.
+    pub(crate) bytes: f64,
+}
+
+/// What one turn gave: a time and traffic, and for how many operations.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    took: Duration,
+    operations: u32,
+    messages: u64,
+    bytes: u64,
+}
+
+impl Turn {
+    /// A turn without messages of the hive's.
+    pub(crate) fn bare(took: Duration, operations: u32) -> Self {
+        Self {
+            took,
+            operations,
+            messages: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Something more that each operation takes, measured by itself.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let more = other.took * self.operations / other.operations.max(1);
+        Self {
+            took: self.took + more,
+            ..self
+        }
+    }
+
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            took: self.took + other.took,
+            operations: self.operations + other.operations,
+            messages: self.messages + other.messages,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+
+    /// The same, of another number of operations.
+    pub(crate) fn of(self, operations: u32) -> Self {
+        Self { operations, ..self }
+    }
+
+    fn each_ns(self) -> f64 {
+        self.took.as_nanos() as f64 / f64::from(self.operations.max(1))
+    }
+}
+
+/// One drone that measures.
+pub(crate) struct Bench {
+    pub(crate) hive: Hive,
+    pub(crate) wires: Wires,
+    rounds: u32,
+}
+
+/// Rounds before the first that counts: pages find their homes and neighbours their trust.
+const WARM_UP_ROUNDS: u32 = 4;
+
+impl Bench {
+    pub(crate) fn new(mut hive: Hive, rounds: u32) -> anyhow::Result<Self> {
+        let wires = Wires::connect(&mut hive)?;
+        Ok(Self {
+            hive,
+            wires,
+            rounds,
+        })
+    }
+
+    pub(crate) fn is_first(&self) -> bool {
+        self.hive.is_first()
+    }
+
+    /// Lets all drones begin at the same time, as nearly as two messages allow.
+    pub(crate) fn line_up(&mut self) -> anyhow::Result<()> {
+        self.wires.round_trips(2, crate::bare::SHORT_BYTES)?;
+        Ok(())
+    }
+
+    /// Does something of `operations` operations, and notes its time and what this drone sent and received.
+    pub(crate) fn timed(
+        &mut self,
+        operations: u32,
+        work: impl FnOnce(&mut Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Turn> {
+        let before = self.traffic();
+        let begin = Instant::now();
+        work(self)?;
+        let took = begin.elapsed();
+        let now = self.traffic();
+        Ok(Turn {
+            took,
+            operations,
+            messages: now.0 - before.0,
+            bytes: now.1 - before.1,
+        })
+    }
+
+    /// Takes a figure and its floor by turns, every second round the other way round; collective.
+    pub(crate) fn compare(
+        &mut self,
+        mut ours: impl FnMut(&mut Self) -> anyhow::Result<Turn>,
+        mut floor: impl FnMut(&mut Self) -> anyhow::Result<Turn>,
+    ) -> anyhow::Result<Series> {
+        let mut series = Series::default();
+        let (mut operations, mut messages, mut bytes) = (0, 0, 0);
+        for round in 0..WARM_UP_ROUNDS + self.rounds {
+            let floor_first = round % 2 == 0;
+            let before = floor_first.then(|| floor(self)).transpose()?;
+            let turn = ours(self)?;
+            let floor_turn = match before {
+                Some(turn) => turn,
+                None => floor(self)?,
+            };
+            if round >= WARM_UP_ROUNDS {
+                series.ours_ns.push(turn.each_ns());
+                series.floor_ns.push(floor_turn.each_ns());
+                operations += turn.operations;
+                messages += turn.messages;
+                bytes += turn.bytes;
+            }
+        }
+        let each = |sum: u64| sum as f64 / f64::from(operations.max(1));
+        series.messages = each(messages);
+        series.bytes = each(bytes);
+        Ok(series)
+    }
+
+    fn traffic(&self) -> (u64, u64) {
+        let report = self.hive.stats();
+        let counts = report.counts;
+        (
+            counts.messages_sent + counts.messages_received,
+            report.bytes_sent + report.bytes_received,
+        )
+    }
+}
