@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use hivemind_protocol::{DroneId, Opener, PAGE_SIZE, Sealer};
 
-use crate::launch::read_all;
+use crate::launch::{Root, read_all};
 use crate::net::frame::{Decoder, FrameError, Kind, header};
 use crate::settings::MAX_DRONES;
 
@@ -47,7 +47,12 @@ fn environment(input: &[u8]) {
         Ok((seat, options)) => {
             assert!(seat.rank < seat.size && seat.size <= MAX_DRONES);
             assert!(options.region_bytes >= PAGE_SIZE as u64);
-            assert!(options.local_drones >= 1 && options.threads != Some(0));
+            assert!(options.local_drones != Some(0) && options.threads != Some(0));
+            match &seat.root {
+                Root::Addresses(places) => assert!(!places.is_empty() && seat.size > 1),
+                Root::File(_) => assert!(seat.size > 1),
+                Root::Alone => assert_eq!(seat.size, 1),
+            }
             for time in [
                 options.start_timeout,
                 options.silence_limit,
@@ -56,7 +61,13 @@ fn environment(input: &[u8]) {
                 assert!(!time.is_zero());
             }
         }
-        Err(error) => assert!(error.to_string().contains("HIVEMIND_"), "{error}"),
+        Err(error) => {
+            let error = error.to_string();
+            let names_a_variable = variables.iter().any(|(name, _)| {
+                !name.is_empty() && error.contains(&*String::from_utf8_lossy(name))
+            });
+            assert!(names_a_variable || error.contains("HIVEMIND_"), "{error}");
+        }
     }
 }
 

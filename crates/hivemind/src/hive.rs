@@ -3,8 +3,9 @@
 //! Collective values live in `collective`, locks in `lock`, single values in `place`, the byte-level calls in `bytes`,
 //! views in `view`.
 
+use crate::cores::Cores;
 use crate::drone::Drone;
-use crate::join::{Agreement, Key, Offer, join};
+use crate::join::{Key, Offer, join};
 use crate::launch::{Options, Seat};
 use crate::place::first_stamp;
 use crate::program;
@@ -50,6 +51,8 @@ pub struct Hive {
     me: DroneId,
     drones: u32,
     options: Options,
+    cores: Cores,
+    local_drones: u32,
     /// Freed by this drone since its last acquire: start and size of blocks, to catch uses after it. An acquire
     /// may tell of another drone that has the memory now.
     freed: BTreeMap<u64, u64>,
@@ -119,7 +122,8 @@ impl Hive {
             encryption: options.encryption,
         };
         let tracer = open_trace(&seat, &options)?;
-        let (links, Agreement { base_index, .. }) = join(&seat, offer)?;
+        let (links, agreement) = join(&seat, offer)?;
+        let base_index = agreement.base_index;
         let memory = RegionMemory::create(bytes, base_index, chosen.engine)?;
         let region = Region::new(memory.view());
         let config = CoreConfig {
@@ -132,8 +136,9 @@ impl Hive {
         // The guard needs the memory before the core takes it, and the drone after it has.
         let late = Arc::new(LateHandler::default());
         let faults = memory.handle_faults(late.clone());
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let may_spin = options.local_drones as usize <= cores;
+        let cores = Cores::here(seat.cores);
+        let local_drones = options.local_drones.unwrap_or(agreement.local_drones);
+        let may_spin = cores.suffice_for(local_drones as usize);
         let core = Core::new(config, memory);
         let drone = Arc::new(Drone::new(
             me,
@@ -151,6 +156,8 @@ impl Hive {
             me,
             drones: seat.size,
             options,
+            cores,
+            local_drones,
             freed: BTreeMap::new(),
             sizes: BTreeMap::new(),
             next_mutex: 0,
@@ -212,10 +219,8 @@ impl Hive {
     /// # hive.leave() }
     /// ```
     pub fn threads(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.options
-            .threads
-            .unwrap_or((cores / self.options.local_drones.max(1) as usize).max(1))
+        let share = self.cores.share(self.local_drones as usize);
+        self.options.threads.unwrap_or(share)
     }
 
     /// This drone's part of `all`: contiguous, all parts as equal as can be.

@@ -7,7 +7,8 @@
 //! any more after that. Every connection opens with a handshake under the job's key, and nothing is heard or said before.
 //!
 //! Drone 0's part lives in `root.rs`, the others' in `member.rs`, what is said in `letter.rs`, strangers in `porch.rs`,
-//! the handshake in `handshake.rs`, the job's key in `key.rs`, on which machine a drone is in `machine.rs`.
+//! the handshake in `handshake.rs`, the job's key in `key.rs`, on which machine a drone is in `machine.rs`,
+//! the file through which they may meet in `rendezvous.rs`.
 //! Deliberately elsewhere: who is let in and which links are encrypted (`hivemind-protocol`, `Membership` and
 //! `Encryption`), and the links themselves (`net`).
 
@@ -17,6 +18,7 @@ mod letter;
 mod machine;
 mod member;
 mod porch;
+mod rendezvous;
 mod root;
 
 #[cfg(all(test, not(loom)))]
@@ -32,7 +34,7 @@ use letter::Mailbox;
 use machine::machine_towards;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -69,6 +71,8 @@ pub(crate) struct Offer {
 pub(crate) struct Agreement {
     /// The lowest base that is free on all.
     pub(crate) base_index: usize,
+    /// How many drones of the hive are on this drone's machine, itself counted.
+    pub(crate) local_drones: u32,
 }
 
 /// A drone to which there is a connection.
@@ -208,15 +212,23 @@ pub(crate) fn join(seat: &Seat, mut offer: Offer) -> Result<(Option<Links>, Agre
         let base_index = alone
             .base()
             .map_err(|why| JoinError::Incomplete { me, why })?;
-        return Ok((None, Agreement { base_index }));
+        let agreement = Agreement {
+            base_index,
+            local_drones: 1,
+        };
+        return Ok((None, agreement));
     }
     allow_open_files(u64::from(seat.size) + OTHER_FILES + porch::MAX_STRANGERS as u64);
     offer
         .facts
         .push(("encryption".to_owned(), offer.encryption.to_string()));
-    let (peers, agreement) = match me {
+    let (peers, base_index) = match me {
         DroneId::FIRST => root::gather(seat, &offer)?,
         _ => member::join(seat, &offer)?,
+    };
+    let agreement = Agreement {
+        base_index,
+        local_drones: 1 + peers.iter().filter(|peer| peer.is_here()).count() as u32,
     };
     let links = link(me, peers, &offer);
     let links = links.map_err(|cause| JoinError::System {
@@ -225,6 +237,13 @@ pub(crate) fn join(seat: &Seat, mut offer: Offer) -> Result<(Option<Links>, Agre
         cause,
     })?;
     Ok((Some(links), agreement))
+}
+
+impl Peer {
+    /// Whether it is on this drone's machine.
+    fn is_here(&self) -> bool {
+        !self.machine.is_empty() && self.machine == machine_towards(self.mailbox.stream())
+    }
 }
 
 impl Offer {
@@ -259,6 +278,24 @@ fn carrier(peer: Peer, encryption: Encryption) -> io::Result<Box<dyn ByteStream>
     } else {
         Ok(Box::new(tcp))
     }
+}
+
+/// Where a `host:port` leads: at least one place. With drones on several hosts a name that means the loopback does not
+/// mean it for all of them.
+///
+/// # Errors
+/// The name leads nowhere, or only to this host's own loopback.
+fn reachable(address: &str, several_hosts: bool) -> io::Result<Vec<SocketAddr>> {
+    let mut places: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
+    if several_hosts {
+        places.retain(|place| !place.ip().is_loopback());
+    }
+    if places.is_empty() {
+        let why =
+            "on this host that name means the loopback, where drones of other hosts cannot come";
+        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, why));
+    }
+    Ok(places)
 }
 
 /// Listens at the first of the places that is free.

@@ -1,22 +1,25 @@
 //! Where this process stands in its job, and what it was told: everything read from the environment.
 //!
-//! Starters differ in their variables; the first one in [`STARTERS`] that recognises the environment has it, and
-//! without one a process is a hive of one. Each variable is read here and nowhere else; a wrong one is an error that
-//! names the variable, its value and what is allowed. How values are written is in
+//! Each variable is read here and nowhere else; a wrong one is an error that names the variable, its value and what is
+//! allowed. Which starter this process has and what its seat is stands in `launch/seat.rs`, the starters of others in
+//! `launch/starters.rs`, where their drones meet in `launch/meeting.rs`; how values are written is in
 //! `settings` and `launch/listen.rs`. Deliberately elsewhere: how drones find each other and what is in the key's file
 //! (`join`).
 
 mod listen;
+mod meeting;
+mod seat;
+mod starters;
 
 use crate::settings::{self, MAX_DRONES, MAX_THREADS, parse_size, parse_time};
 use hivemind_memory::EngineChoice;
 use hivemind_protocol::{Economies, Encryption, PAGE_SIZE};
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use listen::Listen;
+pub(crate) use seat::{Root, Seat};
 
 /// What is wrong with the environment.
 ///
@@ -54,30 +57,20 @@ pub enum LaunchError {
         /// One that isn't.
         missing: &'static str,
     },
-}
-
-/// A process's seat in its job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seat {
-    /// Which drone this is.
-    pub(crate) rank: u32,
-    /// How many there are.
-    pub(crate) size: u32,
-    /// The job's name, so that a drone of another job that knocks by mistake is told so. Not a secret.
-    pub(crate) job: String,
-    /// Where drone 0 is found.
-    pub(crate) root: Root,
-}
-
-/// Where drone 0 is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Root {
-    /// Nowhere: a hive of one needs no meeting place.
-    Alone,
-    /// Drone 0 listens at this `host:port`.
-    Address(String),
-    /// Drone 0 listens where `HIVEMIND_LISTEN` says and writes its address into this file.
-    File(PathBuf),
+    /// A starter does not tell something, and nobody else does.
+    #[error(
+        "{starter} started this drone and does not tell {what}: set {variable} for all drones of the job, {how}"
+    )]
+    Untold {
+        /// Who started us.
+        starter: &'static str,
+        /// What is not known.
+        what: &'static str,
+        /// What would tell it.
+        variable: &'static str,
+        /// To what, by an example.
+        how: &'static str,
+    },
 }
 
 /// Where the job's key is found.
@@ -91,15 +84,6 @@ pub(crate) enum KeyFile {
     Nowhere,
 }
 
-/// Something that starts drones: how its environment is recognised and read.
-struct Starter {
-    /// None when this starter did not start us.
-    seat: fn(&Environment<'_>) -> Result<Option<Seat>, LaunchError>,
-}
-
-/// The starters we know, first match wins. A new one is a function and a line.
-const STARTERS: &[Starter] = &[Starter { seat: hivemind_run }];
-
 /// How variables are looked up: the process's own, or a test's.
 struct Environment<'a> {
     lookup: &'a dyn Fn(&str) -> Option<OsString>,
@@ -112,95 +96,6 @@ pub(crate) fn read_all(
 ) -> Result<(Seat, Options), LaunchError> {
     let environment = Environment { lookup };
     Ok((Seat::read(&environment)?, Options::read(&environment)?))
-}
-
-impl Seat {
-    /// This process's seat.
-    pub(crate) fn from_environment() -> Result<Self, LaunchError> {
-        Self::read(&Environment {
-            lookup: &|name| std::env::var_os(name),
-        })
-    }
-
-    fn read(environment: &Environment<'_>) -> Result<Self, LaunchError> {
-        for starter in STARTERS {
-            if let Some(seat) = (starter.seat)(environment)? {
-                return Ok(seat);
-            }
-        }
-        Ok(Self {
-            rank: 0,
-            size: 1,
-            job: String::new(),
-            root: Root::Alone,
-        })
-    }
-}
-
-/// `hivemind run`, or a shell that sets the same variables.
-fn hivemind_run(environment: &Environment<'_>) -> Result<Option<Seat>, LaunchError> {
-    const RANK: &str = "HIVEMIND_RANK";
-    const SIZE: &str = "HIVEMIND_SIZE";
-    const ROOT: &str = "HIVEMIND_ROOT";
-    let (size, rank) = match (environment.get(SIZE), environment.get(RANK)) {
-        (None, None) => return Ok(None),
-        (Some(_), None) => {
-            return Err(LaunchError::Partial {
-                set: SIZE,
-                missing: RANK,
-            });
-        }
-        (None, Some(_)) => {
-            return Err(LaunchError::Partial {
-                set: RANK,
-                missing: SIZE,
-            });
-        }
-        (Some(size), Some(rank)) => (size, rank),
-    };
-    let allowed_size = format!("a number of drones from 1 to {MAX_DRONES}");
-    let size = number(SIZE, &size, 1..=u64::from(MAX_DRONES), &allowed_size)? as u32;
-    let allowed_rank = format!("a number from 0 to {} ({SIZE} is {size})", size - 1);
-    let rank = number(RANK, &rank, 0..=u64::from(size) - 1, &allowed_rank)? as u32;
-    let root = match environment.get(ROOT) {
-        _ if size == 1 => Root::Alone,
-        None => {
-            return Err(LaunchError::Partial {
-                set: RANK,
-                missing: ROOT,
-            });
-        }
-        Some(value) => root(ROOT, &value)?,
-    };
-    let job = environment.get("HIVEMIND_JOB").unwrap_or_default();
-    Ok(Some(Seat {
-        rank,
-        size,
-        job: job.to_string_lossy().into_owned(),
-        root,
-    }))
-}
-
-fn root(variable: &'static str, value: &OsStr) -> Result<Root, LaunchError> {
-    if let Some(path) = value
-        .as_bytes()
-        .strip_prefix(b"file:")
-        .filter(|path| !path.is_empty())
-    {
-        return Ok(Root::File(PathBuf::from(OsStr::from_bytes(path))));
-    }
-    let address = value.to_str().and_then(|text| {
-        let (host, port) = text.rsplit_once(':')?;
-        let port: u16 = port.parse().ok()?;
-        (!host.is_empty() && port > 0).then(|| text.to_owned())
-    });
-    address.map(Root::Address).ok_or_else(|| {
-        invalid(
-            variable,
-            value,
-            "host:port where drone 0 shall listen, or file:PATH",
-        )
-    })
 }
 
 /// What the user chose, or the defaults.
@@ -220,8 +115,8 @@ pub(crate) struct Options {
     pub(crate) wait_limit: Duration,
     /// How many bytes of protocol data ask for a collection.
     pub(crate) metadata_limit_bytes: u64,
-    /// How many drones of the job share this machine.
-    pub(crate) local_drones: u32,
+    /// How many drones of the job share this machine; none: they are counted when they meet.
+    pub(crate) local_drones: Option<u32>,
     /// Where this drone listens for others; none: the loopback, or the way by which it reached drone 0.
     pub(crate) listen: Option<Listen>,
     /// Where the job's key is.
@@ -248,7 +143,7 @@ impl Default for Options {
             silence_limit: settings::SILENCE_LIMIT,
             wait_limit: settings::WAIT_LIMIT,
             metadata_limit_bytes: settings::METADATA_LIMIT_BYTES,
-            local_drones: 1,
+            local_drones: None,
             listen: None,
             key_file: KeyFile::Nowhere,
             encryption: Encryption::Auto,
@@ -302,7 +197,7 @@ impl Options {
                 default.metadata_limit_bytes,
                 1,
             )?,
-            local_drones: local.map_or(default.local_drones, |local| local as u32),
+            local_drones: local.map(|local| local as u32),
             listen: environment.listen("HIVEMIND_LISTEN")?,
             key_file: environment.key_file("HIVEMIND_KEY_FILE"),
             encryption: environment.encryption("HIVEMIND_ENCRYPT", default.encryption)?,
@@ -442,7 +337,7 @@ fn number(
 mod tests {
     use super::*;
 
-    fn with<T>(
+    pub(super) fn with<T>(
         variables: &[(&str, &str)],
         read: impl Fn(&Environment<'_>) -> Result<T, LaunchError>,
     ) -> Result<T, String> {
@@ -453,99 +348,8 @@ mod tests {
         read(&Environment { lookup: &lookup }).map_err(|error| error.to_string())
     }
 
-    fn seat(variables: &[(&str, &str)]) -> Result<Seat, String> {
-        with(variables, Seat::read)
-    }
-
     fn options(variables: &[(&str, &str)]) -> Result<Options, String> {
         with(variables, Options::read)
-    }
-
-    #[test]
-    fn without_a_starter_a_process_is_a_hive_of_one() {
-        let alone = seat(&[
-            ("HOME", "/root"),
-            ("HIVEMIND_ENGINE", "auto"),
-            ("HIVEMIND_RANK", ""),
-        ])
-        .unwrap();
-        assert_eq!((alone.rank, alone.size, alone.root), (0, 1, Root::Alone));
-    }
-
-    #[test]
-    fn our_own_starter_gives_rank_size_job_and_root() {
-        let base = [
-            ("HIVEMIND_RANK", "2"),
-            ("HIVEMIND_SIZE", "3"),
-            ("HIVEMIND_JOB", "j"),
-        ];
-        let at = |root| seat(&[&base[..], &[("HIVEMIND_ROOT", root)]].concat());
-        let expected = Seat {
-            rank: 2,
-            size: 3,
-            job: "j".to_owned(),
-            root: Root::File("/x/y".into()),
-        };
-        assert_eq!(at("file:/x/y"), Ok(expected));
-        assert_eq!(
-            at("host:90").unwrap().root,
-            Root::Address("host:90".to_owned())
-        );
-        assert_eq!(
-            at("[::1]:90").unwrap().root,
-            Root::Address("[::1]:90".to_owned())
-        );
-        for wrong in ["host", "host:0", ":90", "host:99999", "file:", "unix:/x"] {
-            assert_eq!(
-                at(wrong).unwrap_err(),
-                format!(
-                    "HIVEMIND_ROOT={wrong} is wrong: allowed is host:port where drone 0 shall listen, or file:PATH"
-                )
-            );
-        }
-    }
-
-    #[test]
-    fn half_an_environment_is_refused() {
-        let error = seat(&[("HIVEMIND_RANK", "0")]).unwrap_err();
-        assert!(
-            error.starts_with("HIVEMIND_RANK is set and HIVEMIND_SIZE is not"),
-            "{error}"
-        );
-        let error = seat(&[("HIVEMIND_SIZE", "2")]).unwrap_err();
-        assert!(
-            error.starts_with("HIVEMIND_SIZE is set and HIVEMIND_RANK is not"),
-            "{error}"
-        );
-        let error = seat(&[("HIVEMIND_SIZE", "2"), ("HIVEMIND_RANK", "1")]).unwrap_err();
-        assert!(
-            error.starts_with("HIVEMIND_RANK is set and HIVEMIND_ROOT is not"),
-            "{error}"
-        );
-        assert_eq!(
-            seat(&[("HIVEMIND_SIZE", "1"), ("HIVEMIND_RANK", "0")])
-                .unwrap()
-                .root,
-            Root::Alone
-        );
-    }
-
-    #[test]
-    fn ranks_and_sizes_out_of_bounds_are_refused() {
-        let refused =
-            |rank, size| seat(&[("HIVEMIND_RANK", rank), ("HIVEMIND_SIZE", size)]).unwrap_err();
-        assert_eq!(
-            refused("4", "4"),
-            "HIVEMIND_RANK=4 is wrong: allowed is a number from 0 to 3 (HIVEMIND_SIZE is 4)"
-        );
-        for size in ["0", "65537", "-1", "many"] {
-            assert_eq!(
-                refused("0", size),
-                format!(
-                    "HIVEMIND_SIZE={size} is wrong: allowed is a number of drones from 1 to 65536"
-                )
-            );
-        }
     }
 
     #[test]
@@ -576,7 +380,7 @@ mod tests {
             silence_limit: Duration::from_secs(7),
             wait_limit: Duration::from_secs(7200),
             metadata_limit_bytes: 1 << 30,
-            local_drones: 4,
+            local_drones: Some(4),
             listen: Listen::parse("10.0.0.5:7000-7063"),
             key_file: KeyFile::Named("/k".into()),
             encryption: Encryption::Always,

@@ -58,6 +58,7 @@
 
 mod bytes;
 mod collective;
+mod cores;
 mod drone;
 mod error;
 #[cfg(any(test, fuzzing))]

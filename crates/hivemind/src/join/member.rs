@@ -3,9 +3,8 @@
 //! Between two drones the higher one connects to the lower one's own address. Drone 0's part is `root.rs`; strangers
 //! that knock at our own address stand in `porch.rs`.
 
-use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use super::handshake::Purpose;
 use super::letter::{Hello, Letter, LetterError, MAX_HELLO_BYTES, MAX_LETTER_BYTES, Mailbox};
 use super::machine::machine_towards;
 use super::porch::{Caller, Porch, wait};
-use super::{Agreement, JoinError, Offer, Peer, listen};
+use super::{JoinError, Offer, Peer, listen, reachable, rendezvous};
 use crate::launch::{Listen, Root, Seat};
 
 /// How much longer than drone 0 the others wait, so that its sentence, which knows more, reaches them.
@@ -73,8 +72,8 @@ impl From<&str> for Unheard {
     }
 }
 
-/// Joins the hive that drone 0 gathers. Gives the connections to all others.
-pub(super) fn join(seat: &Seat, offer: &Offer) -> Result<(Vec<Peer>, Agreement), JoinError> {
+/// Joins the hive that drone 0 gathers. Gives the connections to all others and the lowest base that is free on all.
+pub(super) fn join(seat: &Seat, offer: &Offer) -> Result<(Vec<Peer>, usize), JoinError> {
     let deadline = Instant::now() + offer.start_timeout + GRACE;
     let mut member = Member {
         seat,
@@ -106,7 +105,7 @@ pub(super) fn join(seat: &Seat, offer: &Offer) -> Result<(Vec<Peer>, Agreement),
         machine,
     }];
     peers.extend(pairs);
-    Ok((peers, Agreement { base_index }))
+    Ok((peers, base_index))
 }
 
 impl Member<'_> {
@@ -115,8 +114,9 @@ impl Member<'_> {
     fn be_admitted(&self) -> Result<(Mailbox, String, TcpListener), JoinError> {
         let mut pause = FIRST_PAUSE;
         let mut hang_ups = (Instant::now(), 0);
+        let mut attempts = 0..;
         loop {
-            let unheard = match self.knock()? {
+            let unheard = match self.knock(attempts.next().unwrap_or_default())? {
                 Ok(admitted) => return Ok(admitted),
                 Err(unheard) => unheard,
             };
@@ -142,8 +142,11 @@ impl Member<'_> {
     }
 
     /// One attempt. The inner error is worth another one.
-    fn knock(&self) -> Result<Result<(Mailbox, String, TcpListener), Unheard>, JoinError> {
-        let stream = match self.connect_to_root() {
+    fn knock(
+        &self,
+        attempt: usize,
+    ) -> Result<Result<(Mailbox, String, TcpListener), Unheard>, JoinError> {
+        let stream = match self.connect_to_root(attempt) {
             Ok(stream) => stream,
             Err(why) => return Ok(Err(why.into())),
         };
@@ -210,23 +213,16 @@ impl Member<'_> {
         }))
     }
 
-    fn connect_to_root(&self) -> Result<TcpStream, String> {
+    /// Drone 0 may be at any of its addresses: each attempt is at the next.
+    fn connect_to_root(&self, attempt: usize) -> Result<TcpStream, String> {
         let address = match &self.seat.root {
-            Root::Address(address) => address.clone(),
-            Root::File(path) => match fs::read_to_string(path) {
-                Ok(text) => text.trim().to_owned(),
-                Err(error) => {
-                    return Err(format!(
-                        "its address is not in {} ({error})",
-                        path.display()
-                    ));
-                }
-            },
+            Root::Addresses(addresses) => addresses[attempt % addresses.len()].clone(),
+            Root::File(path) => rendezvous::read(path, self.offer.start_timeout)?,
             Root::Alone => unreachable!("a hive of one joins nobody"),
         };
         let nobody = |error: io::Error| format!("nobody answers at {address} ({error})");
         let mut last = None;
-        for resolved in address.to_socket_addrs().map_err(nobody)? {
+        for resolved in reachable(&address, self.seat.several_hosts).map_err(nobody)? {
             match self.connect(&resolved) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = Some(error),

@@ -2,10 +2,8 @@
 //!
 //! Whom to refuse is decided in `hivemind-protocol` (`Membership`); strangers are kept in `porch.rs`; the others' part is `member.rs`.
 
-use std::fs;
-use std::io::{self, ErrorKind, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use hivemind_protocol::{DroneId, Membership, Mutant, mutant};
@@ -14,7 +12,8 @@ use super::handshake::Purpose;
 use super::letter::{Hello, Letter, LetterError, Mailbox};
 use super::machine::machine_towards;
 use super::porch::{Caller, Porch, wait};
-use super::{Agreement, JoinError, Offer, Peer, listen};
+use super::rendezvous::Notice;
+use super::{JoinError, Offer, Peer, listen, reachable};
 use crate::launch::{Listen, Root, Seat};
 
 const ME: DroneId = DroneId::FIRST;
@@ -22,17 +21,8 @@ const ME: DroneId = DroneId::FIRST;
 /// Where drone 0 listens, for as long as the value lives.
 struct Meeting {
     porch: Porch,
-    /// A file that tells the others the address.
-    file: Option<PathBuf>,
-}
-
-impl Drop for Meeting {
-    fn drop(&mut self) {
-        if let Some(path) = &self.file {
-            // It may be gone with its directory already.
-            let _ = fs::remove_file(path);
-        }
-    }
+    /// The file that tells the others the address.
+    _notice: Option<Notice>,
 }
 
 /// Everything of a start in progress.
@@ -46,10 +36,10 @@ struct Gathering<'a> {
     deadline: Instant,
 }
 
-/// Brings the hive together. Gives the connections to all others.
-pub(super) fn gather(seat: &Seat, offer: &Offer) -> Result<(Vec<Peer>, Agreement), JoinError> {
+/// Brings the hive together. Gives the connections to all others and the lowest base that is free on all.
+pub(super) fn gather(seat: &Seat, offer: &Offer) -> Result<(Vec<Peer>, usize), JoinError> {
     let mut gathering = Gathering {
-        meeting: open(&seat.root, offer)?,
+        meeting: open(seat, offer)?,
         membership: Membership::new(seat.size, &seat.job, &offer.facts, offer.base_bitmap),
         members: (0..seat.size).map(|_| None).collect(),
         ready: (0..seat.size).map(|rank| rank == 0).collect(),
@@ -57,7 +47,10 @@ pub(super) fn gather(seat: &Seat, offer: &Offer) -> Result<(Vec<Peer>, Agreement
         deadline: Instant::now() + offer.start_timeout,
     };
     match gathering.run() {
-        Ok(agreement) => Ok((gathering.members.into_iter().flatten().collect(), agreement)),
+        Ok(base_index) => Ok((
+            gathering.members.into_iter().flatten().collect(),
+            base_index,
+        )),
         Err(error) => {
             gathering.tell_all(&error.to_string());
             Err(error)
@@ -66,7 +59,7 @@ pub(super) fn gather(seat: &Seat, offer: &Offer) -> Result<(Vec<Peer>, Agreement
 }
 
 impl Gathering<'_> {
-    fn run(&mut self) -> Result<Agreement, JoinError> {
+    fn run(&mut self) -> Result<usize, JoinError> {
         while !self.membership.is_complete() {
             if !self.turn()? {
                 return Err(self.incomplete(self.membership.missing(self.offer.start_timeout)));
@@ -86,7 +79,7 @@ impl Gathering<'_> {
             }
         }
         self.send_to_all(&Letter::Go)?;
-        Ok(Agreement { base_index })
+        Ok(base_index)
     }
 
     /// Waits for anybody to say something, and hears them. False after the deadline.
@@ -236,54 +229,76 @@ fn from_the_other_side(error: &LetterError) -> String {
     }
 }
 
-fn open(root: &Root, offer: &Offer) -> Result<Meeting, JoinError> {
-    let (listener, file) = match root {
-        Root::Address(address) => (listen_at(address)?, None),
+fn open(seat: &Seat, offer: &Offer) -> Result<Meeting, JoinError> {
+    let (listener, notice) = match &seat.root {
+        Root::Addresses(addresses) => (listen_at(addresses, seat, offer)?, None),
         Root::File(path) => {
-            let loopback = Listen::at(IpAddr::V4(Ipv4Addr::LOCALHOST));
-            let listener = listen(ME, offer.listen.as_ref().unwrap_or(&loopback))?;
+            let places = match &offer.listen {
+                Some(places) => places.clone(),
+                None => Listen::at(own_address(seat)?),
+            };
+            let listener = listen(ME, &places)?;
             let published = listener
                 .local_addr()
-                .and_then(|address| publish(address, path));
-            published.map_err(|cause| JoinError::Rendezvous {
+                .and_then(|address| Notice::publish(address, path));
+            let notice = published.map_err(|cause| JoinError::Rendezvous {
                 me: ME,
                 path: path.clone(),
                 cause,
             })?;
-            (listener, Some(path.clone()))
+            (listener, Some(notice))
         }
         Root::Alone => unreachable!("a hive of one gathers nobody"),
     };
     let porch = Porch::new(listener, offer.key(), Purpose::Join)
         .map_err(|cause| refused_by_system("listen without blocking", cause))?;
-    Ok(Meeting { porch, file })
-}
-
-fn listen_at(address: &str) -> Result<TcpListener, JoinError> {
-    let resolved: io::Result<Vec<SocketAddr>> = address.to_socket_addrs().map(Iterator::collect);
-    let listener = resolved.and_then(|addresses| TcpListener::bind(&addresses[..]));
-    listener.map_err(|cause| JoinError::Listen {
-        me: ME,
-        variable: "HIVEMIND_ROOT",
-        address: address.to_owned(),
-        cause,
+    Ok(Meeting {
+        porch,
+        _notice: notice,
     })
 }
 
-/// Writes the address so that whoever finds the file finds all of it.
-fn publish(address: SocketAddr, path: &Path) -> io::Result<()> {
-    let mut name = path
-        .file_name()
-        .ok_or(ErrorKind::InvalidFilename)?
-        .to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let draft = path.with_file_name(name);
-    let written = fs::File::create(&draft).and_then(|mut file| writeln!(file, "{address}"));
-    let published = written.and_then(|()| fs::rename(&draft, path));
-    if published.is_err() {
-        let _ = fs::remove_file(&draft);
+/// Listens at the first of the addresses that is free: where its host's name leads, or on the interface that
+/// `HIVEMIND_LISTEN` names.
+fn listen_at(addresses: &[String], seat: &Seat, offer: &Offer) -> Result<TcpListener, JoinError> {
+    let mut refusal = None;
+    for address in addresses {
+        let places = reachable(address, seat.several_hosts).map(|places| match &offer.listen {
+            Some(own) => vec![SocketAddr::new(own.address(), places[0].port())],
+            None => places,
+        });
+        let cause = match places.and_then(|places| TcpListener::bind(&places[..])) {
+            Ok(listener) => return Ok(listener),
+            Err(cause) => cause,
+        };
+        let is_taken = cause.kind() == ErrorKind::AddrInUse;
+        refusal = Some(JoinError::Listen {
+            me: ME,
+            variable: "HIVEMIND_ROOT",
+            address: address.clone(),
+            cause,
+        });
+        if !is_taken {
+            break;
+        }
     }
-    published
+    Err(refusal.unwrap_or_else(|| unreachable!("a seat has an address to meet at")))
+}
+
+/// The address of this host by which others reach it: the loopback, unless the starter says that there are others.
+fn own_address(seat: &Seat) -> Result<IpAddr, JoinError> {
+    if !seat.several_hosts {
+        return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy();
+    let places = reachable(&format!("{name}:0"), true).map_err(|cause| JoinError::Listen {
+        me: ME,
+        variable: "HIVEMIND_LISTEN",
+        address: name.into_owned(),
+        cause,
+    })?;
+    Ok(places[0].ip())
 }
 
 fn lost(peer: DroneId, why: &str) -> JoinError {

@@ -34,6 +34,10 @@ impl Directory {
         Root::File(self.0.join("root"))
     }
 
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
     /// Where drone 0 listens, as soon as it says so.
     pub(super) fn address(&self) -> SocketAddr {
         let start = Instant::now();
@@ -63,6 +67,7 @@ pub(super) fn seat(rank: u32, size: u32, directory: &Directory) -> Seat {
         size,
         job: "job".to_owned(),
         root: directory.root(),
+        ..Seat::alone()
     }
 }
 
@@ -104,7 +109,11 @@ pub(super) fn talk_and_leave(drones: Vec<JoinHandle<Joined>>) {
     let size = drones.len() as u32;
     let talkers = drones.into_iter().zip(0..).map(|(drone, me)| {
         let (links, agreement) = drone.join().unwrap().unwrap();
-        assert_eq!(agreement, Agreement { base_index: 1 });
+        let expected = Agreement {
+            base_index: 1,
+            local_drones: size,
+        };
+        assert_eq!(agreement, expected);
         thread::spawn(move || {
             let links = links.unwrap();
             for peer in (0..size).filter(|&peer| peer != me) {
@@ -134,12 +143,7 @@ pub(super) fn talk_and_leave(drones: Vec<JoinHandle<Joined>>) {
 
 #[test]
 fn a_hive_of_one_needs_no_links() {
-    let seat = Seat {
-        rank: 0,
-        size: 1,
-        job: String::new(),
-        root: Root::Alone,
-    };
+    let seat = Seat::alone();
     let (links, agreement) = join(&seat, offer(PATIENCE)).unwrap();
     assert!(links.is_none());
     assert_eq!(agreement.base_index, 1);
@@ -236,17 +240,84 @@ fn drones_meet_at_a_host_and_port() {
         .local_addr()
         .unwrap()
         .port();
-    let root = Root::Address(format!("localhost:{port}"));
+    let root = Root::Addresses(vec![format!("localhost:{port}")]);
     let seat = |rank| Seat {
         rank,
         size: 2,
         job: "job".to_owned(),
         root: root.clone(),
+        ..Seat::alone()
     };
     talk_and_leave(vec![
         start(seat(0), offer(PATIENCE)),
         start(seat(1), offer(PATIENCE)),
     ]);
+}
+
+/// A seat of a hive of two that meets at these addresses.
+fn seat_at(rank: u32, addresses: &[String]) -> Seat {
+    Seat {
+        rank,
+        size: 2,
+        job: "job".to_owned(),
+        root: Root::Addresses(addresses.to_vec()),
+        ..Seat::alone()
+    }
+}
+
+#[test]
+fn where_a_stranger_has_the_first_address_all_meet_at_the_next() {
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addresses = [&stranger, &free].map(|listener| listener.local_addr().unwrap().to_string());
+    drop(free);
+    let seat = |rank| seat_at(rank, &addresses);
+    // It hangs up on every caller, until nobody calls any more.
+    let (end, ended) = std::sync::mpsc::channel();
+    stranger.set_nonblocking(true).unwrap();
+    let stranger = thread::spawn(move || {
+        let mut callers = 0;
+        while ended.try_recv().is_err() {
+            callers += u32::from(stranger.accept().is_ok());
+            thread::sleep(Duration::from_millis(1));
+        }
+        callers
+    });
+    let first = start(seat(1), offer(PATIENCE));
+    thread::sleep(Duration::from_millis(100));
+    talk_and_leave(vec![start(seat(0), offer(PATIENCE)), first]);
+    end.send(()).unwrap();
+    assert!(stranger.join().unwrap() > 0);
+}
+
+#[test]
+fn drone_0_listens_where_it_is_told_at_the_port_that_all_know() {
+    let free = TcpListener::bind("127.0.0.2:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let told = Offer {
+        listen: Listen::parse("127.0.0.2"),
+        ..offer(PATIENCE)
+    };
+    // As behind an address that is translated: drone 0's own host does not have it.
+    let outside = seat_at(0, &[format!("203.0.113.7:{port}")]);
+    let inside = seat_at(1, &[format!("127.0.0.2:{port}")]);
+    talk_and_leave(vec![start(outside, told), start(inside, offer(PATIENCE))]);
+}
+
+#[test]
+fn with_several_hosts_no_drone_meets_on_the_loopback() {
+    for rank in [0, 1] {
+        let seat = Seat {
+            several_hosts: true,
+            ..seat_at(rank, &["localhost:20000".to_owned()])
+        };
+        let sentence = sentence(start(seat, offer(Duration::from_millis(100))));
+        assert!(
+            sentence.contains("on this host that name means the loopback"),
+            "{sentence}"
+        );
+    }
 }
 
 #[test]
@@ -448,7 +519,7 @@ fn without_a_common_base_all_are_told() {
 #[test]
 fn something_else_at_the_address_of_drone_0_is_told_from_a_hive() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let root = Root::Address(listener.local_addr().unwrap().to_string());
+    let root = Root::Addresses(vec![listener.local_addr().unwrap().to_string()]);
     let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let banner = b"220 mail.example.org ready: say HELO before anything else\r\n";
@@ -460,6 +531,7 @@ fn something_else_at_the_address_of_drone_0_is_told_from_a_hive() {
         size: 2,
         job: "job".to_owned(),
         root,
+        ..Seat::alone()
     };
     let sentence = sentence(start(seat, offer(PATIENCE)));
     assert!(
@@ -472,12 +544,13 @@ fn something_else_at_the_address_of_drone_0_is_told_from_a_hive() {
 #[test]
 fn an_address_in_use_is_refused_with_a_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let root = Root::Address(taken.local_addr().unwrap().to_string());
+    let root = Root::Addresses(vec![taken.local_addr().unwrap().to_string()]);
     let seat = Seat {
         rank: 0,
         size: 2,
         job: "job".to_owned(),
         root,
+        ..Seat::alone()
     };
     let sentence = sentence(start(seat, offer(PATIENCE)));
     assert!(

@@ -34,6 +34,11 @@ impl Listen {
         (!address.is_unspecified() && !address.is_multicast()).then_some(Self { address, ports })
     }
 
+    /// The interface.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Every place to try, in order.
     pub(crate) fn places(&self) -> impl Iterator<Item = SocketAddr> {
         let address = self.address;
