@@ -210,10 +210,8 @@ impl<M: Memory> Core<M> {
         match entry.copies {
             // Nobody has written it: its twin is zeros and takes no memory.
             CopySet::Everyone => Some(Access::ReadOnly),
-            CopySet::Only(_) if entry.home == self.me && entry.copies.is_empty() => {
-                Some(Access::ReadWrite)
-            }
-            CopySet::Only(_) => None,
+            CopySet::Nobody if entry.home == self.me => Some(Access::ReadWrite),
+            _ => None,
         }
     }
 }

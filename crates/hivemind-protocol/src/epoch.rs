@@ -406,7 +406,7 @@ impl<M: Memory> Core<M> {
         assert!(entry.based, "INV-4: a home without the whole page");
         entry.home = me;
         if !mutant(Mutant::OldCopysetKept) {
-            entry.copies = CopySet::NONE;
+            entry.copies = CopySet::Nobody;
         }
         if !mutant(Mutant::TwinKept) {
             entry.twin = None;
@@ -452,7 +452,7 @@ impl<M: Memory> Core<M> {
         entry.based = false;
         self.fetches.forget_arrived(page);
         entry.unwanted |= core::mem::take(&mut entry.ahead);
-        entry.copies = CopySet::NONE;
+        entry.copies = CopySet::Nobody;
         let own = entry
             .history
             .take()

@@ -1,7 +1,6 @@
 //! A core's state for people: what replays and traces show. Nothing here decides anything.
 
 use crate::core::Core;
-use crate::page::CopySet;
 use crate::{Access, DroneId, EpochId, IntervalId, LockId, Memory, PageId, VectorTimestamp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -68,10 +67,7 @@ impl<M: Memory> Core<M> {
             let state = PageState {
                 access: page.access,
                 home: page.home,
-                copies: match &page.copies {
-                    CopySet::Everyone => None,
-                    CopySet::Only(drones) => Some(drones.clone()),
-                },
+                copies: page.copies.named().map(<[_]>::to_vec),
                 twin: page.twin.is_some(),
                 based: page.based,
                 stale: page.stale,
