@@ -53,6 +53,11 @@ fn blocks_of_the_heap_belong_to_one_drone_each() {
 }
 
 #[test]
+fn much_memory_keeps_its_words_and_costs_the_protocol_little() {
+    check("large", &["--rounds", "8"]);
+}
+
+#[test]
 fn a_lock_goes_round_a_ring_and_takes_its_pages_along() {
     check("ring", &["--rounds", "30"]);
 }

@@ -1,5 +1,5 @@
 //! Torture that lasts: a drone that says nothing for long, very many barriers, very many hand-overs of a
-//! lock. The last two watch this process's memory, print it, and fail where it grows.
+//! lock, very much memory. The last three watch this process's memory, print it, and fail where it grows.
 
 use super::Torture;
 use crate::program::Failure;
@@ -104,6 +104,83 @@ pub(super) fn handoffs(torture: &Torture, hive: &mut Hive) -> Result<(), Failure
     hive.barrier()?;
     hive.free(state)?;
     Ok(())
+}
+
+/// Memory in pieces; each drone writes a word of each page of its share of every piece, and of a few pages what its
+/// neighbour wrote. In the end all is as it was written, and what the protocol keeps about it is little.
+pub(super) fn large(torture: &Torture, hive: &mut Hive) -> Result<(), Failure> {
+    let (me, drones) = (hive.me(), hive.drones());
+    let before = private_bytes();
+    let mut pieces = Vec::new();
+    let progress = torture.console.progress("piece of 64 MiB", torture.rounds);
+    for round in 0..torture.rounds {
+        let mut piece = hive.alloc::<u64>(PIECE_PAGES * PAGE_WORDS)?;
+        let own = hive.share_of(0..PIECE_PAGES);
+        let words = piece.view_mut(hive);
+        for page in own {
+            words[page * PAGE_WORDS] = mark(round, page, me);
+        }
+        hive.barrier()?;
+        let neighbour = (me + 1) % drones;
+        let theirs = hive.share_of_drone(0..PIECE_PAGES, neighbour);
+        let words = piece.view(hive);
+        for page in theirs.step_by(PIECE_PAGES / 16) {
+            let what = format!("page {page} of piece {round}, which drone {neighbour} wrote,");
+            let expected = mark(round, page, neighbour);
+            torture.expect(hive, &what, words[page * PAGE_WORDS], expected)?;
+        }
+        hive.barrier()?;
+        pieces.push(piece);
+        progress.at(round + 1);
+    }
+    let kept = private_bytes().saturating_sub(before);
+    let own = hive.share_of(0..PIECE_PAGES);
+    for (round, piece) in (0..).zip(&pieces) {
+        let words = piece.view(hive);
+        for page in own.clone() {
+            let what = format!("its own page {page} of piece {round}");
+            torture.expect(hive, &what, words[page * PAGE_WORDS], mark(round, page, me))?;
+        }
+    }
+    // Each drone knows of every page that any of them has touched.
+    let touched = torture.rounds * (PIECE_PAGES * PAGE_WORDS * 8) as u64;
+    torture.console.answer(format_args!(
+        "large: {} touched by all drones, {} of this one's own memory for them ({:.2} %)",
+        mib(touched),
+        mib(kept),
+        100.0 * kept as f64 / touched as f64
+    ));
+    hive.barrier()?;
+    for piece in pieces {
+        hive.free(piece)?;
+    }
+    // What a hive needs whatever its size shows where little is touched.
+    if kept > touched / 50 + SLACK_BYTES {
+        return Err(Failure::WrongHere(format!(
+            "large: drone {me} keeps {} about {} of pages, which is more than 2 %",
+            mib(kept),
+            mib(touched)
+        )));
+    }
+    Ok(())
+}
+
+const PIECE_PAGES: usize = (64 << 20) / 4096;
+const PAGE_WORDS: usize = 4096 / 8;
+
+/// A word that no other page has.
+fn mark(round: u64, page: usize, drone: usize) -> u64 {
+    (round << 40) | (page as u64) << 16 | (drone as u64 + 1)
+}
+
+/// Memory of this process that is not the region's; 0 where the system doesn't tell.
+fn private_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
 }
 
 const LAST: usize = 0;

@@ -60,6 +60,8 @@ pub enum Name {
     Barriers,
     /// Very many hand-overs of a lock; memory must stay flat
     Handoffs,
+    /// Memory of many gibibytes, 64 MiB a round, of which each drone touches every page of its share
+    Large,
     /// All of them, one after the other
     All,
 }
@@ -92,7 +94,7 @@ pub fn run(arguments: &Arguments, hive: &mut Hive, console: &Console) -> Result<
 }
 
 /// All programs but `all`.
-const ALL: [Name; 12] = [
+const ALL: [Name; 13] = [
     Name::Counter,
     Name::Bytes,
     Name::Slots,
@@ -105,6 +107,7 @@ const ALL: [Name; 12] = [
     Name::Silence,
     Name::Barriers,
     Name::Handoffs,
+    Name::Large,
 ];
 
 /// Enough to hit what goes wrong one time in thousands, and done in about a second.
@@ -116,6 +119,7 @@ fn default_rounds(name: Name) -> u64 {
         Name::Table => 500,
         Name::Heap | Name::Barriers => 1000,
         Name::Threads | Name::Sums => 50,
+        Name::Large => 4,
         Name::Silence | Name::All => 1,
     }
 }
@@ -143,6 +147,7 @@ impl Torture<'_> {
             Name::Silence => endurance::silence(self, hive),
             Name::Barriers => endurance::barriers(self, hive),
             Name::Handoffs => endurance::handoffs(self, hive),
+            Name::Large => endurance::large(self, hive),
             Name::All => Ok(()),
         }
     }
