@@ -84,6 +84,10 @@ impl Trust {
 /// The drones besides the home that may hold a copy of a page. Most pages have no copy or one, which takes no memory
 /// beside the page's entry.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
+#[expect(
+    clippy::box_collection,
+    reason = "a vector beside the tag would make the entries of all pages larger"
+)]
 pub(crate) enum CopySet {
     /// All: nobody has written the page yet, and all see zeros.
     Everyone,
@@ -91,7 +95,7 @@ pub(crate) enum CopySet {
     Nobody,
     /// This one.
     One(DroneId),
-    /// These, ascending, two at least. Boxed, so that the entries of all other pages are smaller.
+    /// These, ascending, two at least.
     Several(Box<Vec<DroneId>>),
 }
 
