@@ -45,9 +45,10 @@ impl Walks {
         Self { walks: Vec::new() }
     }
 
-    /// The walk that this page lies on.
+    /// The latest walk that this page lies on. Walks of earlier epochs are among them.
     fn over(&self, page: PageId) -> Option<Walk> {
-        self.walks.iter().copied().find(|walk| walk.covers(page))
+        let mut latest_first = self.walks.iter().rev().copied();
+        latest_first.find(|walk| walk.covers(page))
     }
 
     /// Remembers a walk, in place of what was known of it.
@@ -100,14 +101,16 @@ impl<M: Memory> Core<M> {
 
     /// The program came to a page that it could not see. If that is a step of a walk upwards, the pages
     /// behind what was asked for before are asked for now, so that they come while the program works on
-    /// those.
-    pub(crate) fn walk_on(&mut self, page: PageId) {
+    /// those. `missed`: the page had to be asked for only now, so no walk of this epoch had come so far.
+    pub(crate) fn walk_on(&mut self, page: PageId, missed: bool) {
         self.pages.get_mut(page).unwanted = false;
         if !self.economies.fetch_ahead {
             return;
         }
         let after = PageId(page.0 + 1);
-        let (turn, window_pages) = match self.walks.over(page) {
+        let walk = self.walks.over(page);
+        let walk = walk.filter(|walk| !missed || page == walk.next);
+        let (turn, window_pages) = match walk {
             Some(walk) if page < walk.turn => return,
             Some(walk) => {
                 self.trust_passed(walk.begin, page);

@@ -138,6 +138,8 @@ impl<M: Memory> Core<M> {
             return self.complete(ticket, Ok(Outcome::Done));
         }
         self.locks.holding.note(page);
+        let entry = self.pages.get_mut(page);
+        let missed = !entry.based && !entry.ahead && !self.fetches.has(page);
         self.open_ahead(page);
         self.fetches
             .fetches
@@ -146,7 +148,7 @@ impl<M: Memory> Core<M> {
             .waiting
             .push((ticket, kind));
         self.advance_fetch(page);
-        self.walk_on(page);
+        self.walk_on(page, missed);
     }
 
     /// Fetches a page for which no thread waits: what this drone wrote must rest on a complete copy.

@@ -70,6 +70,36 @@ scenarios! {
     a_collection_is_three_messages_a_drone: "collection.txt",
 }
 
+/// A program that walks through the same pages in every epoch asks for no more of them one by one in a later one: where
+/// a walk ended in the last epoch is no reason to end there in this.
+#[test]
+fn a_walk_that_is_walked_again_takes_no_more_messages_each_time() {
+    const PAGES: u32 = 600;
+    // Until pages have found their home and pushes have begun.
+    const FIRST_SIX: u32 = 162;
+    // Two barriers, 256 pages that are pushed in runs, and two messages for each run of the others.
+    const EACH_LATER: u32 = 24;
+    let mut text = format!("drones 2\npages {PAGES}\n");
+    for epoch in 1..=9 {
+        for page in 0..PAGES {
+            text += &format!("d0: write p{page}+0 = {epoch}\n");
+        }
+        text += "all: barrier 0\nsettle\n";
+        for page in 0..PAGES {
+            text += &format!("expect d1 read p{page}+0 = {epoch}\n");
+        }
+        text += "all: barrier 0\nsettle\n";
+        match epoch {
+            6 => text += &format!("expect messages {FIRST_SIX}\n"),
+            7.. => text += &format!("expect messages {EACH_LATER}\n"),
+            _ => {}
+        }
+    }
+    if let Err(what) = hivemind_sim::scenario::run(&text) {
+        panic!("{what}");
+    }
+}
+
 /// The names of the rows of the table of costs in docs/PROTOCOL.md.
 fn rows_of_the_table() -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/PROTOCOL.md");
