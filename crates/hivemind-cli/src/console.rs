@@ -161,7 +161,8 @@ fn index(drone: u32, stream: usize) -> usize {
     2 * drone as usize + stream
 }
 
-fn is_colored(color: Color, stream: usize) -> bool {
+/// Whether a stream of ours takes colours.
+pub(crate) fn is_colored(color: Color, stream: usize) -> bool {
     let automatic = || match stream {
         OUTPUT => anstream::AutoStream::choice(&io::stdout()),
         _ => anstream::AutoStream::choice(&io::stderr()),

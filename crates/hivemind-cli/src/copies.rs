@@ -1,14 +1,16 @@
-//! `hivemind deploy` and `hivemind clean`: what a run does with programs on hosts, by hand.
+//! `hivemind deploy` and `hivemind clean`: what a run does with programs on hosts, by hand. Also the way to hosts for
+//! whatever starts no job there.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use hivemind::settings::START_TIMEOUT;
 
-use crate::hive_file::HostEntry;
+use crate::hive_file::{HiveFile, HostEntry};
 use crate::hosts::boot::Agent;
 use crate::hosts::fleet::{Cargo, Fleet, Needs};
 use crate::hosts::message::{Order, Word};
+use crate::hosts::ssh::Ssh;
 use crate::keeper::Keeper;
 use crate::options::{Clean, Deploy, HostOptions};
 use crate::placement::{self, Berth};
@@ -87,14 +89,79 @@ fn visit(
     work: impl FnOnce(&mut Fleet, &mut Signals) -> Result<String, Trouble>,
 ) -> Result<String, Trouble> {
     let file = hosts.expect()?;
-    // Each host once, whatever number of drones it is for.
+    let berths = each_once(&file)?;
+    with_launcher(&file, hosts, |launcher, signals| {
+        let mut fleet = Fleet::assemble(
+            berths,
+            &launcher.ssh,
+            &launcher.agent,
+            launcher.scratch.path(),
+            START_TIMEOUT,
+            "what other hosts got stays there",
+            signals,
+        )?;
+        let text = work(&mut fleet, signals)?;
+        fleet.dismiss();
+        Ok(text)
+    })
+}
+
+/// Hosts that could be reached, and those that couldn't, each with its reason.
+pub(crate) struct Visit {
+    pub(crate) fleet: Fleet,
+    pub(crate) missing: Vec<(String, String)>,
+}
+
+/// Does something with those hosts that can be reached, placed as a run of so many drones would be.
+///
+/// # Errors
+/// The work's, or what keeps anything from beginning.
+pub(crate) fn with_fleet(
+    file: &HiveFile,
+    hosts: &HostOptions,
+    drones: Option<u32>,
+    work: impl FnOnce(&mut Visit, &mut Signals) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
+    let berths = placement::place(&file.hosts, drones.or(file.drones))
+        .map_err(|why| Trouble::new(USAGE, why))?;
+    with_launcher(file, hosts, |launcher, signals| {
+        let (fleet, missing) = Fleet::gather(
+            berths,
+            &launcher.ssh,
+            &launcher.agent,
+            launcher.scratch.path(),
+            START_TIMEOUT,
+            signals,
+        )?;
+        let mut visit = Visit { fleet, missing };
+        work(&mut visit, signals)?;
+        visit.fleet.dismiss();
+        Ok(())
+    })
+}
+
+/// Each host once, whatever number of drones it is for.
+fn each_once(file: &HiveFile) -> Result<Vec<Berth>, Trouble> {
     let lone = |host: &HostEntry| HostEntry {
         drones: Some(1),
         ..host.clone()
     };
     let lone: Vec<HostEntry> = file.hosts.iter().map(lone).collect();
-    let berths: Vec<Berth> =
-        placement::place(&lone, None).map_err(|why| Trouble::new(USAGE, why))?;
+    placement::place(&lone, None).map_err(|why| Trouble::new(USAGE, why))
+}
+
+/// What it takes to reach hosts.
+struct Launcher {
+    ssh: Ssh,
+    agent: Agent,
+    scratch: Scratch,
+}
+
+fn with_launcher<T>(
+    file: &HiveFile,
+    hosts: &HostOptions,
+    work: impl FnOnce(&Launcher, &mut Signals) -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
     let agent = Agent::new(true)?;
     let silence_limit = file.timeouts.silence.map(|time| time.0);
     let ssh = hosts.ssh(silence_limit);
@@ -103,19 +170,12 @@ fn visit(
         .map_err(|error| refused("the keeper process", &error))?;
     let scratch = Scratch::create(&plan::job_name(), |directory| keeper.look_after(directory));
     let done = scratch.and_then(|scratch| {
-        let directory = scratch.path();
-        let mut fleet = Fleet::assemble(
-            berths,
-            &ssh,
-            &agent,
-            directory,
-            START_TIMEOUT,
-            "what other hosts got stays there",
-            &mut signals,
-        )?;
-        let text = work(&mut fleet, &mut signals)?;
-        fleet.dismiss();
-        Ok(text)
+        let launcher = Launcher {
+            ssh,
+            agent,
+            scratch,
+        };
+        work(&launcher, &mut signals)
     });
     keeper.dismiss();
     done

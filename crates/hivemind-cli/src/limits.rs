@@ -175,22 +175,26 @@ impl Machine {
 }
 
 /// The memory of the machine, or of the container when that has less.
-fn memory_bytes() -> Option<u64> {
-    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
-    let total = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?
-        .trim()
-        .strip_suffix("kB")?
-        .trim()
-        .parse::<u64>()
-        .ok()?
-        .saturating_mul(1024);
+pub(crate) fn memory_bytes() -> Option<u64> {
+    let total = meminfo("MemTotal:")?;
     let container = read_number("/sys/fs/cgroup/memory.max");
     Some(container.map_or(total, |container| container.min(total)))
 }
 
-fn read_number(path: &str) -> Option<u64> {
+/// What of it could be had now.
+pub(crate) fn available_bytes() -> Option<u64> {
+    meminfo("MemAvailable:")
+}
+
+fn meminfo(name: &str) -> Option<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib.saturating_mul(1024))
+}
+
+/// A file of the kernel's that holds one number.
+pub(crate) fn read_number(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 

@@ -5,8 +5,8 @@
 //! told apart before anything else: `__drone` becomes the program, `__keeper` outlives a killed launcher,
 //! `__agent` is the launcher's hand on another host.
 //!
-//! Deliberately elsewhere: the shared memory. This crate links nothing of the library; the two meet in the
-//! environment variables that `plan` writes and the library reads.
+//! Deliberately elsewhere: the shared memory. Drones meet the library by themselves; what this command tells them stands in
+//! the environment variables that `plan` writes and the library reads.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ mod bench;
 mod console;
 mod copies;
 mod crew;
+mod doctor;
 mod drone;
 mod ending;
 mod hive_file;
@@ -25,6 +26,7 @@ mod key;
 mod limits;
 mod lines;
 mod local;
+mod manual;
 mod options;
 mod placement;
 mod plan;
@@ -57,6 +59,9 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(options, color),
         Command::Deploy(options) => copies::deploy(&options),
         Command::Clean(options) => copies::clean(&options),
+        Command::Doctor(options) => doctor::run(&options, color),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { directory } => manual::pages(directory.as_deref()),
         Command::Schema => run::print(&hive_file::HiveFile::schema(), "the schema"),
         Command::Bench { arguments } => bench::run(&arguments),
         Command::Trace(what) => trace::run(&what),

@@ -47,6 +47,23 @@ pub(crate) enum Command {
     Trace(Trace),
     Deploy(Deploy),
     Clean(Clean),
+    Doctor(Doctor),
+    /// Print the completions of a shell.
+    ///
+    /// For bash: hivemind completions bash > ~/.local/share/bash-completion/completions/hivemind
+    Completions {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual's pages into a directory, or print that of the command itself.
+    ///
+    /// For man: hivemind man ~/.local/share/man/man1
+    Man {
+        /// The directory; it must be there.
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
     /// Measure the shared memory against its floors, on this machine; --help tells more.
     #[command(disable_help_flag = true)]
     Bench {
@@ -191,6 +208,40 @@ pub(crate) struct Deploy {
 pub(crate) struct Clean {
     #[command(flatten)]
     pub(crate) hosts: HostOptions,
+}
+
+/// Look whether this machine, or hosts, can run a job, and say what to do where they can't.
+///
+/// Looks at the kernel and its fault engines, memory, limits, places to write, ports, ssh, releases, the libraries of
+/// programs, clocks, and at the way between each two hosts. Starts no drone. The exit status is 1 where a job would not run.
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {
+    /// For how many drones [default: one a host].
+    #[arg(short = 'n', long, env = "HIVEMIND_DRONES", value_name = "N", value_parser = drones)]
+    pub(crate) drones: Option<u32>,
+
+    /// How page faults shall be caught [default: auto].
+    #[arg(long, env = "HIVEMIND_ENGINE", value_enum)]
+    pub(crate) engine: Option<Engine>,
+
+    /// For a shared memory of this size.
+    #[arg(long, env = "HIVEMIND_REGION", value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) region: Option<u64>,
+
+    /// Write what was found to FILE: a list of objects with host and findings.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Measure no ways between hosts.
+    #[arg(long)]
+    pub(crate) no_network: bool,
+
+    #[command(flatten)]
+    pub(crate) hosts: HostOptions,
+
+    /// Programs that shall run: paths, or names as `run` takes them. They are copied to the hosts.
+    #[arg(value_name = "PROGRAM")]
+    pub(crate) programs: Vec<OsString>,
 }
 
 impl Run {

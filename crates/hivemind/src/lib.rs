@@ -60,6 +60,7 @@ mod bytes;
 mod collective;
 mod cores;
 mod drone;
+mod engines;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -79,6 +80,7 @@ mod view;
 
 pub use crate::bytes::ByteHive;
 pub use crate::collective::Number;
+pub use crate::engines::{FaultEngine, fault_engines};
 pub use crate::error::{Error, Result};
 pub use crate::hive::Hive;
 pub use crate::join::{JoinError, KeyError};

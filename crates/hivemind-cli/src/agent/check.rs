@@ -75,7 +75,7 @@ pub(crate) fn complaint(cache: &Cache, program: &Program) -> Option<String> {
 }
 
 /// The address at which ssh reached this host.
-fn reached_at() -> Option<IpAddr> {
+pub(crate) fn reached_at() -> Option<IpAddr> {
     let connection = std::env::var("SSH_CONNECTION").ok()?;
     let address = connection.split(' ').nth(2)?;
     // A zone behind a link-local address means nothing elsewhere.
@@ -89,7 +89,7 @@ fn missing(cache: &Cache, programs: &[Program]) -> Vec<usize> {
         .collect()
 }
 
-fn kernel_complaint(release: &str) -> Option<String> {
+pub(crate) fn kernel_complaint(release: &str) -> Option<String> {
     let mut numbers = release.split(['.', '-']).map(str::parse);
     let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
         return None;
@@ -138,7 +138,11 @@ fn look_for_room(question: &Question, answer: &mut Answer) {
     }
 }
 
-fn address_complaint(address: Option<IpAddr>, ports: Option<Ports>, drones: u32) -> Option<String> {
+pub(crate) fn address_complaint(
+    address: Option<IpAddr>,
+    ports: Option<Ports>,
+    drones: u32,
+) -> Option<String> {
     let Some(address) = address else {
         return Some(
             "nobody knows where other hosts reach it; give it an `address` in a hive file".into(),
@@ -163,7 +167,7 @@ fn address_complaint(address: Option<IpAddr>, ports: Option<Ports>, drones: u32)
 }
 
 /// What a program's libraries say, as the system's own loader finds them.
-fn library_complaint(path: &Path) -> Option<String> {
+pub(crate) fn library_complaint(path: &Path) -> Option<String> {
     let machine = machine_of(path)?;
     if let Some(own) = machine_of(Path::new(local::COMMAND)).filter(|&own| own != machine) {
         return Some(format!(

@@ -5,7 +5,7 @@
 //! keeper beside it. When its input ends, the launcher or the way to it is gone, and so are the drones.
 
 mod cache;
-mod check;
+pub(crate) mod check;
 mod life;
 
 use std::ffi::OsString;
@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crate::doctor;
 use crate::hosts::frame::ORDER_BYTES_MAX;
 use crate::hosts::message::{Hello, Order, VERSION, Word};
 use crate::hosts::wire::{Silence, Wire};
@@ -85,6 +86,14 @@ fn serve(mut wire: Wire, place: &Path) -> ExitCode {
                     Err(why) => Word::Refused(why),
                 }
             }
+            Order::Examine(wish) => doctor::examine_host(&wish),
+            Order::Clock => doctor::tell_clock(),
+            Order::Open {
+                address,
+                ports,
+                word,
+            } => doctor::open_door(address, ports, word),
+            Order::Visit { place, word } => doctor::visit_door(place, &word),
             Order::Launch(launch) => return life::live(wire, &cache, *launch),
             Order::Alive => Word::Alive,
             Order::Finish => return ExitCode::SUCCESS,

@@ -66,6 +66,51 @@ impl Fleet {
         outcome: &'static str,
         signals: &mut Signals,
     ) -> Result<Self, Trouble> {
+        let mut fleet = Self::set_out(berths, ssh, agent, directory, patience, outcome)?;
+        fleet.booted = fleet.each(signals, |_, link| link.boot(agent, patience))?;
+        Ok(fleet)
+    }
+
+    /// The same with the hosts that can be reached. Gives the others too, each with its reason and a remedy.
+    ///
+    /// # Errors
+    /// Somebody wants it all to end, or the system refuses.
+    pub(crate) fn gather(
+        berths: Vec<Berth>,
+        ssh: &Ssh,
+        agent: &Agent,
+        directory: &Path,
+        patience: Duration,
+        signals: &mut Signals,
+    ) -> Result<(Self, Vec<(String, String)>), Trouble> {
+        let mut fleet = Self::set_out(berths, ssh, agent, directory, patience, "it is left out")?;
+        let tried = fleet.attempt(signals, |_, link| link.boot(agent, patience))?;
+        let (mut missing, mut reached) = (Vec::new(), Vec::new());
+        for (link, tried) in fleet.links.drain(..).zip(tried) {
+            match tried {
+                Ok(booted) => {
+                    fleet.booted.push(booted);
+                    reached.push(link);
+                }
+                Err(why) => {
+                    missing.push((link.name.to_string(), why));
+                    link.bury();
+                }
+            }
+        }
+        fleet.links = reached;
+        Ok((fleet, missing))
+    }
+
+    /// Starts an ssh to each host. Nothing is awaited yet.
+    fn set_out(
+        berths: Vec<Berth>,
+        ssh: &Ssh,
+        agent: &Agent,
+        directory: &Path,
+        patience: Duration,
+        outcome: &'static str,
+    ) -> Result<Self, Trouble> {
         limits::check_hosts(berths.len())?;
         let mut links = Vec::new();
         for berth in berths {
@@ -74,14 +119,12 @@ impl Fleet {
                 .map_err(|error| refused("ssh", &error))?;
             links.push(link);
         }
-        let mut fleet = Self {
+        Ok(Self {
             links,
             booted: Vec::new(),
             patience,
             outcome,
-        };
-        fleet.booted = fleet.each(signals, |_, link| link.boot(agent, patience))?;
-        Ok(fleet)
+        })
     }
 
     /// Asks all hosts whether the job could run there.
@@ -187,6 +230,30 @@ impl Fleet {
         signals: &mut Signals,
         work: impl Fn(usize, &mut Link) -> Result<T, String> + Sync,
     ) -> Result<Vec<T>, Trouble> {
+        let mut good = Vec::new();
+        let mut failures = Vec::new();
+        for (place, result) in self.attempt(signals, work)?.into_iter().enumerate() {
+            match result {
+                Ok(result) => good.push(result),
+                Err(why) => failures.push((self.links[place].name.to_string(), why)),
+            }
+        }
+        if failures.is_empty() {
+            Ok(good)
+        } else {
+            Err(self.failed(failures))
+        }
+    }
+
+    /// The same, and gives what came of it at each.
+    ///
+    /// # Errors
+    /// Somebody wants it all to end.
+    pub(crate) fn attempt<T: Send>(
+        &mut self,
+        signals: &mut Signals,
+        work: impl Fn(usize, &mut Link) -> Result<T, String> + Sync,
+    ) -> Result<Vec<Result<T, String>>, Trouble> {
         let count = self.links.len();
         let processes: Vec<_> = self.links.iter().map(Link::ender).collect();
         let mut results: Vec<Option<Result<T, String>>> = (0..count).map(|_| None).collect();
@@ -230,19 +297,10 @@ impl Fleet {
                 "interrupted before anything started",
             ));
         }
-        let mut good = Vec::new();
-        let mut failures = Vec::new();
-        for (place, result) in results.into_iter().enumerate() {
-            match result.unwrap_or_else(|| Err("nobody looked after it".into())) {
-                Ok(result) => good.push(result),
-                Err(why) => failures.push((self.links[place].name.to_string(), why)),
-            }
-        }
-        if failures.is_empty() {
-            Ok(good)
-        } else {
-            Err(self.failed(failures))
-        }
+        let results = results.into_iter();
+        Ok(results
+            .map(|result| result.unwrap_or_else(|| Err("nobody looked after it".into())))
+            .collect())
     }
 
     fn failed(&self, failures: Vec<(String, String)>) -> Trouble {
@@ -284,7 +342,10 @@ impl Drop for Fleet {
 }
 
 /// The address that a name stands for, as this machine knows it.
-fn resolve(name: &str) -> Result<IpAddr, String> {
+///
+/// # Errors
+/// The name is not known here.
+pub(crate) fn resolve(name: &str) -> Result<IpAddr, String> {
     let found = (name, 0)
         .to_socket_addrs()
         .map_err(|error| format!("its address {name} is not known here: {error}"))?

@@ -1,20 +1,24 @@
 //! What launcher and agent say to each other. The words travel as JSON in frames.
 //!
-//! The key of a job is in here and nowhere else between two hosts: not in arguments, not in the environment.
+//! The key of a job, and the word by which a guest is known in a measurement, are
+//! in here and nowhere else between two hosts: not in arguments, not in the environment.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::doctor::exam::Wish;
+use crate::doctor::finding::Finding;
+use crate::doctor::network;
 use crate::ending::Ending;
 use crate::hive_file::Ports;
 use crate::plan::Plan;
 
 /// The version of these words. An agent of another one is refused.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// What the launcher wants of an agent.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,6 +45,21 @@ pub(crate) enum Order {
     Finish,
     /// Remove what dead jobs left behind, and all programs. Answered by [`Word::Cleaned`].
     Clean,
+    /// Examine the machine. Answered by [`Word::Examined`].
+    Examine(Wish),
+    /// Tell the time. Answered by [`Word::Clock`].
+    Clock,
+    /// Open a door for another host's measurement. Answered by [`Word::Opened`].
+    Open {
+        address: Option<IpAddr>,
+        ports: Option<Ports>,
+        word: network::Word,
+    },
+    /// Measure the way to another host's door. Answered by [`Word::Visited`].
+    Visit {
+        place: SocketAddr,
+        word: network::Word,
+    },
 }
 
 /// What an agent has to say.
@@ -88,6 +107,16 @@ pub(crate) enum Word {
         files: u64,
         bytes: u64,
         jobs: u64,
+    },
+    Examined(Vec<Finding>),
+    Clock {
+        unix_s: f64,
+    },
+    Opened {
+        place: Result<SocketAddr, String>,
+    },
+    Visited {
+        way: Result<network::Way, String>,
     },
 }
 

@@ -4,6 +4,7 @@
 //! `world` makes and unmakes all that. What the agent and the launcher say to each other on one machine is tested
 //! beside this folder, in `run/hosts.rs`, without any privilege.
 
+mod doctor;
 mod ends;
 mod handbook;
 mod jobs;

@@ -15,6 +15,23 @@ pub enum EngineKind {
     Mprotect,
 }
 
+impl EngineKind {
+    /// All engines, the best first.
+    ///
+    /// ```
+    /// use hivemind_memory::{EngineChoice, EngineKind, choose};
+    /// for engine in EngineKind::all() {
+    ///     match choose(EngineChoice::Only(engine)) {
+    ///         Ok(_) => println!("{engine} works here"),
+    ///         Err(error) => println!("{error}"),
+    ///     }
+    /// }
+    /// ```
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|entry| entry.kind)
+    }
+}
+
 /// What the user asks for.
 ///
 /// ```
