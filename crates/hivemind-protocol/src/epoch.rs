@@ -340,7 +340,8 @@ impl<M: Memory> Core<M> {
         for written in writes.chunk_by(|one, other| one.0 == other.0) {
             let page = written[0].0;
             let home = self.home_after(page, written, departure.homes_move);
-            if home != self.pages.get_mut(page).home {
+            let moves = home != self.pages.get_mut(page).home;
+            if moves && !mutant(Mutant::PushOutlivesHome) {
                 self.pushes.forget(page);
             }
             if home == self.me {

@@ -307,7 +307,8 @@ impl<M: Memory> Core<M> {
             base: Some(copy),
             ..Fetch::default()
         };
-        if missing(&fetch, self.pages.get_mut(page)).is_empty() {
+        let whole = missing(&fetch, self.pages.get_mut(page)).is_empty();
+        if whole || mutant(Mutant::LackingPageGranted) {
             self.pages.get_mut(page).ahead = true;
             self.install(page, fetch);
         }

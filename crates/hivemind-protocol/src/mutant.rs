@@ -157,6 +157,14 @@ mutants! {
     HeapOutOfTurn = "heap-out-of-turn", None;
     /// The library's calls to the heap take no turns.
     LibraryOutOfTurn = "library-out-of-turn", None;
+    /// A walk of an earlier epoch is taken for the one that the program is on.
+    OldWalkTaken = "old-walk-taken", None;
+    /// A page that comes with a lock is taken though it lacks writes that the grant told of.
+    LackingPageGranted = "lacking-page-granted", None;
+    /// What was agreed with a page's old home about sending it holds for the new one.
+    PushOutlivesHome = "push-outlives-home", None;
+    /// A home goes on to send a page that its reader wants no more.
+    DeclinedStillPushed = "declined-still-pushed", None;
 }
 
 /// Whether this mutant is on.

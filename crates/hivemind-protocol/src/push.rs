@@ -7,6 +7,7 @@
 //! come. How pages are fetched lives in `fault`, where they go at an epoch's end in `epoch`.
 
 use crate::core::{Core, PageMap, misbehaviour};
+use crate::mutant::{Mutant, mutant};
 use crate::page::Trust;
 use crate::{DroneId, Memory, Misbehaviour, PageId, PageRun};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -115,7 +116,8 @@ impl<M: Memory> Core<M> {
 
     /// At a departure: what drones want no more is over at both ends.
     pub(crate) fn drop_declined(&mut self, declined: &[(DroneId, Vec<PageRun>)]) {
-        for (drone, runs) in declined {
+        let heard = !mutant(Mutant::DeclinedStillPushed);
+        for (drone, runs) in declined.iter().filter(|_| heard) {
             for run in runs {
                 for (_, subscribers) in self.pushes.subscribers.range_mut(run.first..run.end()) {
                     subscribers.remove(drone);
