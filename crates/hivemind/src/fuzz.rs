@@ -1,4 +1,4 @@
-//! The library's fuzz targets for what is private: frames and the environment. There only in tests and in fuzzing
+//! The library's fuzz targets for what is private: frames and the environment; those of the start are in `join/fuzz.rs`. There only in tests and in fuzzing
 //! builds. How targets are driven, and those for what is public, is in the package `hivemind-fuzz`.
 
 use std::ffi::OsStr;
@@ -18,7 +18,13 @@ use crate::settings::MAX_DRONES;
 ///     body(b"any bytes");
 /// }
 /// ```
-pub const TARGETS: &[Target] = &[("environment", environment), ("frame", frame)];
+pub const TARGETS: &[Target] = &[
+    ("environment", environment),
+    ("frame", frame),
+    ("handshake", crate::join::fuzz::handshake),
+    ("letter", crate::join::fuzz::letter),
+    ("record", crate::join::fuzz::record),
+];
 
 type Target = (&'static str, fn(&[u8]));
 

@@ -12,6 +12,8 @@
 //! Deliberately elsewhere: who is let in and which links are encrypted (`hivemind-protocol`, `Membership` and
 //! `Encryption`), and the links themselves (`net`).
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod handshake;
 mod key;
 mod letter;

@@ -91,7 +91,7 @@ pub enum KeyError {
 
 impl Key {
     /// A key of these bytes.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn of(bytes: [u8; KEY_BYTES]) -> Self {
         Self(Zeroizing::new(bytes))
     }

@@ -116,7 +116,28 @@ pub(crate) enum LetterError {
 }
 
 impl Letter {
-    fn encode(&self) -> Vec<u8> {
+    /// A whole letter, as it lies in its records.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn read(whole: &[u8], bound: usize) -> Result<Self, LetterError> {
+        if whole.len() < PREFIX_BYTES {
+            return Err(LetterError::Closed);
+        }
+        let (kind, length) = check_prefix(whole, bound)?;
+        match whole[PREFIX_BYTES..].len().cmp(&length) {
+            std::cmp::Ordering::Equal => Self::of(kind, &whole[PREFIX_BYTES..]),
+            _ => Err(LetterError::TooLong(length)),
+        }
+    }
+
+    /// A letter of this kind by its text.
+    fn of(kind: u8, text: &[u8]) -> Result<Self, LetterError> {
+        if kind == REFUSAL {
+            return Ok(Self::Refusal(String::from_utf8_lossy(text).into_owned()));
+        }
+        serde_json::from_slice(text).map_err(|error| LetterError::Malformed(error.to_string()))
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
         let (kind, text) = match self {
             Self::Refusal(why) => (REFUSAL, why.clone().into_bytes()),
             other => (
@@ -248,7 +269,7 @@ impl Mailbox {
         }
         loop {
             if self.letter.len() >= PREFIX_BYTES {
-                let (kind, length) = self.check_prefix()?;
+                let (kind, length) = check_prefix(&self.letter, self.bound)?;
                 if self.letter.len() >= PREFIX_BYTES + length {
                     return self.take_letter(kind, length).map(Some);
                 }
@@ -307,11 +328,7 @@ impl Mailbox {
             let why = "it is longer than it says".to_owned();
             return Err(LetterError::Malformed(why));
         }
-        let text = &whole[PREFIX_BYTES..];
-        if kind == REFUSAL {
-            return Ok(Letter::Refusal(String::from_utf8_lossy(text).into_owned()));
-        }
-        serde_json::from_slice(text).map_err(|error| LetterError::Malformed(error.to_string()))
+        Letter::of(kind, &whole[PREFIX_BYTES..])
     }
 
     /// A letter as records.
@@ -327,29 +344,30 @@ impl Mailbox {
         Ok(sealed)
     }
 
-    fn check_prefix(&self) -> Result<(u8, usize), LetterError> {
-        let prefix = &self.letter[..PREFIX_BYTES];
-        if prefix[..MAGIC.len()] != MAGIC[..] {
-            return Err(LetterError::Malformed("it is none of ours".to_owned()));
-        }
-        let number = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| prefix[at + byte]));
-        let (version, kind, length) = (number(8), prefix[12], number(13) as usize);
-        if kind != REFUSAL && version != PROTOCOL_VERSION {
-            return Err(LetterError::Version(version));
-        }
-        if kind > JSON {
-            return Err(LetterError::Malformed(format!("its kind is {kind}")));
-        }
-        if length > self.bound {
-            return Err(LetterError::TooLong(length));
-        }
-        Ok((kind, length))
-    }
-
     /// Reads up to `target` bytes in all; false when no more is there now.
     fn fill(&mut self, target: usize) -> Result<bool, LetterError> {
         read_up_to(&self.stream, &mut self.have, target)
     }
+}
+
+/// What a letter's first bytes say: its kind, and how long its text is.
+fn check_prefix(letter: &[u8], bound: usize) -> Result<(u8, usize), LetterError> {
+    let prefix = &letter[..PREFIX_BYTES];
+    if prefix[..MAGIC.len()] != MAGIC[..] {
+        return Err(LetterError::Malformed("it is none of ours".to_owned()));
+    }
+    let number = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| prefix[at + byte]));
+    let (version, kind, length) = (number(8), prefix[12], number(13) as usize);
+    if kind != REFUSAL && version != PROTOCOL_VERSION {
+        return Err(LetterError::Version(version));
+    }
+    if kind > JSON {
+        return Err(LetterError::Malformed(format!("its kind is {kind}")));
+    }
+    if length > bound {
+        return Err(LetterError::TooLong(length));
+    }
+    Ok((kind, length))
 }
 
 /// Reads until `have` is `target` bytes long, never beyond; false when no more is there now.
