@@ -2,6 +2,7 @@
 //! anything starts, with the bound that stands in the way and what to do about it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -14,6 +15,8 @@ const FILES_BESIDES: u64 = 64;
 const FILES_OF_A_HOST: u64 = 3;
 /// Threads of one drone at least: the program's and the service thread's.
 const THREADS_OF_A_DRONE: u64 = 2;
+/// Threads of the launcher, and its keeper.
+const THREADS_BESIDES: u64 = 5;
 /// Memory that one drone needs at least, whatever it computes.
 const BYTES_OF_A_DRONE: u64 = 2 << 20;
 /// Kernel memory of one idle end of a link.
@@ -85,7 +88,9 @@ impl Machine {
         let processes = if rustix::process::geteuid().is_root() {
             None
         } else {
-            getrlimit(Resource::Nproc).current
+            // What the user runs already counts too.
+            let most = getrlimit(Resource::Nproc).current;
+            most.map(|most| most.saturating_sub(threads_of_user()))
         };
         let pids = read_number("/proc/sys/kernel/pid_max");
         Self {
@@ -114,7 +119,7 @@ impl Machine {
             ),
             (
                 self.processes,
-                drones * THREADS_OF_A_DRONE,
+                drones * THREADS_OF_A_DRONE + THREADS_BESIDES,
                 "processes and threads",
                 "raise the limit of processes (`ulimit -u`, kernel.pid_max)",
             ),
@@ -191,6 +196,23 @@ fn meminfo(name: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib.saturating_mul(1024))
+}
+
+/// How many threads this user has; some may be out of sight.
+fn threads_of_user() -> u64 {
+    let user = rustix::process::geteuid().as_raw();
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return 0;
+    };
+    let threads = |process: fs::DirEntry| {
+        let is_own = process.metadata().ok()?.uid() == user;
+        let status = is_own.then(|| fs::read_to_string(process.path().join("status")).ok())??;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Threads:"))?;
+        line.trim().parse::<u64>().ok()
+    };
+    processes.flatten().filter_map(threads).sum()
 }
 
 /// A file of the kernel's that holds one number.

@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_not_ours_and_an_engine_that_is_not_there_fail() {
+    fn an_address_that_is_not_ours_fails() {
         let wrong = Wish {
             address: Some([192, 0, 2, 1].into()),
             ..wish()

@@ -14,6 +14,8 @@ use crate::hive_file::Ports;
 
 /// How long a door is open, and how long any one step may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A guest that has not said the word by then is sent away: the next one may be the right one.
+const INTRODUCTION: Duration = Duration::from_millis(500);
 /// For so long many bytes are sent.
 const SEND: Duration = Duration::from_millis(300);
 /// Short messages that go to and fro.
@@ -87,7 +89,9 @@ fn receive(listener: &TcpListener, word: &Word) {
 fn host(mut guest: TcpStream, word: &Word) -> io::Result<()> {
     prepare(&guest)?;
     let mut said: Word = [0; 32];
+    guest.set_read_timeout(Some(INTRODUCTION))?;
     guest.read_exact(&mut said)?;
+    guest.set_read_timeout(Some(PATIENCE))?;
     // All bytes are looked at, so that the time tells nothing of them.
     let differs = said
         .iter()
@@ -198,7 +202,8 @@ mod tests {
     fn a_guest_that_knows_the_word_measures_the_way() {
         let word = [7; 32];
         let door = Door::open([127, 0, 0, 1].into(), None, word).expect("a door");
-        // A stranger first.
+        // Strangers first: one says nothing, one the wrong thing.
+        let _silent = TcpStream::connect(door.place).expect("the door is open");
         visit(door.place, &[8; 32]).expect_err("it does not know the word");
         let way = visit(door.place, &word).expect("a way");
         assert!(
