@@ -31,6 +31,30 @@ pub(crate) const FOR_HOSTS: &[Package] = &[
     },
 ];
 
+/// What the tests of drones that others start need: a real Slurm and a real Open MPI.
+pub(crate) const FOR_STARTERS: &[Package] = &[
+    Package {
+        name: "slurmctld",
+        program: "slurmctld",
+    },
+    Package {
+        name: "slurmd",
+        program: "slurmd",
+    },
+    Package {
+        name: "slurm-client",
+        program: "srun",
+    },
+    Package {
+        name: "munge",
+        program: "munged",
+    },
+    Package {
+        name: "openmpi-bin",
+        program: "mpirun.openmpi",
+    },
+];
+
 /// Where programs lie, whatever PATH says: an ordinary user's has no `sbin`.
 const PLACES: [&str; 6] = [
     "/usr/local/sbin",
@@ -45,9 +69,11 @@ const PLACES: [&str; 6] = [
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Installs the packages that are missing. Says what it does, or why it can't.
-pub(crate) fn provide(packages: &[Package]) {
+pub(crate) fn provide(packages: &[&[Package]]) {
     let missing: Vec<&str> = packages
         .iter()
+        .copied()
+        .flatten()
         .filter(|package| !is_there(package))
         .map(|package| package.name)
         .collect();

@@ -154,7 +154,7 @@ const FUZZ: Step = Step {
 impl Test {
     /// Runs all steps. Fails with the first that fails.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        packages::provide(packages::FOR_HOSTS);
+        packages::provide(&[packages::FOR_HOSTS, packages::FOR_STARTERS]);
         if self.fast {
             run_steps(&[BUILD, TESTS, MODELS], Some(1))
         } else {

@@ -4,7 +4,7 @@
 //! that not even a launcher killed by SIGKILL leaves anything behind. Being a process of its own it needs no
 //! code between fork and exec.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -43,7 +43,15 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         eprintln!("hivemind: a drone cannot write to the job's directory {directory}: {error}");
         return ExitCode::from(MACHINE);
     }
-    let error = Command::new(&program).args(arguments).exec();
+    become_program(&program, arguments)
+}
+
+/// Runs a program in place of this process. Comes back only when it can't, with what a shell would give.
+pub(crate) fn become_program(
+    program: &OsStr,
+    arguments: impl Iterator<Item = OsString>,
+) -> ExitCode {
+    let error = Command::new(program).args(arguments).exec();
     let hint = match error.kind() {
         std::io::ErrorKind::NotFound => " (is the interpreter that its first line names there?)",
         _ => "",

@@ -89,9 +89,12 @@ pub(crate) enum Who {
     /// A drone, on a host where it isn't on this machine.
     Drone {
         drone: u32,
-        pid: i32,
+        /// Where it is known.
+        pid: Option<i32>,
         host: Option<Arc<str>>,
     },
+    /// What starts the drones of another's: srun.
+    Starter { name: Arc<str> },
     /// A host with all its drones, and why it is lost.
     Host { name: Arc<str>, why: String },
 }
@@ -168,16 +171,18 @@ impl Inquiry {
             _ => format!("; ending the other {others} drones"),
         };
         Some(match who {
-            Who::Drone {
-                drone,
-                pid,
-                host: None,
-            } => format!("drone {drone} (pid {pid}) {words}{rest}"),
-            Who::Drone {
-                drone,
-                pid,
-                host: Some(host),
-            } => format!("drone {drone} (pid {pid} on host {host}) {words}{rest}"),
+            Who::Drone { drone, pid, host } => {
+                let pid = pid.map(|pid| format!("pid {pid}"));
+                let host = host.as_ref().map(|host| format!("on host {host}"));
+                let place: Vec<String> = pid.into_iter().chain(host).collect();
+                match place.is_empty() {
+                    true => format!("drone {drone} {words}{rest}"),
+                    false => format!("drone {drone} ({}) {words}{rest}", place.join(" ")),
+                }
+            }
+            Who::Starter { name } => {
+                format!("{name}, which starts the drones, {words}; look at what it said")
+            }
             Who::Host { name, why } => format!("host {name} {words}: {why}{rest}"),
         })
     }
@@ -215,7 +220,7 @@ mod tests {
             inquiry.hear(Culprit {
                 who: Who::Drone {
                     drone,
-                    pid: 4711 + drone as i32,
+                    pid: Some(4711 + drone as i32),
                     host: None,
                 },
                 ending,
@@ -228,7 +233,7 @@ mod tests {
     fn blamed(inquiry: &Inquiry) -> Option<u32> {
         match inquiry.culprit()?.who {
             Who::Drone { drone, .. } => Some(drone),
-            Who::Host { .. } => None,
+            Who::Host { .. } | Who::Starter { .. } => None,
         }
     }
 
@@ -316,6 +321,36 @@ mod tests {
         assert_eq!(
             alone.sentence(4).as_deref(),
             Some("drone 0 (pid 4711) exited with status 2; ending the other 3 drones")
+        );
+    }
+
+    #[test]
+    fn of_a_drone_that_another_started_only_the_host_may_be_known() {
+        let mut inquiry = Inquiry::default();
+        inquiry.hear(Culprit {
+            who: Who::Drone {
+                drone: 2,
+                pid: None,
+                host: Some("ann".into()),
+            },
+            ending: killed(SIGSEGV),
+            others: 1,
+        });
+        assert_eq!(
+            inquiry.sentence(2).as_deref(),
+            Some("drone 2 (on host ann) was killed by signal 11 (SIGSEGV); ending the other drone")
+        );
+        let mut inquiry = Inquiry::default();
+        inquiry.hear(Culprit {
+            who: Who::Starter {
+                name: "srun".into(),
+            },
+            ending: Ending::Exited(1),
+            others: 2,
+        });
+        assert_eq!(
+            inquiry.sentence(2).as_deref(),
+            Some("srun, which starts the drones, exited with status 1; look at what it said")
         );
     }
 

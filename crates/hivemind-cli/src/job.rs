@@ -300,7 +300,8 @@ impl Job {
                     }
                     self.blame(Who::Host { name: host, why }, Ending::Lost);
                 }
-                News::Said { host, line } => self.console.say(&format!("host {host}: {line}")),
+                News::Said { who, line } => self.console.say(&format!("{who}: {line}")),
+                News::StarterFailed { name, ending } => self.blame(Who::Starter { name }, ending),
             }
         }
     }

@@ -52,16 +52,26 @@ pub(crate) fn start(
     directory: &Path,
     input: Input,
 ) -> io::Result<(Local, [OwnedFd; 2])> {
+    let mut command = bound(directory);
+    command
+        .arg(&plan.program)
+        .args(plan.arguments.iter().map(AsRef::<OsStr>::as_ref))
+        .envs(plan.environment(number, directory));
+    spawn(command, input)
+}
+
+/// Starts a command that is bound to this process's life. Gives its standard output and standard error, which never block.
+///
+/// # Errors
+/// The system's refusal to make pipes or a process.
+pub(crate) fn spawn(mut command: Command, input: Input) -> io::Result<(Local, [OwnedFd; 2])> {
     let stdin = match input {
         Input::Own if is_terminal() => Stdio::piped(),
         Input::Own => Stdio::inherit(),
         Input::Pipe(pipe) => pipe.into(),
         Input::Nothing => Stdio::null(),
     };
-    let mut child = bound(directory)
-        .arg(&plan.program)
-        .args(plan.arguments.iter().map(AsRef::<OsStr>::as_ref))
-        .envs(plan.environment(number, directory))
+    let mut child = command
         .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

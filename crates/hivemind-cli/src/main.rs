@@ -1,9 +1,10 @@
 //! The `hivemind` command: starts programs on a hive of drones and looks after them.
 //!
 //! Here stands only the way in: which subcommand is meant and which exit status it gives. The options live
-//! in `options`, what `run` does in `run`, what `trace` does in `trace`. Three hidden subcommands are the command's own helpers and are
+//! in `options`, what `run` does in `run`, what `trace` does in `trace`. Four hidden subcommands are the command's own helpers and are
 //! told apart before anything else: `__drone` becomes the program, `__keeper` outlives a killed launcher,
-//! `__agent` is the launcher's hand on another host.
+//! `__agent` is the launcher's hand on another host,
+//! `__srun` becomes Slurm's.
 //!
 //! Deliberately elsewhere: the shared memory. Drones meet the library by themselves; what this command tells them stands in
 //! the environment variables that `plan` writes and the library reads.
@@ -11,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod batch;
 mod bench;
 mod console;
 mod copies;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Some(first) if first == drone::SUBCOMMAND => return drone::main(arguments),
         Some(first) if first == keeper::SUBCOMMAND => return keeper::main(arguments),
         Some(first) if first == agent::SUBCOMMAND => return agent::main(arguments),
+        Some(first) if first == crew::srun::SUBCOMMAND => return crew::srun::main(arguments),
         _ => {}
     }
     let options::Options { color, command } = options::Options::parse();

@@ -85,7 +85,7 @@ pub(crate) enum Command {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES, after_long_help = LONG_HELP)]
 pub(crate) struct Run {
-    /// How many drones to start [default: as many as the hosts have places].
+    /// How many drones to start [default: as many as the hosts have places, or the allocation of Slurm has tasks].
     #[arg(short = 'n', long, env = "HIVEMIND_DRONES", value_name = "N", value_parser = drones)]
     pub(crate) drones: Option<u32>,
 
@@ -167,6 +167,16 @@ pub(crate) struct Run {
     #[arg(long, env = "HIVEMIND_DRY_RUN", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) dry_run: bool,
 
+    /// Who starts the drones: auto takes srun inside an allocation of Slurm, and else this machine.
+    #[arg(
+        long,
+        env = "HIVEMIND_LAUNCHER",
+        value_enum,
+        default_value = "auto",
+        value_name = "WHO"
+    )]
+    pub(crate) launcher: Launcher,
+
     /// Copy nothing: this command and the program lie at the same paths on all hosts.
     #[arg(long, env = "HIVEMIND_NO_COPY", value_parser = clap::builder::FalseyValueParser::new(), help_heading = "Hosts")]
     pub(crate) no_copy: bool,
@@ -244,7 +254,20 @@ pub(crate) struct Doctor {
     pub(crate) programs: Vec<OsString>,
 }
 
+/// Who starts the drones of a run without hosts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Launcher {
+    Auto,
+    Local,
+    Srun,
+}
+
 impl Run {
+    /// Whether drones are asked for their statistics.
+    pub(crate) fn reports(&self) -> bool {
+        matches!(self.stats, Some(Stats::Table | Stats::Json(_)))
+    }
+
     /// The options with a hive file's settings where neither the command line nor the environment has one. What may
     /// differ from host to host stays with the hosts.
     pub(crate) fn filled_from(mut self, file: &HiveFile) -> Self {

@@ -10,7 +10,7 @@ use hivemind::settings::show_time;
 use serde::{Deserialize, Serialize};
 
 use crate::key;
-use crate::options::{Run, Stats};
+use crate::options::Run;
 
 /// The file in a job's private directory where drone 0 writes where it is met.
 pub(crate) const ROOT_FILE: &str = "root";
@@ -56,65 +56,23 @@ impl Plan {
         let cores_each = (part.cores / part.ranks.len().max(1)).max(1);
         let wanted_threads = part.threads.or(options.threads);
         let threads = wanted_threads.map_or(cores_each, |threads| threads as usize);
-        let mut common: Vec<(&'static str, OsString)> = vec![
-            ("HIVEMIND_JOB", job.into()),
-            ("HIVEMIND_SIZE", part.drones.to_string().into()),
-            ("HIVEMIND_LOCAL_DRONES", part.ranks.len().to_string().into()),
-            (
-                "HIVEMIND_ENGINE",
-                options.engine.unwrap_or_default().name().into(),
-            ),
-            ("HIVEMIND_THREADS", threads.to_string().into()),
-            (
-                "HIVEMIND_ENCRYPT",
-                options.encrypt.unwrap_or_default().name().into(),
-            ),
-        ];
-        if !options.without.is_empty() {
-            let names: Vec<_> = options.without.iter().map(|one| one.name()).collect();
-            common.push(("HIVEMIND_WITHOUT", names.join(",").into()));
+        let mut common = settings(options, job, terminal);
+        let mut add = |name: &str, value: OsString| common.push((name.to_owned(), value));
+        add("HIVEMIND_SIZE", part.drones.to_string().into());
+        add("HIVEMIND_LOCAL_DRONES", part.ranks.len().to_string().into());
+        add("HIVEMIND_THREADS", threads.to_string().into());
+        if let Some(listen) = part.listen {
+            add("HIVEMIND_LISTEN", listen.into());
         }
-        common.extend(part.listen.map(|listen| ("HIVEMIND_LISTEN", listen.into())));
         if wanted_threads.is_some() {
-            common.push(("RAYON_NUM_THREADS", threads.to_string().into()));
-        }
-        if let Some(directory) = &options.trace {
-            // The program may go elsewhere before it joins.
-            let directory = std::path::absolute(directory).unwrap_or(directory.clone());
-            common.push(("HIVEMIND_TRACE", directory.into()));
-        }
-        let sizes = [
-            ("HIVEMIND_REGION", options.region),
-            ("HIVEMIND_METADATA_LIMIT", options.metadata_limit),
-            ("HIVEMIND_TRACE_LIMIT", options.trace_limit),
-        ];
-        let times = [
-            ("HIVEMIND_WAIT_LIMIT", options.wait_limit),
-            ("HIVEMIND_SILENCE_LIMIT", options.silence_limit),
-            ("HIVEMIND_START_TIMEOUT", options.start_timeout),
-        ];
-        common.extend(
-            sizes
-                .into_iter()
-                .filter_map(|(name, size)| Some((name, size?.to_string().into()))),
-        );
-        common.extend(
-            times
-                .into_iter()
-                .filter_map(|(name, time)| Some((name, show_time(time?).into()))),
-        );
-        if terminal {
-            common.push(("HIVEMIND_TERMINAL", "1".into()));
+            add("RAYON_NUM_THREADS", threads.to_string().into());
         }
         Self {
             program,
             arguments: options.command[1..].to_vec(),
             ranks: part.ranks,
-            reports: matches!(options.stats, Some(Stats::Table | Stats::Json(_))),
-            common: common
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
+            reports: options.reports(),
+            common,
         }
     }
 
@@ -178,6 +136,57 @@ impl Plan {
         }
         text
     }
+}
+
+/// What the options say to every drone, wherever it is and whoever starts it.
+pub(crate) fn settings(options: &Run, job: &str, terminal: bool) -> Vec<(String, OsString)> {
+    let mut common: Vec<(&'static str, OsString)> = vec![
+        ("HIVEMIND_JOB", job.into()),
+        (
+            "HIVEMIND_ENGINE",
+            options.engine.unwrap_or_default().name().into(),
+        ),
+        (
+            "HIVEMIND_ENCRYPT",
+            options.encrypt.unwrap_or_default().name().into(),
+        ),
+    ];
+    if !options.without.is_empty() {
+        let names: Vec<_> = options.without.iter().map(|one| one.name()).collect();
+        common.push(("HIVEMIND_WITHOUT", names.join(",").into()));
+    }
+    if let Some(directory) = &options.trace {
+        // The program may go elsewhere before it joins.
+        let directory = std::path::absolute(directory).unwrap_or(directory.clone());
+        common.push(("HIVEMIND_TRACE", directory.into()));
+    }
+    let sizes = [
+        ("HIVEMIND_REGION", options.region),
+        ("HIVEMIND_METADATA_LIMIT", options.metadata_limit),
+        ("HIVEMIND_TRACE_LIMIT", options.trace_limit),
+    ];
+    let times = [
+        ("HIVEMIND_WAIT_LIMIT", options.wait_limit),
+        ("HIVEMIND_SILENCE_LIMIT", options.silence_limit),
+        ("HIVEMIND_START_TIMEOUT", options.start_timeout),
+    ];
+    common.extend(
+        sizes
+            .into_iter()
+            .filter_map(|(name, size)| Some((name, size?.to_string().into()))),
+    );
+    common.extend(
+        times
+            .into_iter()
+            .filter_map(|(name, time)| Some((name, show_time(time?).into()))),
+    );
+    if terminal {
+        common.push(("HIVEMIND_TERMINAL", "1".into()));
+    }
+    common
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// Where a drone leaves its statistics.

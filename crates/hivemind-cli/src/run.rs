@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use hivemind::settings::{SILENCE_LIMIT, START_TIMEOUT};
 
+use crate::batch::{self, Allocation, Batch};
 use crate::crew::Crew;
 use crate::crew::here::Here;
+use crate::crew::srun::Srun;
 use crate::crew::there::There;
 use crate::hive_file::HostEntry;
 use crate::hosts::boot::Agent;
@@ -41,7 +43,13 @@ const UNKNOWN: &str = "(the address at which ssh reaches it)";
 /// # Errors
 /// Everything that keeps the job from starting.
 pub(crate) fn run(options: Run, color: Color) -> Result<u8, Trouble> {
-    match options.hosts.read()? {
+    let hosts = options.hosts.read()?;
+    if let Some(allocation) =
+        batch::choose(&options, hosts.is_some(), |name| std::env::var(name).ok())?
+    {
+        return run_in_batch(&options, &allocation, color);
+    }
+    match hosts {
         None => run_here(&options, color),
         Some(file) => {
             let options = options.filled_from(&file);
@@ -95,6 +103,27 @@ fn run_here(options: &Run, color: Color) -> Result<u8, Trouble> {
         let here = Here::new();
         Ok(Crew::Here { here, plan })
     })
+}
+
+fn run_in_batch(options: &Run, allocation: &Allocation, color: Color) -> Result<u8, Trouble> {
+    let program = program::find(&options.command[0])?;
+    let program = std::path::absolute(&program).unwrap_or(program);
+    let job = plan::job_name();
+    let batch = Batch::new(options, program.as_ref(), &job, terminal(), allocation)?;
+    if options.dry_run {
+        return print(&batch.show(), "the plan");
+    }
+    if let Some(directory) = &options.trace {
+        fs::create_dir_all(directory).map_err(|error| cannot_trace(directory, &error))?;
+    }
+    let stage = Stage {
+        options,
+        color,
+        drones: batch.drones,
+        job: &job,
+        starts: "srun",
+    };
+    stage.play(|_, _| Ok(Crew::Srun(Srun::new(batch))))
 }
 
 fn run_there(options: &Run, hosts: &[HostEntry], color: Color) -> Result<u8, Trouble> {

@@ -318,7 +318,7 @@ impl Life {
             News::Ended {
                 drone, pid, ending, ..
             } => self.wire.say(&Word::Ended { drone, pid, ending }),
-            News::HostLost { .. } | News::Said { .. } => {
+            News::HostLost { .. } | News::Said { .. } | News::StarterFailed { .. } => {
                 unreachable!("drones of this host tell of no other")
             }
         }

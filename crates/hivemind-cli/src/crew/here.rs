@@ -151,7 +151,7 @@ impl Here {
             self.read_last_words(place, news);
             news.push(News::Ended {
                 drone: number,
-                pid,
+                pid: Some(pid),
                 host: None,
                 ending,
             });

@@ -1,9 +1,10 @@
 //! The drones of a job, wherever they run: what a job can do with them, and what they have to tell.
 //!
-//! Drones of this machine are in `here`, those of other hosts in `there`. Neither decides anything: who is to
+//! Drones of this machine are in `here`, those of other hosts in `there`, those that Slurm starts in `srun`. None decides anything: who is to
 //! blame and when all end is the business of `job`.
 
 pub(crate) mod here;
+pub(crate) mod srun;
 pub(crate) mod there;
 
 use std::os::fd::OwnedFd;
@@ -20,6 +21,7 @@ use crate::plan::Plan;
 use crate::run::refused;
 use crate::trouble::Trouble;
 use here::Here;
+use srun::Srun;
 use there::There;
 
 /// What a crew waits for is numbered below this; what its owner waits for, above.
@@ -29,6 +31,8 @@ pub(crate) const TOKENS: u64 = 1 << 32;
 const LAST_WAIT: Duration = Duration::from_millis(500);
 /// The same where a network is in between.
 const LAST_WAIT_THERE: Duration = Duration::from_secs(2);
+/// The same where Slurm ends drones: by default it gives a step half a minute.
+const LAST_WAIT_SRUN: Duration = Duration::from_secs(40);
 
 /// What became known.
 #[derive(Debug)]
@@ -44,7 +48,8 @@ pub(crate) enum News {
     /// A drone ended. What it printed before has been told.
     Ended {
         drone: u32,
-        pid: i32,
+        /// Where it is known.
+        pid: Option<i32>,
         /// Where, if not here.
         host: Option<Arc<str>>,
         ending: Ending,
@@ -55,8 +60,10 @@ pub(crate) enum News {
         why: String,
         drones: Vec<u32>,
     },
-    /// ssh or the agent of a host printed a line.
-    Said { host: Arc<str>, line: String },
+    /// ssh or the agent of a host printed a line, or Slurm did.
+    Said { who: Arc<str>, line: String },
+    /// What starts the drones failed by itself.
+    StarterFailed { name: Arc<str>, ending: Ending },
 }
 
 /// All drones of a job.
@@ -66,6 +73,8 @@ pub(crate) enum Crew {
     Here { here: Here, plan: Plan },
     /// All on hosts.
     There(There),
+    /// All where Slurm has put them.
+    Srun(Srun),
 }
 
 impl Crew {
@@ -84,6 +93,7 @@ impl Crew {
             Self::There(there) => there
                 .start(epoll)
                 .map_err(|error| refused("waiting for hosts", &error)),
+            Self::Srun(srun) => srun.start(epoll).map_err(|error| refused("srun", &error)),
         }
     }
 
@@ -92,6 +102,7 @@ impl Crew {
         match self {
             Self::Here { here, .. } => here.count(),
             Self::There(there) => there.count(),
+            Self::Srun(srun) => srun.count(),
         }
     }
 
@@ -100,6 +111,7 @@ impl Crew {
         match self {
             Self::Here { here, .. } => here.hear(token, news),
             Self::There(there) => there.hear(token, news),
+            Self::Srun(srun) => srun.hear(token, news),
         }
     }
 
@@ -109,13 +121,14 @@ impl Crew {
             Self::Here { here, .. } => here.look_for_ends(news),
             // The end of an ssh is seen on its pipes.
             Self::There(_) => {}
+            Self::Srun(srun) => srun.look_for_ends(news),
         }
     }
 
     /// When the crew itself wants to look at the clock.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Here { .. } => None,
+            Self::Here { .. } | Self::Srun(_) => None,
             Self::There(there) => there.deadline(),
         }
     }
@@ -123,7 +136,7 @@ impl Crew {
     /// Does what is due by now.
     pub(crate) fn look_at_clock(&mut self, now: Instant, news: &mut Vec<News>) {
         match self {
-            Self::Here { .. } => {}
+            Self::Here { .. } | Self::Srun(_) => {}
             Self::There(there) => there.look_at_clock(now, news),
         }
     }
@@ -133,6 +146,7 @@ impl Crew {
         match self {
             Self::Here { here, .. } => here.signal_all(signal),
             Self::There(there) => there.signal_all(signal),
+            Self::Srun(srun) => srun.signal_all(signal),
         }
     }
 
@@ -141,6 +155,7 @@ impl Crew {
         match self {
             Self::Here { here, .. } => here.pause(stream, pause, epoll),
             Self::There(there) => there.pause(stream, pause),
+            Self::Srun(srun) => srun.pause(stream, pause, epoll),
         }
     }
 
@@ -149,6 +164,7 @@ impl Crew {
         match self {
             Self::Here { here, .. } => here.name(drone),
             Self::There(there) => there.name(drone),
+            Self::Srun(_) => drone.to_string(),
         }
     }
 
@@ -157,6 +173,7 @@ impl Crew {
         match self {
             Self::Here { .. } => LAST_WAIT,
             Self::There(_) => LAST_WAIT_THERE,
+            Self::Srun(_) => LAST_WAIT_SRUN,
         }
     }
 
@@ -169,6 +186,9 @@ impl Crew {
             Self::There(_) => format!(
                 "nothing is heard of drone {names}; its host ends it as soon as it misses the launcher"
             ),
+            Self::Srun(_) => format!(
+                "Slurm has not ended drone {names} yet; `squeue --steps` shows its step and `scancel` ends it"
+            ),
         }
     }
 
@@ -178,6 +198,7 @@ impl Crew {
         match self {
             Self::Here { here, .. } => here.bury(),
             Self::There(there) => there.bury(directory),
+            Self::Srun(srun) => srun.bury(),
         }
     }
 }

@@ -469,7 +469,7 @@ impl Host {
             let line = String::from_utf8_lossy(&line).trim().to_owned();
             if !line.is_empty() {
                 news.push(News::Said {
-                    host: self.link.name.clone(),
+                    who: format!("host {}", self.link.name).into(),
                     line,
                 });
             }

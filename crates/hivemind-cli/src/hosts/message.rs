@@ -87,7 +87,7 @@ pub(crate) enum Word {
     /// A drone ended.
     Ended {
         drone: u32,
-        pid: i32,
+        pid: Option<i32>,
         ending: Ending,
     },
     /// The process of a drone.

@@ -8,5 +8,7 @@ mod doctor;
 mod ends;
 mod handbook;
 mod jobs;
+mod mpi;
 mod refusals;
+mod slurm;
 mod world;

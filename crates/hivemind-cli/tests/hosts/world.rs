@@ -175,6 +175,40 @@ impl World {
         &self.hosts[name]
     }
 
+    /// Has the command, these programs and one key of the user's everywhere, as on a shared file system, and all hosts
+    /// know each other's names.
+    pub(crate) fn share(&self, programs: &[&str]) {
+        let folder = folder();
+        self.desk.sh(
+            "mkdir -p -m 700 /root/.config/hivemind && cd /root/.config/hivemind && umask 077 && \
+                      od -An -vtx1 -N32 /dev/urandom | tr -d ' \\n' > key && echo >> key",
+        );
+        let key = self.desk.sh("cat /root/.config/hivemind/key");
+        let names = self.desk.sh("cat /etc/hosts");
+        for place in std::iter::once(&self.desk).chain(self.hosts.values()) {
+            place.write("/root/.config/hivemind/key", &key);
+            place.write("/root/hosts", &names);
+            place.sh(
+                "chmod 600 /root/.config/hivemind/key && mkdir -p /root/bin && mount --bind /root/hosts /etc/hosts",
+            );
+            for program in programs.iter().chain(&["hivemind"]) {
+                let copy = format!("/proc/{}/root/root/bin/{program}", place.first);
+                std::fs::copy(folder.join(program), copy).expect("a program can be copied");
+            }
+        }
+    }
+
+    /// Waits until no process is left anywhere whose command line has this word.
+    pub(crate) fn expect_none_of(&self, word: &str) {
+        let start = Instant::now();
+        for place in std::iter::once(&self.desk).chain(self.hosts.values()) {
+            while place.processes().iter().any(|line| line.contains(word)) {
+                assert!(start.elapsed() < LIMIT, "{:?}", place.processes());
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
     /// Runs `hivemind` with these words at the desk.
     pub(crate) fn hive(&self, words: &str) -> Ended {
         self.start(words).end()
