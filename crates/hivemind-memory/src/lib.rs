@@ -2,7 +2,8 @@
 //!
 //! Here lives everything that touches pages: the region (one memfd mapped twice, `mapping`), the addresses
 //! that drones agree on (`bases`), the fault engines (`engine`, a file each), the signal handler that
-//! brings a fault to the driver (`signal`), and the raw system calls (`sys`). It is one of the two places where
+//! brings a fault to the driver (`signal`), the raw system calls (`sys`), and the vector instructions that compare and
+//! move a page's bytes (`vectors`). It is one of the two places where
 //! `unsafe` may stand.
 //!
 //! Deliberately elsewhere: what a fault *means* (`hivemind-protocol`), who answers it and over which wire, and
@@ -27,7 +28,7 @@
 //! # What a new platform must supply
 //!
 //! `signal/arch.rs`: the kind of an access and the stack pointer from a signal context, and a call on another
-//! stack; `sys.rs`: a copy that tolerates concurrent stores. An engine more is one file in `engine`, one
+//! stack; `sys.rs`: a copy that tolerates concurrent stores; `vectors.rs`: nothing, where the portable kernels will do. An engine more is one file in `engine`, one
 //! line in its table, and one line in `tests/conformance.rs`.
 //!
 //! # Invariants
@@ -54,9 +55,11 @@ mod primitive;
 mod region;
 mod signal;
 mod sys;
+mod vectors;
 
 pub use crate::bases::{BASES, free_bases};
 pub use crate::engine::{Chosen, EngineChoice, EngineKind, choose};
 pub use crate::error::MemoryError;
 pub use crate::region::{RegionMemory, RegionView};
 pub use crate::signal::{FaultGuard, FaultHandler};
+pub use crate::vectors::{all_kernels, kernels};

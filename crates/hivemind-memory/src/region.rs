@@ -4,10 +4,10 @@
 use crate::engine::{self, Engine, EngineKind};
 use crate::mapping::Mapping;
 use crate::signal::{FaultGuard, FaultHandler};
-use crate::{MemoryError, sys};
+use crate::{MemoryError, kernels, sys};
 use hivemind_protocol::{
-    Access, AccessKind, Memory, Mutant, PAGE_SIZE, PageBytes, PageId, PageRun, WriteDetection,
-    mutant,
+    Access, AccessKind, Kernels, Memory, Mutant, PAGE_SIZE, PageBytes, PageId, PageRun,
+    WriteDetection, mutant,
 };
 use std::fmt;
 use std::ops::Range;
@@ -149,6 +149,10 @@ impl Memory for RegionMemory {
 
     fn take_written(&mut self, into: &mut Vec<PageRun>) {
         self.engine.take_written(into);
+    }
+
+    fn kernels(&self) -> &'static Kernels {
+        kernels()
     }
 }
 

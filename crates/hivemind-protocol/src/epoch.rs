@@ -15,8 +15,8 @@ use crate::note::Note;
 use crate::page::CopySet;
 use crate::push::PushList;
 use crate::{
-    Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Memory, Message,
-    Misbehaviour, PageBytes, PageId, PageRun, Ticket,
+    Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Kernels, Memory,
+    Message, Misbehaviour, PageBytes, PageId, PageRun, Ticket,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -163,14 +163,14 @@ impl Epoch {
     }
 
     /// Adds to a copy of the page what the page itself must not show yet.
-    pub(crate) fn overlay(&self, page: PageId, bytes: &mut PageBytes) {
+    pub(crate) fn overlay(&self, kernels: &Kernels, page: PageId, bytes: &mut PageBytes) {
         for diff in self
             .homecomings
             .get(&page)
             .iter()
             .flat_map(|coming| &coming.filed)
         {
-            diff.apply_to(bytes);
+            diff.apply(kernels, bytes);
         }
     }
 
@@ -583,11 +583,12 @@ impl<M: Memory> Core<M> {
             .extend(coming.incoming.drain(..).map(|(_, _, diff)| diff));
         coming.expected.clear();
         if coming.filed.len() > FILED_MOST {
+            let kernels = self.memory.kernels();
             let merged = coming
                 .filed
                 .iter()
                 .skip(1)
-                .fold(coming.filed[0].clone(), |one, next| one.then(next));
+                .fold(coming.filed[0].clone(), |one, next| one.then(kernels, next));
             coming.filed = alloc::vec![merged];
         }
         let requests = core::mem::take(&mut coming.requests);
@@ -607,7 +608,7 @@ impl<M: Memory> Core<M> {
             return;
         };
         for diff in coming.filed {
-            diff.apply(|offset, bytes| self.memory.write(page, offset, bytes));
+            diff.lay(&mut self.memory, page);
             self.stats.diffs_applied += 1;
             self.notes.add(|| Note::DiffApplied {
                 page,

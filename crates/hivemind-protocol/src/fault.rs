@@ -353,7 +353,7 @@ impl<M: Memory> Core<M> {
         }
         let as_it_came = order.is_empty();
         for (_, id, diff) in order {
-            diff.apply(|offset, bytes| self.memory.write(page, offset, bytes));
+            diff.lay(&mut self.memory, page);
             self.stats.diffs_applied += 1;
             self.notes.add(|| Note::DiffApplied {
                 page,
@@ -613,7 +613,8 @@ impl<M: Memory> Core<M> {
         let mut bytes: Box<PageBytes> = Box::new([0; PAGE_SIZE]);
         self.memory.read(page, &mut bytes);
         if !mutant(Mutant::FiledDiffsNotSent) {
-            self.epoch.overlay(page, &mut bytes);
+            let kernels = self.memory.kernels();
+            self.epoch.overlay(kernels, page, &mut bytes);
         }
         let mut without: Vec<IntervalId> = self.pages.get_mut(page).lacking().collect();
         if mutant(Mutant::LabelClaimsAll) {

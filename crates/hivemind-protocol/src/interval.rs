@@ -334,7 +334,7 @@ impl<M: Memory> Core<M> {
         }
         let mut now: Box<PageBytes> = Box::new([0; PAGE_SIZE]);
         self.memory.read(page, &mut now);
-        let diff = twin.diff(&now);
+        let diff = twin.diff(self.memory.kernels(), &now);
         if freezes && mutant(Mutant::FrozenAfterReading) {
             entry.access = Access::ReadOnly;
             self.memory.set_access(PageRun::one(page), Access::ReadOnly);
@@ -351,7 +351,7 @@ impl<M: Memory> Core<M> {
                 false => first,
             })
             .unwrap_or(open);
-        if !diff.is_empty() {
+        if let Some(diff) = diff {
             self.stats.diffs_made += 1;
             self.stats.diff_bytes += diff.bytes().len() as u64;
             self.notes.add(|| Note::DiffMade {

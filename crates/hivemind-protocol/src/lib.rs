@@ -29,7 +29,9 @@ mod heap;
 mod ids;
 mod inspect;
 mod interval;
+mod kernels;
 mod lock;
+mod mask;
 mod meeting;
 mod membership;
 mod memory;
@@ -55,6 +57,8 @@ pub use crate::ids::{
     Address, BarrierId, DroneId, EpochId, IntervalId, IntervalIndex, LockId, PageId, Ticket,
 };
 pub use crate::inspect::{Inspection, LockState, PageState};
+pub use crate::kernels::Kernels;
+pub use crate::mask::{ByteMask, Extent};
 pub use crate::membership::{Fact, Membership, Newcomer};
 pub use crate::memory::{Access, AccessKind, Memory, PAGE_SIZE, PageBytes, WriteDetection};
 pub use crate::message::{Interval, Label, Message, Met, PAGES_A_MESSAGE_MOST, PageCopy};
@@ -67,4 +71,4 @@ pub use crate::stats::Stats;
 pub use crate::wire::WireError;
 
 /// The version of the wire form. Two drones that differ in it refuse each other at the start.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;

@@ -1,7 +1,7 @@
 //! What the core asks of local memory. The memory room implements it with real pages, the simulator with
 //! vectors that check every access. How faults are caught is nobody's business here.
 
-use crate::{PageId, PageRun};
+use crate::{Kernels, PageId, PageRun};
 use alloc::vec::Vec;
 
 /// The size of a page of the region in bytes: what one fault, twin or write notice speaks of.
@@ -68,4 +68,9 @@ pub trait Memory {
     /// since they became `ReadOnly`), ascending, and forgets them in the same step: a store that comes later is found
     /// by the next call. With [`WriteDetection::Traps`]: does nothing.
     fn take_written(&mut self, into: &mut Vec<PageRun>);
+
+    /// What compares and moves the bytes of pages on this machine. Whichever it is, the core does the same.
+    fn kernels(&self) -> &'static Kernels {
+        &Kernels::PORTABLE
+    }
 }

@@ -3,7 +3,9 @@
 //!
 //! The table is made in chunks as pages are touched, so a region of terabytes costs nothing at the start.
 
-use crate::{Access, Diff, DroneId, IntervalId, IntervalIndex, PAGE_SIZE, PageBytes, PageId};
+use crate::{
+    Access, Diff, DroneId, IntervalId, IntervalIndex, Kernels, PAGE_SIZE, PageBytes, PageId,
+};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -244,11 +246,11 @@ impl CopySet {
 }
 
 impl Twin {
-    /// The diff from this twin to the page as it is.
-    pub(crate) fn diff(&self, now: &PageBytes) -> Diff {
+    /// The diff from this twin to the page as it is, if they differ.
+    pub(crate) fn diff(&self, kernels: &Kernels, now: &PageBytes) -> Option<Diff> {
         match self {
-            Self::Zero => Diff::between(&[0; PAGE_SIZE], now),
-            Self::Copy(old) => Diff::between(old, now),
+            Self::Zero => Diff::between(kernels, &[0; PAGE_SIZE], now),
+            Self::Copy(old) => Diff::between(kernels, old, now),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A length that a peer claims is checked against the bytes that are really there before anything is
 //! allocated for it. Every value a correct drone cannot send is refused here or in its protocol.
 
-use crate::diff::{Diff, Run};
+use crate::diff::Diff;
 use crate::heap::Block;
 use crate::message::{Interval, Message, Met, PageCopy};
 use crate::mutant::{Mutant, mutant};
@@ -118,7 +118,6 @@ wire_struct! {
     IntervalIndex { 0: u32 }
     Address { 0: u64 }
     IntervalId { creator: DroneId, index: IntervalIndex }
-    Run { offset: u16, count: u16 }
     Block { address: Address, fresh: bool }
     PageCopy { page: PageId, without: Vec<IntervalId>, bytes: Box<PageBytes> }
     Interval { id: IntervalId, known: VectorTimestamp, pages: Vec<PageRun> }
@@ -334,29 +333,21 @@ impl Wire for PageRun {
 }
 
 impl Wire for Diff {
-    const LEAST_BYTES: usize = 8;
+    const LEAST_BYTES: usize = Self::LEAST_BYTES;
     fn put(&self, into: &mut Vec<u8>) {
-        let count =
-            u32::try_from(self.runs().len()).expect("INV-9: a page has fewer than 2^32 runs");
-        count.put(into);
-        for run in self.runs() {
-            run.put(into);
-        }
-        let count = u32::try_from(self.bytes().len()).expect("INV-9: a page is smaller than 2^32");
-        count.put(into);
-        into.extend_from_slice(self.bytes());
+        into.extend_from_slice(self.encoded());
     }
     fn take(from: &mut Reader<'_>) -> Result<Self, WireError> {
-        let runs = Vec::take(from)?;
-        let count = u32::take(from)? as usize;
-        let bytes = from.bytes(count)?.to_vec();
-        Self::from_parts(runs, bytes).ok_or(WireError::Value("a diff"))
+        let (diff, rest) = Self::decode(from.bytes).ok_or(WireError::Value("a diff"))?;
+        from.bytes = rest;
+        Ok(diff)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Kernels;
     use alloc::vec;
     use proptest::prelude::*;
 
@@ -369,10 +360,10 @@ mod tests {
         let mut known = VectorTimestamp::new();
         known.raise(DroneId(2), IntervalIndex(3));
         known.raise(id.creator, id.index);
-        let diff = Diff::between(
-            &[0; PAGE_SIZE],
-            &core::array::from_fn(|at| (at % 3 == 0).into()),
-        );
+        let diff = |every: usize| {
+            let page = core::array::from_fn(|at| (at % every == 0).into());
+            Diff::between(&Kernels::PORTABLE, &[0; PAGE_SIZE], &page).expect("a byte changed")
+        };
         let pages = vec![PageRun {
             first: page,
             count: 5,
@@ -410,7 +401,7 @@ mod tests {
                 epoch,
                 page,
                 upto: id.index,
-                diffs: vec![(id.index, diff.clone())],
+                diffs: vec![(id.index, diff(3))],
             },
             Message::LockRequest {
                 epoch,
@@ -457,7 +448,7 @@ mod tests {
             },
             Message::Flush {
                 epoch,
-                pages: vec![(page, vec![(id.index, diff)])],
+                pages: vec![(page, vec![(id.index, diff(900))])],
             },
             Message::HeapReply {
                 request: 3,

@@ -3,8 +3,8 @@
 
 use crate::prng::Prng;
 use hivemind_protocol::{
-    Address, Diff, DroneId, EpochId, Interval, IntervalIndex, LockId, Message, Met, PAGE_SIZE,
-    PageCopy, PageId, PageRun, VectorTimestamp,
+    Address, Diff, DroneId, EpochId, Interval, IntervalIndex, Kernels, LockId, Message, Met,
+    PAGE_SIZE, PageCopy, PageId, PageRun, VectorTimestamp,
 };
 
 /// The lie that changes nothing but says it two times.
@@ -249,7 +249,7 @@ fn timestamp(drone: DroneId, index: IntervalIndex) -> VectorTimestamp {
 fn diff(prng: &mut Prng) -> Diff {
     let mut page = [0; PAGE_SIZE];
     page[prng.below(PAGE_SIZE as u64) as usize] = 1;
-    Diff::between(&[0; PAGE_SIZE], &page)
+    Diff::between(&Kernels::PORTABLE, &[0; PAGE_SIZE], &page).expect("a byte changed")
 }
 
 /// A message out of the blue.
