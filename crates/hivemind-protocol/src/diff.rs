@@ -23,8 +23,8 @@ pub struct Run {
 ///
 /// It is kept as it travels, in the smaller of two forms. Either way the new bytes follow, ascending:
 ///
-/// - runs: [`RUNS`], their number (`u16`), and each one's offset and count (`u16`);
-/// - a mask: [`MASK`], a bit for each word of 8 bytes that changed (64 bytes), and for each of these words a byte
+/// - runs: a byte `1`, their number (`u16`), and each one's offset and count (`u16`);
+/// - a mask: a byte `2`, a bit for each word of 8 bytes that changed (64 bytes), and for each of these words a byte
 ///   with a bit for each of its bytes.
 ///
 /// ```
