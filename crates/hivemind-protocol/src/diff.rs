@@ -125,7 +125,7 @@ impl Diff {
     /// Writes the changed bytes into a page that the program cannot see.
     pub(crate) fn lay<M: Memory>(&self, memory: &mut M, page: PageId) {
         match self.encoded[0] {
-            // Hundreds of places: one copy out and in is cheaper, and nobody stores to the page meanwhile (INV-1).
+            // Many places: one copy out and in, and nobody stores to the page meanwhile (INV-1).
             MASK => {
                 let mut bytes = [0; PAGE_SIZE];
                 memory.read(page, &mut bytes);
