@@ -6,12 +6,15 @@
 //! goes together (`plan`); drones measure (`cases`, `series`) and drone 0 prints what came out as JSON, a line a case,
 //! which is gathered and shown here (`outcome`).
 //!
+//! `compare` runs whole programs against what people would use instead (`bench/compare` calls it).
+//!
 //! Deliberately elsewhere: figures of one function without drones, such as a diff's (the benches of the crates).
 
 #![forbid(unsafe_code)]
 
 mod bare;
 mod cases;
+mod compare;
 mod outcome;
 mod plan;
 mod series;
@@ -53,16 +56,56 @@ pub(crate) struct Options {
     #[arg(long, hide = true, value_delimiter = ',')]
     drone: Option<Vec<String>>,
 
+    /// One program, one way; its words follow. Only for `compare` itself.
+    #[arg(long, hide = true)]
+    program: Option<ProgramWay>,
+
+    /// The program's words.
+    #[arg(hide = true, requires = "program")]
+    words: Vec<String>,
+
+    #[command(subcommand)]
+    task: Option<Task>,
+
     /// A drone that does nothing, or nothing but join and leave. Only for `hivemind bench` itself.
     #[arg(long, hide = true)]
     empty: Option<start::Empty>,
 }
 
+#[derive(clap::Subcommand, Debug)]
+enum Task {
+    Compare(compare::Compare),
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ProgramWay {
+    Serial,
+    Threads,
+    Drone,
+}
+
+/// One program, one way.
+fn program(way: ProgramWay, words: &[String]) -> anyhow::Result<ExitCode> {
+    let run = compare::Run::of_words(words)?;
+    match way {
+        ProgramWay::Serial => compare::serial(run),
+        ProgramWay::Threads => compare::threads(run),
+        ProgramWay::Drone => compare::drone(run),
+    }
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
-    let done = match (&options.drone, options.empty) {
-        (_, Some(empty)) => empty.run(),
-        (Some(names), _) => cases::measure(names, options.rounds),
+    let done = match (
+        &options.task,
+        &options.drone,
+        options.empty,
+        options.program,
+    ) {
+        (Some(Task::Compare(compare)), ..) => compare::run(compare),
+        (_, _, Some(empty), _) => empty.run(),
+        (_, Some(names), ..) => cases::measure(names, options.rounds),
+        (.., Some(way)) => program(way, &options.words),
         _ => plan::run(&options),
     };
     match done {

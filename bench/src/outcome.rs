@@ -78,6 +78,33 @@ impl Outcome {
         }
     }
 
+    /// What the runs of a program say beside those of another way: the ratio is of speeds, so more is better.
+    pub(crate) fn of_program(
+        name: String,
+        series: &Series,
+        what: &'static str,
+        goal: Option<f64>,
+    ) -> Self {
+        let speed = |times: &[f64]| times.iter().map(|ns| 1.0 / ns).collect::<Vec<_>>();
+        let speeds = Series {
+            ours_ns: speed(&series.ours_ns),
+            floor_ns: speed(&series.floor_ns),
+            ..Series::default()
+        };
+        let times = Self::measured(series, "ms", what, &|ns| ns / 1e6);
+        let ratios = Self::measured(&speeds, "", what, &|speed| speed);
+        Self {
+            name,
+            ratio: ratios.ratio,
+            low: ratios.low,
+            high: ratios.high,
+            goal_is: goal.map(|_| "ratio at least"),
+            goal,
+            met: goal.map(|bound| ratios.ratio >= bound),
+            ..times
+        }
+    }
+
     fn measured(
         series: &Series,
         unit: &'static str,

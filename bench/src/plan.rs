@@ -17,7 +17,7 @@ use crate::{Options, start};
 const COMMAND: &str = "HIVEMIND_COMMAND";
 
 /// What the measurement itself decides; what the environment says of it would be measured otherwise.
-const OURS: [&str; 4] = [
+pub(crate) const OURS: [&str; 4] = [
     "HIVEMIND_DRONES",
     "HIVEMIND_HOSTS",
     "HIVEMIND_HIVE",
@@ -78,7 +78,7 @@ fn names(
 }
 
 /// The `hivemind` to measure.
-fn command(program: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn command(program: &Path) -> anyhow::Result<PathBuf> {
     if let Some(named) = std::env::var_os(COMMAND) {
         return Ok(named.into());
     }
@@ -179,7 +179,7 @@ impl Drop for Running {
 }
 
 /// A bar on a terminal; nothing elsewhere.
-fn progress(cases: usize) -> ProgressBar {
+pub(crate) fn progress(cases: usize) -> ProgressBar {
     let style =
         ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").expect("the template is right");
     ProgressBar::new(cases as u64).with_style(style)

@@ -92,3 +92,47 @@ fn a_pattern_that_nothing_matches_is_refused() {
         text(&done.stderr)
     );
 }
+
+#[test]
+fn all_ways_to_run_a_program_agree_on_its_answer() {
+    let file = std::env::temp_dir().join(format!("hivemind-compare-{}.json", std::process::id()));
+    let done = bench(&[
+        "compare",
+        "--quick",
+        "--rounds",
+        "1",
+        "--json",
+        file.to_str().unwrap(),
+    ]);
+    let said = text(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    let list: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    std::fs::remove_file(file).unwrap();
+    let names: Vec<&str> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|case| case["name"].as_str())
+        .collect();
+    let mut ways = vec!["serial", "threads"];
+    if said.contains("without MPI") {
+        println!("skipped: programs against MPI: {said}");
+    } else {
+        ways.extend(["mpi-shared", "mpi-tcp"]);
+    }
+    for program in ["pi/1e8", "jacobi/2048", "jacobi/8192"] {
+        for way in &ways {
+            assert!(
+                names.contains(&format!("{program} : {way}").as_str()),
+                "{program}, {way}: {names:?}"
+            );
+        }
+    }
+    for case in list.as_array().unwrap() {
+        assert!(
+            case["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0),
+            "{case}"
+        );
+        assert_eq!(case["unit"], "ms");
+    }
+}

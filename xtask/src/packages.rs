@@ -53,6 +53,11 @@ pub(crate) const FOR_STARTERS: &[Package] = &[
         name: "openmpi-bin",
         program: "mpirun.openmpi",
     },
+    // The compiler for the yardsticks of `bench/compare`.
+    Package {
+        name: "libopenmpi-dev",
+        program: "mpicc",
+    },
 ];
 
 /// Where programs lie, whatever PATH says: an ordinary user's has no `sbin`.

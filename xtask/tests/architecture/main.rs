@@ -25,7 +25,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("apps", &["hivemind-dsm"]),
     (
         "hivemind-bench",
-        &["hivemind-dsm", "hivemind-memory", "hivemind-protocol"],
+        &[
+            "apps",
+            "hivemind-dsm",
+            "hivemind-memory",
+            "hivemind-protocol",
+        ],
     ),
     (
         "hivemind-fuzz",
