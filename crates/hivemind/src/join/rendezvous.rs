@@ -114,7 +114,7 @@ fn check(file: &File, start_timeout: Duration) -> Result<(), String> {
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::super::tests::Directory;
     use super::*;
