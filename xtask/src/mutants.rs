@@ -29,7 +29,7 @@ const FLAG: &str = "--cfg hivemind_mutants";
 const CHOICE: &str = "HIVEMIND_MUTANT";
 
 /// The simulator stops at the first seed that finds something; a mutant that so many don't find survives.
-const SEEDS: &str = "1000";
+const SEEDS: &str = "3000";
 
 /// A mutant may make its test hang. Then it is found by this limit, or by some times what the test takes without it.
 const LIMIT: Duration = Duration::from_secs(15);
