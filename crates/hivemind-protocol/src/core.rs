@@ -349,7 +349,7 @@ impl<M: Memory> Core<M> {
             } => self.depart(from, intervals, met, declined),
             Message::CollectWanted { epoch } => self.collect_wanted(from, epoch),
             Message::Collect { .. } => self.collect(from),
-            Message::Flush { epoch, pages } => self.flush(from, epoch, pages),
+            Message::Flush { epoch, pages, more } => self.flush(from, epoch, pages, more),
             Message::Allocate {
                 request,
                 bytes,

@@ -9,7 +9,7 @@
 //! go at its next acquire.
 
 use crate::core::{Core, PageMap, misbehaviour};
-use crate::message::{Interval, Met};
+use crate::message::{Interval, Met, PAGES_A_FLUSH_MOST};
 use crate::mutant::{Mutant, mutant};
 use crate::note::Note;
 use crate::page::CopySet;
@@ -79,7 +79,10 @@ struct Homecoming {
 const FILED_MOST: usize = 4;
 
 /// What a departing drone gives to homes.
-type Flushes = BTreeMap<DroneId, Vec<(PageId, Vec<(IntervalIndex, Diff)>)>>;
+type Flushes = BTreeMap<DroneId, Flushed>;
+
+/// Pages and their diffs, on their way home.
+type Flushed = Vec<(PageId, Vec<(IntervalIndex, Diff)>)>;
 
 /// What a departing drone does with others in the new epoch.
 #[derive(Debug, Default)]
@@ -302,12 +305,22 @@ impl<M: Memory> Core<M> {
         self.epoch.collecting = false;
         self.epoch.prepared = false;
         for (home, pages) in turned.flushes {
-            self.send(home, Message::Flush { epoch, pages });
+            self.send_flush(home, epoch, pages);
         }
         self.push_pages(turned.pushes);
         self.expect_pushes(turned.expected);
         self.begin_epoch(met);
         Ok(())
+    }
+
+    /// Brings diffs home, in pieces.
+    fn send_flush(&mut self, home: DroneId, epoch: EpochId, pages: Flushed) {
+        let mut rest = pages.into_iter();
+        while rest.len() > 0 {
+            let pages: Flushed = rest.by_ref().take(PAGES_A_FLUSH_MOST).collect();
+            let more = rest.len() > 0;
+            self.send(home, Message::Flush { epoch, pages, more });
+        }
     }
 
     /// What waited for this epoch goes on.
@@ -506,14 +519,15 @@ impl<M: Memory> Core<M> {
         &mut self,
         from: DroneId,
         epoch: EpochId,
-        pages: Vec<(PageId, Vec<(IntervalIndex, Diff)>)>,
+        pages: Flushed,
+        more: bool,
     ) -> Result<(), Misbehaviour> {
         // Nobody arrives while a flush is awaited, so one of an older epoch was not needed; and it must not
         // be taken for the one of this epoch that is.
         if epoch.0 + 1 < self.epoch.id.0 && !mutant(Mutant::LateFlushTaken) {
             return Ok(());
         }
-        self.check_flush(from, &pages)?;
+        self.check_flush(from, &pages, more)?;
         for (page, diffs) in pages {
             // A writer cannot know that its diffs were applied here within the epoch already.
             let Some(coming) = self.epoch.homecomings.get_mut(&page) else {
@@ -546,14 +560,14 @@ impl<M: Memory> Core<M> {
         Ok(())
     }
 
-    /// A flush brings all the pages of this home that its writer wrote: who is kept waiting for one would wait for ever.
-    fn check_flush(
-        &self,
-        from: DroneId,
-        pages: &[(PageId, Vec<(IntervalIndex, Diff)>)],
-    ) -> Result<(), Misbehaviour> {
+    /// A flush brings, with its last piece, all the pages of this home that its writer wrote: who is kept waiting for one
+    /// would wait for ever.
+    fn check_flush(&self, from: DroneId, pages: &Flushed, more: bool) -> Result<(), Misbehaviour> {
         for (page, _) in pages {
             self.check_page(from, *page)?;
+        }
+        if more {
+            return Ok(());
         }
         let brought: BTreeSet<PageId> = pages.iter().map(|(page, _)| *page).collect();
         let mut coming = self.epoch.homecomings.iter();

@@ -139,6 +139,8 @@ pub enum Message {
         epoch: EpochId,
         /// The pages, each with the diffs, ascending by interval.
         pages: Vec<(PageId, Vec<(IntervalIndex, Diff)>)>,
+        /// Whether this writer's diffs of other pages of this home follow.
+        more: bool,
     },
     /// To the first drone: allocate.
     Allocate {
@@ -203,6 +205,9 @@ pub struct Interval {
 /// How many pages a request may ask for and a reply may bring: 256 KiB, so that no link is busy with one
 /// message for long while others wait.
 pub const PAGES_A_MESSAGE_MOST: u64 = 64;
+
+/// How many pages one flush brings home: whoever wrote a whole array flushes it in pieces, which no link needs long for.
+pub(crate) const PAGES_A_FLUSH_MOST: usize = 16;
 
 /// A whole page on its way.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]

@@ -169,7 +169,7 @@ wire_enum!(Message {
     }
     10 => CollectWanted { epoch as epoch: EpochId }
     11 => Collect { epoch as epoch: EpochId }
-    12 => Flush { epoch as epoch: EpochId, pages as pages: Vec<(PageId, Vec<(IntervalIndex, Diff)>)> }
+    12 => Flush { epoch as epoch: EpochId, pages as pages: Vec<(PageId, Vec<(IntervalIndex, Diff)>)>, more as more: bool }
     13 => Allocate { request as request: u64, bytes as bytes: u64, align as align: u64 }
     14 => Free { request as request: u64, address as address: Address }
     15 => HeapReply { request as request: u64, result as result: Result<Block, Refusal> }
@@ -449,6 +449,7 @@ mod tests {
             Message::Flush {
                 epoch,
                 pages: vec![(page, vec![(id.index, diff(900))])],
+                more: true,
             },
             Message::HeapReply {
                 request: 3,

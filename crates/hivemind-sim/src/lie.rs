@@ -159,7 +159,9 @@ fn contradict(
             *request += far;
             Some("answers what nobody asked")
         }
-        Message::Flush { pages, .. } => {
+        Message::Flush {
+            pages, more: false, ..
+        } => {
             pages.pop()?;
             Some("keeps a page's diffs back")
         }
@@ -209,7 +211,9 @@ fn madden(prng: &mut Prng, message: &mut Message, drones: u32, pages: u64) -> Op
                 pages[at].without.pop();
             }
             Message::DiffReply { diffs, .. } => diffs.reverse(),
-            Message::Flush { pages, .. } => pages.clear(),
+            Message::Flush {
+                pages, more: false, ..
+            } => pages.clear(),
             _ => return None,
         },
         4 => match message {
@@ -323,6 +327,7 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
         10 => Message::Flush {
             epoch,
             pages: vec![(page, vec![(index, diff(prng))])],
+            more: false,
         },
         _ => Message::Free {
             request: prng.below(10),

@@ -352,7 +352,7 @@ pub(crate) fn describe_message(message: &Message) -> String {
                 diffs.join(", ")
             )
         }
-        Message::Flush { epoch, pages } => {
+        Message::Flush { epoch, pages, more } => {
             let pages: Vec<String> = pages
                 .iter()
                 .flat_map(|(page, diffs)| {
@@ -361,7 +361,8 @@ pub(crate) fn describe_message(message: &Message) -> String {
                     })
                 })
                 .collect();
-            format!("Flush {{ {epoch}, [{}] }}", pages.join(", "))
+            let more = if *more { ", more follows" } else { "" };
+            format!("Flush {{ {epoch}, [{}]{more} }}", pages.join(", "))
         }
         other => format!("{other:?}"),
     }

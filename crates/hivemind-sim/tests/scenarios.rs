@@ -100,6 +100,25 @@ fn a_walk_that_is_walked_again_takes_no_more_messages_each_time() {
     }
 }
 
+/// Two drones that write the same forty pages: each home gets the other's diffs in pieces of sixteen pages, and every
+/// byte is there. One message for all of them was once too long for a link.
+#[test]
+fn a_large_flush_comes_in_pieces() {
+    const PAGES: u32 = 40;
+    let mut text = format!("drones 2\npages {PAGES}\n");
+    for page in 0..PAGES {
+        text += &format!("d0: write p{page}+0 = 1\nd1: write p{page}+1 = 2\n");
+    }
+    text += "all: barrier 0\nsettle\n";
+    for page in 0..PAGES {
+        text += &format!("expect d0 read p{page}+0 = 1\nexpect d1 read p{page}+0 = 1\n");
+        text += &format!("expect d0 read p{page}+1 = 2\nexpect d1 read p{page}+1 = 2\n");
+    }
+    if let Err(what) = hivemind_sim::scenario::run(&text) {
+        panic!("{what}");
+    }
+}
+
 /// The names of the rows of the table of costs in docs/PROTOCOL.md.
 fn rows_of_the_table() -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/PROTOCOL.md");

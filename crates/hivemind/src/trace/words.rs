@@ -219,7 +219,7 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
         Message::CollectWanted { epoch } | Message::Collect { epoch } => {
             words.field("epoch", epoch.0);
         }
-        Message::Flush { epoch, pages } => {
+        Message::Flush { epoch, pages, .. } => {
             let diffs: usize = pages.iter().map(|(_, diffs)| diffs.len()).sum();
             let pages = pages.iter().map(|(page, _)| *page);
             words.pages(PageRun::join(pages).iter().map(pair));
