@@ -1,6 +1,6 @@
 /* Jacobi's iteration on a square plate, as one writes it for MPI: a band of rows a process, the nearest rows of both
  * neighbours in rows of their own, sent and received while the band's inner rows are swept.
- * Prints the centre's temperature and the seconds of all sweeps as JSON. */
+ * Prints the sum of the inner rows and the seconds of all sweeps as JSON. */
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,10 +73,13 @@ int main(int argc, char **argv)
     }
     MPI_Barrier(MPI_COMM_WORLD);
     const double seconds = MPI_Wtime() - begin;
-    const long centre = size / 2;
     double answer = 0, all = 0;
-    if (centre >= first && centre < end) {
-        answer = now[(centre - first + 1) * size + centre];
+    for (long row = 1; row <= rows; row++) {
+        double sum = 0;
+        for (long i = 0; i < size; i++) {
+            sum += now[row * size + i];
+        }
+        answer += sum;
     }
     MPI_Allreduce(&answer, &all, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
     if (rank == 0) {
