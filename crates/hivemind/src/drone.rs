@@ -130,6 +130,7 @@ impl Drone {
 
     /// The service thread: serves peers while the program computes, and notices who falls silent.
     pub(crate) fn serve(&self) {
+        let _broken = BrokenInvariant::ends_the_process();
         let Some(links) = &self.links else { return };
         let mut next_tick = Instant::now() + TICK;
         while !self.stopping.load(Ordering::Acquire) {
@@ -183,13 +184,14 @@ impl Drone {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic in the core is a broken invariant: it has ended the process (see `drive`).
+        // A panic in the core is a broken invariant: it has ended the process (see `BrokenInvariant`).
         lock(&self.state)
     }
 
     /// Hands an event to the core and does what it says. Sends happen under the lock, so that each link
     /// carries messages in the order of the core's effects; they never block.
     fn drive(&self, state: &mut State, event: Event) {
+        let _broken = BrokenInvariant::ends_the_process();
         if let Some(tracer) = &mut state.tracer {
             tracer.event(&event);
         }
@@ -261,7 +263,7 @@ impl Drone {
     /// other thread does.
     fn wait(&self, waiter: &Arc<Waiter<Done>>, operation: &dyn Fn() -> String) -> Result<Outcome> {
         if !waiter.is_done() {
-            self.spin(waiter);
+            self.spin(waiter, self.wait_limit);
         }
         let lookout = || Watching {
             drone: self,
@@ -294,15 +296,17 @@ impl Drone {
         }
     }
 
-    /// Looks for messages until the ticket is complete or none has come for a while: where one came another may soon.
-    fn spin(&self, waiter: &Waiter<Done>) {
+    /// Looks for messages until the ticket is complete or none has come for a while, at most `longest`: where one came
+    /// another may soon.
+    fn spin(&self, waiter: &Waiter<Done>, longest: Duration) {
         let Some(links) = &self.links else { return };
         if self.spin.is_zero() {
             return;
         }
         // What comes now comes to this thread: the service thread need not wake for it.
         let _attention = links.attend();
-        let mut end = Instant::now() + self.spin;
+        let begin = Instant::now();
+        let mut end = begin + self.spin;
         while !waiter.is_done() {
             let polled = links.try_poll(&mut |from, incoming| self.receive(from, incoming));
             let now = Instant::now();
@@ -310,7 +314,8 @@ impl Drone {
                 end = now + self.spin;
             } else if now < end {
                 std::thread::yield_now();
-            } else {
+            }
+            if now >= end || now.duration_since(begin) >= longest {
                 return;
             }
         }
@@ -326,6 +331,29 @@ impl Drone {
         eprintln!("hivemind: {}: {why}", self.me);
         self.end_trace();
         std::process::exit(FAULT_FAILED_STATUS)
+    }
+}
+
+/// A panic while it lives is a broken invariant of ours: whatever is half done then, nobody shall go on with, and peers
+/// shall see at once that this drone is gone. The panic has been printed by then.
+struct BrokenInvariant {
+    /// A program's own panic may have led here: what drops while it unwinds releases locks.
+    unwinds_already: bool,
+}
+
+impl BrokenInvariant {
+    fn ends_the_process() -> Self {
+        Self {
+            unwinds_already: std::thread::panicking(),
+        }
+    }
+}
+
+impl Drop for BrokenInvariant {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.unwinds_already {
+            std::process::abort();
+        }
     }
 }
 
@@ -347,7 +375,7 @@ impl Lookout for Watching<'_> {
         match self.watch.poll_since(wakes_seen, longest, receive) {
             Ok(0) => {}
             // Who asked once may ask again before a sleep would have paid.
-            Ok(_) => drone.spin(self.waiter),
+            Ok(_) => drone.spin(self.waiter, longest),
             Err(error) => drone.end_process(&format!("cannot wait for messages: {error}")),
         }
     }
@@ -379,5 +407,55 @@ impl State {
         let waiter = Arc::new(Waiter::new());
         self.waiting.insert(ticket, Arc::clone(&waiter));
         (ticket, waiter)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    /// Set for the process that shall end.
+    const VICTIM: &str = "HIVEMIND_TEST_BROKEN_INVARIANT";
+
+    #[test]
+    fn a_broken_invariant_ends_the_process_even_where_the_panic_is_caught() {
+        if std::env::var_os(VICTIM).is_some() {
+            let _ = std::panic::catch_unwind(|| {
+                let _broken = BrokenInvariant::ends_the_process();
+                panic!("INV-0: a test breaks it");
+            });
+            unreachable!("nobody goes on after a broken invariant");
+        }
+        let test =
+            "drone::tests::a_broken_invariant_ends_the_process_even_where_the_panic_is_caught";
+        let ended = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(VICTIM, "1")
+            .stdout(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.signal(), Some(6), "{ended:?}");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(
+            said.contains("INV-0") && !said.contains("nobody goes on"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_programs_own_panic_is_no_broken_invariant() {
+        struct Releases;
+        impl Drop for Releases {
+            fn drop(&mut self) {
+                let _broken = BrokenInvariant::ends_the_process();
+            }
+        }
+        let caught = std::panic::catch_unwind(|| {
+            let _held = Releases;
+            panic!("the program's own");
+        });
+        assert!(caught.is_err());
     }
 }
