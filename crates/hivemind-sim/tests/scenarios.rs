@@ -109,7 +109,9 @@ fn a_large_flush_comes_in_pieces() {
     for page in 0..PAGES {
         text += &format!("d0: write p{page}+0 = 1\nd1: write p{page}+1 = 2\n");
     }
+    // 24 of them live with drone 0 and 16 with drone 1: two pieces one way, one the other.
     text += "all: barrier 0\nsettle\n";
+    text += "expect sends d1>d0 Arrive, d0>d1 Depart, d0>d1 Flush, d1>d0 Flush, d1>d0 Flush\n";
     for page in 0..PAGES {
         text += &format!("expect d0 read p{page}+0 = 1\nexpect d1 read p{page}+0 = 1\n");
         text += &format!("expect d0 read p{page}+1 = 2\nexpect d1 read p{page}+1 = 2\n");
