@@ -7,6 +7,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::slice::SliceIndex;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,10 +18,16 @@ use hivemind_memory::{
     EngineChoice, FaultGuard, FaultHandler, RegionMemory, RegionView, choose, free_bases,
 };
 use hivemind_protocol::{Access, AccessKind, Memory, PAGE_SIZE, PageId, PageRun};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// As long as a thread of a drone looks for messages itself.
 const LOOK: Duration = Duration::from_micros(50);
+
+/// A drone that says nothing for so long has failed. Rounds take milliseconds.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 60,
+    tv_nsec: 0,
+};
 
 /// What is asked for: as long as a short message.
 pub(crate) const SHORT_BYTES: usize = 64;
@@ -68,7 +75,8 @@ impl Wires {
     fn receive_all(door: &TcpListener, word: u64, drones: usize) -> anyhow::Result<Vec<TcpStream>> {
         let mut found: Vec<Option<TcpStream>> = (1..drones).map(|_| None).collect();
         while found.iter().any(Option::is_none) {
-            let mut socket = door.accept().context("cannot take a drone's connection")?.0;
+            wait_for(door, PollFlags::IN).context("a drone's connection does not come")?;
+            let mut socket = door.accept()?.0;
             socket.set_read_timeout(Some(Duration::from_secs(10)))?;
             let mut number = || {
                 let mut bytes = [0; 8];
@@ -157,7 +165,7 @@ impl Wires {
                         if self.looks && Instant::now() < end {
                             std::thread::yield_now();
                         } else {
-                            sleep(socket, PollFlags::IN)?;
+                            wait_for(&*socket, PollFlags::IN)?;
                         }
                     }
                     Err(error) => return Err(error),
@@ -179,7 +187,7 @@ impl Wires {
                 match socket.write(&self.buffer[given..bytes]) {
                     Ok(sent) => given += sent,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        sleep(socket, PollFlags::OUT)?
+                        wait_for(&*socket, PollFlags::OUT)?
                     }
                     Err(error) => return Err(error),
                 }
@@ -189,9 +197,11 @@ impl Wires {
     }
 }
 
-fn sleep(socket: &TcpStream, until: PollFlags) -> io::Result<()> {
-    poll(&mut [PollFd::new(socket, until)], None)?;
-    Ok(())
+fn wait_for(socket: impl AsFd, until: PollFlags) -> io::Result<()> {
+    match poll(&mut [PollFd::new(&socket, until)], Some(&PATIENCE))? {
+        0 => Err(ErrorKind::TimedOut.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Pages of a region of its own, whose faults are answered at once: what the fault engine costs by itself.

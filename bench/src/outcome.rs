@@ -30,10 +30,10 @@ pub(crate) struct Outcome {
     pub(crate) goal_is: Option<&'static str>,
     pub(crate) goal: Option<f64>,
     pub(crate) met: Option<bool>,
-    /// Messages an operation that drone 0 sent and received.
-    pub(crate) messages: f64,
+    /// Messages an operation that drone 0 sent and received; null where they aren't counted.
+    pub(crate) messages: Option<f64>,
     /// Bytes an operation, likewise.
-    pub(crate) bytes: f64,
+    pub(crate) bytes: Option<f64>,
     /// What an operation and its floor are.
     pub(crate) what: &'static str,
 }
@@ -184,8 +184,8 @@ pub(crate) fn show(outcomes: &[Outcome]) {
                 None => "",
             }
             .to_owned(),
-            number(outcome.messages),
-            number(outcome.bytes),
+            outcome.messages.map_or(String::new(), number),
+            outcome.bytes.map_or(String::new(), number),
         ]);
     }
     for column in [1, 3, 4, 5, 6, 7, 9, 10] {
@@ -222,8 +222,8 @@ mod tests {
             name: "a".to_owned(),
             ours_ns: ours.to_vec(),
             floor_ns: floor.to_vec(),
-            messages: 2.0,
-            bytes: 128.0,
+            messages: Some(2.0),
+            bytes: Some(128.0),
         }
     }
 

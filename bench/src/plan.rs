@@ -17,7 +17,7 @@ use crate::{Options, start};
 const COMMAND: &str = "HIVEMIND_COMMAND";
 
 /// What the measurement itself decides; what the environment says of it would be measured otherwise.
-pub(crate) const OURS: [&str; 4] = [
+const OURS: [&str; 4] = [
     "HIVEMIND_DRONES",
     "HIVEMIND_HOSTS",
     "HIVEMIND_HIVE",
@@ -105,6 +105,24 @@ fn jobs<'a>(wanted: &[&'a Case]) -> Vec<Vec<&'a Case>> {
     jobs
 }
 
+/// `hivemind run` on this machine, whatever the environment or an allocation says of other places.
+pub(crate) fn run_here(hivemind: &Path, drones: u32) -> Command {
+    let mut command = Command::new(hivemind);
+    command.args([
+        "run",
+        "--launcher",
+        "local",
+        "--no-prefix",
+        "-n",
+        &drones.to_string(),
+    ]);
+    for variable in OURS {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
 fn run_job(
     hivemind: &Path,
     program: &Path,
@@ -113,16 +131,9 @@ fn run_job(
     bar: &ProgressBar,
 ) -> anyhow::Result<Vec<Outcome>> {
     let names: Vec<_> = job.iter().map(|case| case.name).collect();
-    let mut command = Command::new(hivemind);
+    let mut command = run_here(hivemind, job[0].drones);
     command
-        .args([
-            "run",
-            "--no-prefix",
-            "-n",
-            &job[0].drones.to_string(),
-            "--engine",
-            &options.engine,
-        ])
+        .args(["--engine", &options.engine])
         .args((!job[0].without.is_empty()).then(|| format!("--without={}", job[0].without)))
         .arg(program)
         .args([
@@ -131,11 +142,7 @@ fn run_job(
             "--drone",
             &names.join(","),
         ])
-        .stdin(Stdio::null())
         .stdout(Stdio::piped());
-    for variable in OURS {
-        command.env_remove(variable);
-    }
     let started = command
         .spawn()
         .with_context(|| format!("cannot start {}", hivemind.display()))?;

@@ -16,10 +16,10 @@ pub(crate) struct Series {
     pub(crate) ours_ns: Vec<f64>,
     /// What the floor took, likewise; as many. Empty where there is none.
     pub(crate) floor_ns: Vec<f64>,
-    /// Messages an operation that drone 0 sent and received.
-    pub(crate) messages: f64,
-    /// Bytes an operation that drone 0 sent and received.
-    pub(crate) bytes: f64,
+    /// Messages an operation that drone 0 sent and received; none where they aren't counted.
+    pub(crate) messages: Option<f64>,
+    /// Bytes an operation, likewise.
+    pub(crate) bytes: Option<f64>,
 }
 
 /// What one turn gave: a time and traffic, and for how many operations.
@@ -145,8 +145,8 @@ impl Bench {
             }
         }
         let each = |sum: u64| sum as f64 / f64::from(operations.max(1));
-        series.messages = each(messages);
-        series.bytes = each(bytes);
+        series.messages = Some(each(messages));
+        series.bytes = Some(each(bytes));
         Ok(series)
     }
 

@@ -45,10 +45,8 @@ pub(crate) fn measure(hivemind: &Path, program: &Path, rounds: u32) -> anyhow::R
         ..Series::default()
     };
     for _ in 0..rounds {
-        let mut job = Command::new(hivemind);
-        job.args(["run", "-n", "2"])
-            .arg(program)
-            .args(["--empty", "hive"]);
+        let mut job = crate::plan::run_here(hivemind, 2);
+        job.arg(program).args(["--empty", "hive"]);
         series.ours_ns.push(time(&mut [job])?);
         let mut bare = [(); 2].map(|()| Command::new(program));
         for process in &mut bare {

@@ -120,7 +120,7 @@ fn three_hops(bench: &mut Bench) -> anyhow::Result<Series> {
             bench.hive.barrier()?;
             Ok(turn)
         },
-        // Drone 0 waits for both others, one after the other: two round trips at most, one and a half here.
+        // Three messages one after the other, where a round trip is two.
         |bench| {
             let took = bench.wires.questions(COUNT, SHORT_BYTES)?;
             Ok(Turn::bare(took * 3 / 2, COUNT))

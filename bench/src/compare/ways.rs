@@ -10,7 +10,7 @@ use super::{Run, Said};
 use crate::plan;
 
 /// How a program is run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Way {
     HiveMind,
     Serial,
@@ -125,24 +125,12 @@ impl Ways {
             Way::Serial => itself("serial"),
             Way::Threads => itself("threads"),
             Way::HiveMind => {
-                let mut command = Command::new(&self.hivemind);
+                let mut command = plan::run_here(&self.hivemind, 2);
                 command
-                    .args([
-                        "run",
-                        "--no-prefix",
-                        "-n",
-                        "2",
-                        "--threads",
-                        "1",
-                        "--region",
-                        region,
-                    ])
+                    .args(["--threads", "1", "--region", region])
                     .arg(&self.program)
                     .args(["--program", "drone"])
                     .args(&words);
-                for variable in plan::OURS {
-                    command.env_remove(variable);
-                }
                 command
             }
             Way::MpiShared | Way::MpiTcp => {
