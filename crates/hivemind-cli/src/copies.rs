@@ -10,7 +10,6 @@ use crate::hive_file::{HiveFile, HostEntry};
 use crate::hosts::boot::Agent;
 use crate::hosts::fleet::{Cargo, Fleet, Needs};
 use crate::hosts::message::{Order, Word};
-use crate::hosts::ssh::Ssh;
 use crate::keeper::Keeper;
 use crate::options::{Clean, Deploy, HostOptions};
 use crate::placement::{self, Berth};
@@ -90,53 +89,10 @@ fn visit(
 ) -> Result<String, Trouble> {
     let file = hosts.expect()?;
     let berths = each_once(&file)?;
-    with_launcher(&file, hosts, |launcher, signals| {
-        let mut fleet = Fleet::assemble(
-            berths,
-            &launcher.ssh,
-            &launcher.agent,
-            launcher.scratch.path(),
-            START_TIMEOUT,
-            "what other hosts got stays there",
-            signals,
-        )?;
-        let text = work(&mut fleet, signals)?;
-        fleet.dismiss();
-        Ok(text)
-    })
-}
-
-/// Hosts that could be reached, and those that couldn't, each with its reason.
-pub(crate) struct Visit {
-    pub(crate) fleet: Fleet,
-    pub(crate) missing: Vec<(String, String)>,
-}
-
-/// Does something with those hosts that can be reached, placed as a run of so many drones would be.
-///
-/// # Errors
-/// The work's, or what keeps anything from beginning.
-pub(crate) fn with_fleet(
-    file: &HiveFile,
-    hosts: &HostOptions,
-    drones: Option<u32>,
-    work: impl FnOnce(&mut Visit, &mut Signals) -> Result<(), Trouble>,
-) -> Result<(), Trouble> {
-    let berths = placement::place(&file.hosts, drones.or(file.drones))
-        .map_err(|why| Trouble::new(USAGE, why))?;
-    with_launcher(file, hosts, |launcher, signals| {
-        let (fleet, missing) = Fleet::gather(
-            berths,
-            &launcher.ssh,
-            &launcher.agent,
-            launcher.scratch.path(),
-            START_TIMEOUT,
-            signals,
-        )?;
-        let mut visit = Visit { fleet, missing };
-        work(&mut visit, signals)?;
-        visit.fleet.dismiss();
-        Ok(())
+    let outcome = "what other hosts got stays there";
+    with_fleet(&file, hosts, berths, outcome, |fleet, agent, signals| {
+        fleet.boot_all(agent, signals)?;
+        work(fleet, signals)
     })
 }
 
@@ -150,32 +106,30 @@ fn each_once(file: &HiveFile) -> Result<Vec<Berth>, Trouble> {
     placement::place(&lone, None).map_err(|why| Trouble::new(USAGE, why))
 }
 
-/// What it takes to reach hosts.
-struct Launcher {
-    ssh: Ssh,
-    agent: Agent,
-    scratch: Scratch,
-}
-
-fn with_launcher<T>(
+/// Does something with hosts to which an ssh has been started each; agents are the work's to boot, and end with it.
+/// `outcome` says what didn't happen when a host can't take part.
+///
+/// # Errors
+/// The work's, or what keeps anything from beginning.
+pub(crate) fn with_fleet<T>(
     file: &HiveFile,
     hosts: &HostOptions,
-    work: impl FnOnce(&Launcher, &mut Signals) -> Result<T, Trouble>,
+    berths: Vec<Berth>,
+    outcome: &'static str,
+    work: impl FnOnce(&mut Fleet, &Agent, &mut Signals) -> Result<T, Trouble>,
 ) -> Result<T, Trouble> {
     let agent = Agent::new(true)?;
-    let silence_limit = file.timeouts.silence.map(|time| time.0);
-    let ssh = hosts.ssh(silence_limit);
+    let ssh = hosts.ssh(file.timeouts.silence.map(|time| time.0));
     let mut signals = Signals::install().map_err(|error| refused("a signal handler", &error))?;
     let mut keeper = Keeper::start(Path::new(local::COMMAND), "launcher", "connection")
         .map_err(|error| refused("the keeper process", &error))?;
     let scratch = Scratch::create(&plan::job_name(), |directory| keeper.look_after(directory));
     let done = scratch.and_then(|scratch| {
-        let launcher = Launcher {
-            ssh,
-            agent,
-            scratch,
-        };
-        work(&launcher, &mut signals)
+        let directory = scratch.path();
+        let mut fleet = Fleet::set_out(berths, &ssh, &agent, directory, START_TIMEOUT, outcome)?;
+        let done = work(&mut fleet, &agent, &mut signals)?;
+        fleet.dismiss();
+        Ok(done)
     });
     keeper.dismiss();
     done

@@ -157,15 +157,15 @@ fn run_there(options: &Run, hosts: &[HostEntry], color: Color) -> Result<u8, Tro
     };
     stage.play(|scratch, signals| {
         let patience = options.start_timeout.unwrap_or(START_TIMEOUT);
-        let mut fleet = Fleet::assemble(
+        let mut fleet = Fleet::set_out(
             berths,
             &ssh,
             &agent,
             scratch.path(),
             patience,
             "nothing was started",
-            signals,
         )?;
+        fleet.boot_all(&agent, signals)?;
         let needs = Needs {
             cargo: std::slice::from_ref(&cargo),
             region_bytes: options.region,

@@ -22,9 +22,10 @@ use crate::hosts::fleet::{Cargo, Fleet};
 use crate::hosts::link::Link;
 use crate::hosts::message::{Order, Word};
 use crate::options::{Color, Doctor};
+use crate::placement;
 use crate::run;
 use crate::signals::Signals;
-use crate::trouble::{MACHINE, Trouble};
+use crate::trouble::{MACHINE, Trouble, USAGE};
 use crate::units::{show_bytes, show_microseconds};
 use exam::Wish;
 use finding::{Chart, Finding, State};
@@ -132,38 +133,47 @@ fn there(options: &Doctor, file: &HiveFile, cargo: &[Cargo]) -> Result<Vec<Chart
         host: "this machine".to_owned(),
         findings: vec![own_release(), ssh(&options.hosts.ssh, State::Failure)],
     }];
-    with_fleet(file, &options.hosts, options.drones, |visit, signals| {
-        for (host, why) in visit.missing.drain(..) {
-            let findings = vec![Finding::complaint("reached", State::Failure, &why)];
-            charts.push(Chart { host, findings });
-        }
-        let fleet = &mut visit.fleet;
-        let several = fleet.links.len() > 1;
-        let wishes: Vec<Wish> = fleet
-            .links
-            .iter()
-            .map(|link| wish(options, file, link, several))
-            .collect();
-        let examined = fleet.attempt(signals, |place, link| {
-            Ok(examine(link, &wishes[place], cargo))
-        })?;
-        let names: Vec<String> = fleet
-            .links
-            .iter()
-            .map(|link| link.name.to_string())
-            .collect();
-        for (host, findings) in names.iter().zip(examined) {
-            let unreached = |why: String| vec![Finding::complaint("reached", State::Failure, &why)];
-            charts.push(Chart {
-                host: host.clone(),
-                findings: findings.unwrap_or_else(unreached),
-            });
-        }
-        if several && !options.no_network {
-            charts.extend(ways(fleet, &wishes, &names, signals)?);
-        }
-        Ok(())
-    })?;
+    let berths = placement::place(&file.hosts, options.drones.or(file.drones))
+        .map_err(|why| Trouble::new(USAGE, why))?;
+    let outcome = "it is left out";
+    with_fleet(
+        file,
+        &options.hosts,
+        berths,
+        outcome,
+        |fleet, agent, signals| {
+            for (host, why) in fleet.boot_some(agent, signals)? {
+                let findings = vec![Finding::complaint("reached", State::Failure, &why)];
+                charts.push(Chart { host, findings });
+            }
+            let several = fleet.links.len() > 1;
+            let wishes: Vec<Wish> = fleet
+                .links
+                .iter()
+                .map(|link| wish(options, file, link, several))
+                .collect();
+            let examined = fleet.attempt(signals, |place, link| {
+                Ok(examine(link, &wishes[place], cargo))
+            })?;
+            let names: Vec<String> = fleet
+                .links
+                .iter()
+                .map(|link| link.name.to_string())
+                .collect();
+            for (host, findings) in names.iter().zip(examined) {
+                let unreached =
+                    |why: String| vec![Finding::complaint("reached", State::Failure, &why)];
+                charts.push(Chart {
+                    host: host.clone(),
+                    findings: findings.unwrap_or_else(unreached),
+                });
+            }
+            if several && !options.no_network {
+                charts.extend(ways(fleet, &wishes, &names, signals)?);
+            }
+            Ok(())
+        },
+    )?;
     Ok(charts)
 }
 
@@ -359,8 +369,7 @@ pub(crate) fn open_door(
             "nobody knows where other hosts reach it; give it an `address` in a hive file"
                 .to_owned(),
         ),
-        Some(address) => network::Door::open(address, ports, word)
-            .map(|door| door.place)
+        Some(address) => network::open(address, ports, word)
             .map_err(|error| format!("it cannot listen at {address}: {error}")),
     };
     Word::Opened { place }

@@ -5,7 +5,6 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -34,38 +33,26 @@ pub(crate) struct Way {
     pub(crate) bytes_per_second: f64,
 }
 
-/// A door at this host, and who waits behind it.
-#[derive(Debug)]
-pub(crate) struct Door {
-    pub(crate) place: SocketAddr,
-    _porter: JoinHandle<()>,
-}
-
-impl Door {
-    /// Opens a door for one guest that knows the word.
-    ///
-    /// # Errors
-    /// Nothing can listen there.
-    pub(crate) fn open(address: IpAddr, ports: Option<Ports>, word: Word) -> io::Result<Self> {
-        let (first, last) = ports.map_or((0, 0), |ports| (ports.first, ports.last));
-        let mut refusal = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for port in first..=last {
-            match TcpListener::bind((address, port)) {
-                Ok(listener) => {
-                    let place = listener.local_addr()?;
-                    listener.set_nonblocking(true)?;
-                    let porter = std::thread::Builder::new().name("door".into());
-                    let porter = porter.spawn(move || receive(&listener, &word))?;
-                    return Ok(Self {
-                        place,
-                        _porter: porter,
-                    });
-                }
-                Err(error) => refusal = error,
+/// Opens a door at this host for one guest that knows the word, for as long as [`PATIENCE`]; gives its place.
+///
+/// # Errors
+/// Nothing can listen there.
+pub(crate) fn open(address: IpAddr, ports: Option<Ports>, word: Word) -> io::Result<SocketAddr> {
+    let (first, last) = ports.map_or((0, 0), |ports| (ports.first, ports.last));
+    let mut refusal = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for port in first..=last {
+        match TcpListener::bind((address, port)) {
+            Ok(listener) => {
+                let place = listener.local_addr()?;
+                listener.set_nonblocking(true)?;
+                let porter = std::thread::Builder::new().name("door".into());
+                porter.spawn(move || receive(&listener, &word))?;
+                return Ok(place);
             }
+            Err(error) => refusal = error,
         }
-        Err(refusal)
     }
+    Err(refusal)
 }
 
 /// Waits for the guest; strangers are sent away.
@@ -201,11 +188,11 @@ mod tests {
     #[test]
     fn a_guest_that_knows_the_word_measures_the_way() {
         let word = [7; 32];
-        let door = Door::open([127, 0, 0, 1].into(), None, word).expect("a door");
+        let place = open([127, 0, 0, 1].into(), None, word).expect("a door");
         // Strangers first: one says nothing, one the wrong thing.
-        let _silent = TcpStream::connect(door.place).expect("the door is open");
-        visit(door.place, &[8; 32]).expect_err("it does not know the word");
-        let way = visit(door.place, &word).expect("a way");
+        let _silent = TcpStream::connect(place).expect("the door is open");
+        visit(place, &[8; 32]).expect_err("it does not know the word");
+        let way = visit(place, &word).expect("a way");
         assert!(
             way.round_trip_us > 0.0 && way.bytes_per_second > 1e6,
             "{way:?}"
@@ -217,13 +204,13 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let first = taken.local_addr().expect("an address").port();
         let ports = |last| Some(Ports { first, last });
-        Door::open([127, 0, 0, 1].into(), ports(first), [0; 32]).expect_err("it is taken");
-        if let Ok(door) = Door::open(
+        open([127, 0, 0, 1].into(), ports(first), [0; 32]).expect_err("it is taken");
+        if let Ok(place) = open(
             [127, 0, 0, 1].into(),
             ports(first.saturating_add(20)),
             [0; 32],
         ) {
-            assert!(door.place.port() > first);
+            assert!(place.port() > first);
         }
     }
 }

@@ -50,60 +50,14 @@ pub(crate) struct Needs<'a> {
 }
 
 impl Fleet {
-    /// Reaches all hosts and gets an agent running on each. `directory` is the launcher's own private one, `outcome`
-    /// says what didn't happen when one can't take part.
+    /// Starts an ssh to each host; nothing is awaited yet. `directory` is the launcher's own private one, `outcome` says
+    /// what didn't happen when a host can't take part.
     ///
     /// To be called on a thread that lives as long as the launcher.
     ///
     /// # Errors
-    /// All hosts that can't take part, each with its reason and a remedy.
-    pub(crate) fn assemble(
-        berths: Vec<Berth>,
-        ssh: &Ssh,
-        agent: &Agent,
-        directory: &Path,
-        patience: Duration,
-        outcome: &'static str,
-        signals: &mut Signals,
-    ) -> Result<Self, Trouble> {
-        let mut fleet = Self::set_out(berths, ssh, agent, directory, patience, outcome)?;
-        fleet.booted = fleet.each(signals, |_, link| link.boot(agent, patience))?;
-        Ok(fleet)
-    }
-
-    /// The same with the hosts that can be reached. Gives the others too, each with its reason and a remedy.
-    ///
-    /// # Errors
-    /// Somebody wants it all to end, or the system refuses.
-    pub(crate) fn gather(
-        berths: Vec<Berth>,
-        ssh: &Ssh,
-        agent: &Agent,
-        directory: &Path,
-        patience: Duration,
-        signals: &mut Signals,
-    ) -> Result<(Self, Vec<(String, String)>), Trouble> {
-        let mut fleet = Self::set_out(berths, ssh, agent, directory, patience, "it is left out")?;
-        let tried = fleet.attempt(signals, |_, link| link.boot(agent, patience))?;
-        let (mut missing, mut reached) = (Vec::new(), Vec::new());
-        for (link, tried) in fleet.links.drain(..).zip(tried) {
-            match tried {
-                Ok(booted) => {
-                    fleet.booted.push(booted);
-                    reached.push(link);
-                }
-                Err(why) => {
-                    missing.push((link.name.to_string(), why));
-                    link.bury();
-                }
-            }
-        }
-        fleet.links = reached;
-        Ok((fleet, missing))
-    }
-
-    /// Starts an ssh to each host. Nothing is awaited yet.
-    fn set_out(
+    /// The system's refusal.
+    pub(crate) fn set_out(
         berths: Vec<Berth>,
         ssh: &Ssh,
         agent: &Agent,
@@ -125,6 +79,44 @@ impl Fleet {
             patience,
             outcome,
         })
+    }
+
+    /// Gets an agent running on each host.
+    ///
+    /// # Errors
+    /// All hosts that can't take part, each with its reason and a remedy.
+    pub(crate) fn boot_all(&mut self, agent: &Agent, signals: &mut Signals) -> Result<(), Trouble> {
+        let patience = self.patience;
+        self.booted = self.each(signals, |_, link| link.boot(agent, patience))?;
+        Ok(())
+    }
+
+    /// Gets an agent running on those hosts that can be reached, and leaves the others behind: gives them, each with its
+    /// reason and a remedy.
+    ///
+    /// # Errors
+    /// Somebody wants it all to end.
+    pub(crate) fn boot_some(
+        &mut self,
+        agent: &Agent,
+        signals: &mut Signals,
+    ) -> Result<Vec<(String, String)>, Trouble> {
+        let patience = self.patience;
+        let tried = self.attempt(signals, |_, link| link.boot(agent, patience))?;
+        let mut missing = Vec::new();
+        for (link, tried) in std::mem::take(&mut self.links).into_iter().zip(tried) {
+            match tried {
+                Ok(booted) => {
+                    self.booted.push(booted);
+                    self.links.push(link);
+                }
+                Err(why) => {
+                    missing.push((link.name.to_string(), why));
+                    link.bury();
+                }
+            }
+        }
+        Ok(missing)
     }
 
     /// Asks all hosts whether the job could run there.
