@@ -3,8 +3,9 @@
 //! them without a fuzzer.
 //!
 //! Here are the table and the targets that reach what they need through public items. The others live beside
-//! what they read, in a door that only a fuzzing build has (`hivemind::fuzz`, `hivemind_cli::fuzz`), and run
-//! their corpus in their crate's unit tests.
+//! what they read, in a door that only a fuzzing build has (`hivemind::fuzz`), and run their corpus in their
+//! crate's unit tests. Hive files and the frames between launcher and agent belong to a command, which has no door:
+//! their properties are tested beside them.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ mod diff;
 mod heap;
 mod message;
 mod settings;
+mod trace;
 mod tsplib;
 
 /// One target: its name, which is its corpus's folder too, and its body.
@@ -25,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     ("heap", heap::run),
     ("message", message::run),
     ("settings", settings::run),
+    ("trace", trace::run),
     ("tsplib", tsplib::run),
 ];
 

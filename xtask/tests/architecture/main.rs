@@ -34,7 +34,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "hivemind-fuzz",
-        &["apps", "hivemind-dsm", "hivemind-protocol"],
+        &[
+            "apps",
+            "hivemind-dsm",
+            "hivemind-protocol",
+            "hivemind-trace",
+        ],
     ),
     ("xtask", &[]),
 ];

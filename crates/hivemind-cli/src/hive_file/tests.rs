@@ -204,3 +204,95 @@ fn the_published_schema_is_what_is_read() {
         "docs/hive.schema.json is old; `hivemind schema > docs/hive.schema.json` renews it"
     );
 }
+
+mod any {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    /// Words that mean something in a hive file of either form, and some that don't.
+    const WORDS: [&str; 24] = [
+        "hosts",
+        "name",
+        "address",
+        "ports",
+        "drones",
+        "threads",
+        "ssh",
+        "user",
+        "port",
+        "key",
+        "cache",
+        "directory",
+        "region",
+        "timeouts",
+        "silence",
+        "engine",
+        "trace",
+        "IsCBM",
+        "NrProc",
+        "Drones",
+        "Address",
+        "Password",
+        "DroneList",
+        "other",
+    ];
+
+    fn word() -> impl Strategy<Value = String> {
+        proptest::sample::select(&WORDS[..]).prop_map(str::to_owned)
+    }
+
+    /// Values of every kind under such words.
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            word().prop_map(Value::from),
+            proptest::sample::select(
+                &[
+                    "1GiB",
+                    "7000-7001",
+                    "70000-1",
+                    "30s",
+                    "a:4",
+                    "-x",
+                    "",
+                    "\u{0}"
+                ][..]
+            )
+            .prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map(word(), inner, 0..6)
+                    .prop_map(|map| Value::from(map.into_iter().collect::<Map<_, _>>())),
+            ]
+        })
+    }
+
+    /// What was taken has hosts; what wasn't is told in words.
+    fn check(read: Result<HiveFile, String>) {
+        match read {
+            Ok(file) => assert!(!file.hosts.is_empty()),
+            Err(why) => assert!(!why.is_empty()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_file_says_it_is_taken_or_refused_in_words(file in value(), text in any::<String>(), host in value()) {
+            check(HiveFile::from_json(&file.to_string()));
+            check(HiveFile::from_json(&json!({"hosts": [host.clone()]}).to_string()));
+            check(HiveFile::from_json(&json!({"IsCBM": true, "Drones": [host]}).to_string()));
+            check(HiveFile::from_json(&text));
+            check(HiveFile::from_toml(&text));
+            if let Ok(text) = toml::to_string(&file) {
+                check(HiveFile::from_toml(&text));
+            }
+        }
+    }
+}

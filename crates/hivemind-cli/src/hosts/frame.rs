@@ -146,6 +146,60 @@ fn printed(mut body: Vec<u8>) -> Result<Frame, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// All frames of these bytes, given in pieces of such lengths over and over; and whether they end in nonsense.
+    fn all(bytes: &[u8], pieces: &[usize]) -> (Vec<Frame>, bool) {
+        let (mut decoder, mut frames, mut rest) = (Decoder::new(64), Vec::new(), bytes);
+        let mut lengths = pieces.iter().cycle();
+        while !rest.is_empty() {
+            let length = lengths
+                .next()
+                .map_or(rest.len(), |length| *length)
+                .clamp(1, rest.len());
+            let (now, later) = rest.split_at(length);
+            decoder.push(now);
+            rest = later;
+            loop {
+                match decoder.frame() {
+                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(None) => break,
+                    Err(_) => return (frames, true),
+                }
+            }
+        }
+        (frames, false)
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_give_the_frames_that_they_hold(
+            heads in proptest::collection::vec((0u8..6, 0u32..80), 0..6),
+            bytes in proptest::collection::vec(any::<u8>(), 0..400),
+            pieces in proptest::collection::vec(1usize..40, 1..4),
+        ) {
+            // Heads that are nearly right, so that something comes after them.
+            let mut sent = Vec::new();
+            let mut rest = &bytes[..];
+            for (kind, length) in heads {
+                sent.push(kind);
+                sent.extend_from_slice(&length.to_le_bytes());
+                let (body, after) = rest.split_at((length as usize).min(rest.len()));
+                sent.extend_from_slice(body);
+                rest = after;
+            }
+            let whole = all(&sent, &[]);
+            let same = all(&sent, &pieces);
+            let encoded = |frames: &[Frame]| {
+                let mut out = Vec::new();
+                frames.iter().for_each(|frame| frame.encode(&mut out));
+                out
+            };
+            prop_assert_eq!(encoded(&whole.0), encoded(&same.0));
+            prop_assert_eq!(whole.1, same.1);
+            prop_assert!(sent.starts_with(&encoded(&whole.0)), "a frame is not what came");
+        }
+    }
 
     fn frames() -> Vec<Frame> {
         vec![
