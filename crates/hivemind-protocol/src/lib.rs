@@ -41,6 +41,7 @@ mod note;
 mod page;
 mod push;
 mod runs;
+mod serve;
 mod stats;
 mod wire;
 
