@@ -84,6 +84,17 @@ pub(crate) enum KeyFile {
     Nowhere,
 }
 
+impl KeyFile {
+    /// Where this process would look for its key.
+    pub(crate) fn from_environment() -> Self {
+        let lookup = &|name: &str| std::env::var_os(name);
+        Environment { lookup }.key_file(KEY_FILE)
+    }
+}
+
+/// Names the file with the job's key.
+const KEY_FILE: &str = "HIVEMIND_KEY_FILE";
+
 /// How variables are looked up: the process's own, or a test's.
 struct Environment<'a> {
     lookup: &'a dyn Fn(&str) -> Option<OsString>,
@@ -199,7 +210,7 @@ impl Options {
             )?,
             local_drones: local.map(|local| local as u32),
             listen: environment.listen("HIVEMIND_LISTEN")?,
-            key_file: environment.key_file("HIVEMIND_KEY_FILE"),
+            key_file: environment.key_file(KEY_FILE),
             encryption: environment.encryption("HIVEMIND_ENCRYPT", default.encryption)?,
             economies: environment.economies("HIVEMIND_WITHOUT", default.economies)?,
             report: environment.get("HIVEMIND_REPORT").map(PathBuf::from),

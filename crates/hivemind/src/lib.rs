@@ -60,10 +60,10 @@ mod bytes;
 mod collective;
 mod cores;
 mod drone;
-mod engines;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod here;
 mod hive;
 mod join;
 mod launch;
@@ -80,8 +80,8 @@ mod view;
 
 pub use crate::bytes::ByteHive;
 pub use crate::collective::Number;
-pub use crate::engines::{FaultEngine, fault_engines};
 pub use crate::error::{Error, Result};
+pub use crate::here::{FaultEngine, KeyAtHand, fault_engines, key_at_hand};
 pub use crate::hive::Hive;
 pub use crate::join::{JoinError, KeyError};
 pub use crate::launch::LaunchError;

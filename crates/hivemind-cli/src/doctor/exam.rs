@@ -3,11 +3,9 @@
 //!
 //! What keeps a run from starting is asked of the very checks that a run makes (`limits`, `agent::check`).
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::num::NonZero;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::available_parallelism;
 
 use rustix::process::{Resource, getrlimit};
@@ -192,29 +190,16 @@ fn private_place() -> Finding {
 
 /// The user's own key, for jobs that no `hivemind run` starts.
 fn own_key() -> Option<Finding> {
-    let settings = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
-    let settings =
-        settings.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))?;
-    let path = settings.join("hivemind").join("key");
-    let found = fs::metadata(&path).ok()?;
-    let shown = path.display();
-    let is_private =
-        found.mode() & 0o077 == 0 && found.uid() == rustix::process::geteuid().as_raw();
-    Some(if is_private {
-        Finding::ok(
-            "own key",
-            format!("{shown}, for jobs that srun, mpirun or a shell starts"),
-        )
-    } else {
-        let fact = format!("others may read {shown}; a drone refuses it");
-        Finding::new(
-            "own key",
-            State::Warning,
-            fact,
-            format!("remove it, and a new one is made: `rm {shown}`"),
-        )
+    let hivemind::KeyAtHand { path, refusal, .. } = hivemind::key_at_hand()?;
+    Some(match refusal {
+        None => {
+            let path = path.display();
+            Finding::ok(
+                "own key",
+                format!("{path}, for jobs that srun, mpirun or a shell starts"),
+            )
+        }
+        Some(why) => Finding::complaint("own key", State::Warning, &why.to_string()),
     })
 }
 

@@ -48,6 +48,37 @@ fn what_a_run_would_refuse_is_a_failure_with_what_to_do() {
 }
 
 #[test]
+fn a_key_that_others_can_read_is_told_as_a_drone_would_tell_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = tempfile::tempdir().expect("a directory");
+    let key = home.path().join(".config/hivemind/key");
+    std::fs::create_dir_all(key.parent().expect("a folder")).expect("it can be made");
+    std::fs::write(&key, format!("{:064}\n", 7)).expect("it can be written");
+    let look = |mode| {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hivemind"));
+        command
+            .args(["doctor", "--region", "16M"])
+            .env("HOME", home.path());
+        let found = command
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("HIVEMIND_KEY_FILE")
+            .output();
+        text(&found.expect("the command starts").stdout)
+    };
+    let exposed = look(0o644);
+    assert!(
+        exposed.contains("is no secret") && exposed.contains("1 warning"),
+        "{exposed}"
+    );
+    let private = look(0o600);
+    assert!(
+        private.contains("own key") && !private.contains("is no secret"),
+        "{private}"
+    );
+}
+
+#[test]
 fn a_program_that_is_not_there_is_a_wrong_command_line() {
     let found = hivemind(&["doctor", "no-such-program"]);
     assert_eq!(found.status.code(), Some(127));

@@ -108,6 +108,11 @@ impl Key {
         }
     }
 
+    /// Whether there is a key in this file that would be taken.
+    pub(crate) fn look(path: &Path) -> Result<bool, KeyError> {
+        read(path).map(|found| found.is_some())
+    }
+
     /// The secret itself.
     pub(super) fn bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
