@@ -12,6 +12,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 /// A plan that found something.
+///
+/// ```
+/// use hivemind_sim::{Deed, Item, Plan, Touch, check};
+/// let plan = (1..).map(Plan::draw).find(|plan| plan.drones() == 2 && plan.kill.is_none());
+/// let mut plan = plan.expect("there are such plans");
+/// let at = plan.program.layout.cells[0].start;
+/// for work in &mut plan.program.phases[0].work {
+///     let store = Touch::Store { at, content: vec![1] };
+///     work.main.push(Item::Section(vec![Deed::Touch(store)])); // both store to one byte
+/// }
+/// let failed = check(&plan).expect_err("the program races");
+/// assert_eq!(failed.finding.rule, "the simulator's program races");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Failed {
     /// The seed that it was drawn from.
@@ -29,6 +42,17 @@ pub struct Failed {
 }
 
 /// What a replay is to show.
+///
+/// ```
+/// use hivemind_sim::{Plan, Show, Wanted, replay};
+/// let show = Show {
+///     lines: 10,
+///     wanted: Wanted::default(),
+/// };
+/// let replayed = replay(&Plan::draw(1), &show)?;
+/// assert_eq!(replayed.lines.len(), 10);
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Show {
     /// How many of the last lines are kept.
@@ -38,6 +62,17 @@ pub struct Show {
 }
 
 /// A replay that found nothing.
+///
+/// ```
+/// use hivemind_sim::{Plan, Show, Wanted, check, replay};
+/// let show = Show {
+///     lines: usize::MAX,
+///     wanted: Wanted::default(),
+/// };
+/// let replayed = replay(&Plan::draw(1), &show)?;
+/// assert_eq!(replayed.report, check(&Plan::draw(1))?); // looking changes nothing
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Replayed {
     /// What it did.
@@ -56,6 +91,13 @@ thread_local! {
 
 /// Runs a plan without a record.
 ///
+/// ```
+/// use hivemind_sim::{Plan, check};
+/// let report = check(&Plan::draw(1))?;
+/// assert!(report.reads_checked > 0);
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
+///
 /// # Errors
 /// What was found.
 pub fn check(plan: &Plan) -> Result<Report, Box<Failed>> {
@@ -63,6 +105,21 @@ pub fn check(plan: &Plan) -> Result<Report, Box<Failed>> {
 }
 
 /// Runs a plan and keeps a record of it.
+///
+/// ```
+/// use hivemind_sim::{Plan, Show, Wanted, replay};
+/// use hivemind_protocol::DroneId;
+/// let wanted = Wanted {
+///     drone: Some(DroneId(0)),
+///     ..Wanted::default()
+/// };
+/// let replayed = replay(&Plan::draw(1), &Show { lines: 100, wanted })?;
+/// for line in &replayed.lines {
+///     println!("{line}");
+/// }
+/// # assert!(!replayed.lines.is_empty());
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
 ///
 /// # Errors
 /// What was found, with the record.
@@ -72,7 +129,7 @@ pub fn replay(plan: &Plan, show: &Show) -> Result<Replayed, Box<Failed>> {
 
 fn run(plan: &Plan, trace: Trace) -> Result<Replayed, Box<Failed>> {
     let mut run = Run::new(plan.clone(), trace);
-    let result = catching(|| run.to_end());
+    let result = catching(|| run.finish());
     let lines = run.trace().lines().map(str::to_owned).collect();
     let entries = run.trace().entries();
     match result.or_else(|finding| excuse(plan, &run, finding)) {
@@ -151,6 +208,19 @@ impl fmt::Display for Failed {
 
 impl Failed {
     /// The command that replays it.
+    ///
+    /// ```
+    /// use hivemind_sim::{Deed, Item, Plan, Touch, check};
+    /// # let plan = (1..).map(Plan::draw).find(|plan| plan.drones() == 2 && plan.kill.is_none());
+    /// # let mut plan = plan.expect("there are such plans");
+    /// # let at = plan.program.layout.cells[0].start;
+    /// # for work in &mut plan.program.phases[0].work {
+    /// #     let store = Touch::Store { at, content: vec![1] };
+    /// #     work.main.push(Item::Section(vec![Deed::Touch(store)])); // both store to one byte
+    /// # }
+    /// let failed = check(&plan).expect_err("the program races");
+    /// assert_eq!(failed.command(), format!("cargo xtask sim --seed {}", plan.seed));
+    /// ```
     pub fn command(&self) -> String {
         let hostile = if self.hostile { " --hostile" } else { "" };
         format!("cargo xtask sim{hostile} --seed {}", self.seed)

@@ -3,6 +3,20 @@
 use std::fmt;
 
 /// Something that is wrong: in the core, or in the simulator itself.
+///
+/// ```
+/// use hivemind_sim::{Deed, Item, Plan, Touch, check};
+/// # let plan = (1..).map(Plan::draw).find(|plan| plan.drones() == 2 && plan.kill.is_none());
+/// # let mut plan = plan.expect("there are such plans");
+/// # let at = plan.program.layout.cells[0].start;
+/// # for work in &mut plan.program.phases[0].work {
+/// #     let store = Touch::Store { at, content: vec![1] };
+/// #     work.main.push(Item::Section(vec![Deed::Touch(store)])); // both store to one byte
+/// # }
+/// let failed = check(&plan).expect_err("the program races");
+/// let told = failed.finding.to_string();
+/// assert!(told.starts_with(failed.finding.rule) && told.ends_with(&failed.finding.what));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {
     /// Which rule was broken, in few words: findings with the same rule are of one kind.
@@ -12,11 +26,11 @@ pub struct Finding {
 }
 
 /// The result of a check.
-pub type Verdict<T> = Result<T, Finding>;
+pub(crate) type Verdict<T> = Result<T, Finding>;
 
 impl Finding {
     /// A broken rule and how it was broken.
-    pub fn new(rule: &'static str, what: impl Into<String>) -> Self {
+    pub(crate) fn new(rule: &'static str, what: impl Into<String>) -> Self {
         Self {
             rule,
             what: what.into(),

@@ -10,6 +10,16 @@ use hivemind_protocol::{DroneId, Envelope, Message, Opener, Sealer};
 use std::collections::{BTreeMap, VecDeque};
 
 /// In which way a world is hostile, and how often, in thousandths of all messages.
+///
+/// ```
+/// use hivemind_sim::{Hostility, Plan, check};
+/// use hivemind_protocol::DroneId;
+/// let plan = (1..).map(Plan::draw_hostile).find(|plan| plan.drones() == 3);
+/// let mut plan = plan.expect("there are such plans");
+/// plan.world.hostility = Some(Hostility::Liar(DroneId(1), 30));
+/// check(&plan)?;
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hostility {
     /// The network drops, repeats, reorders, changes, shortens, misdelivers and replays. Always found out, at the next
@@ -24,6 +34,13 @@ pub enum Hostility {
 }
 
 /// What was done to the drones.
+///
+/// ```
+/// use hivemind_sim::{Plan, check};
+/// let done = check(&Plan::draw(1))?.hostilities;
+/// assert_eq!((done.tampered, done.lies), (0, 0)); // no hostile world
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Hostilities {
     /// Frames that the network dropped, changed or moved.
@@ -40,7 +57,7 @@ pub struct Hostilities {
 
 /// What travels in a hostile world.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Frame {
+pub(crate) struct Frame {
     envelope: Envelope,
     kind: u8,
     body: Vec<u8>,
@@ -74,7 +91,7 @@ pub(crate) type Sent = (DroneId, DroneId, Frame);
 
 impl Hostility {
     /// Draws one for a world of `drones` drones, at least two.
-    pub fn draw(prng: &mut Prng, drones: u32) -> Self {
+    pub(crate) fn draw(prng: &mut Prng, drones: u32) -> Self {
         let drone = DroneId(prng.below(u64::from(drones)) as u32);
         let permille = *prng.pick(&[1, 5, 30, 200]);
         match prng.below(5) {
@@ -85,7 +102,7 @@ impl Hostility {
     }
 
     /// The drone that lies, if one does.
-    pub fn liar(self) -> Option<DroneId> {
+    pub(crate) fn liar(self) -> Option<DroneId> {
         match self {
             Self::Network(_) => None,
             Self::Liar(drone, _) | Self::Madman(drone, _) => Some(drone),

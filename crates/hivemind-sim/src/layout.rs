@@ -6,6 +6,16 @@ use crate::prng::{Prng, splitmix};
 use hivemind_protocol::{DroneId, LockId, PAGE_SIZE};
 
 /// Who may touch a cell, and when.
+///
+/// ```
+/// use hivemind_sim::{Guard, Plan};
+/// let layout = Plan::draw(1).program.layout;
+/// for cell in &layout.cells {
+///     if let Guard::Lock(lock) = cell.guard {
+///         println!("{} bytes under {}", cell.bytes, layout.locks[lock]);
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Guard {
     /// Who holds this lock (its number in the layout).
@@ -25,6 +35,13 @@ pub enum Guard {
 }
 
 /// Some bytes that have one guard.
+///
+/// ```
+/// use hivemind_sim::Plan;
+/// let layout = Plan::draw(1).program.layout;
+/// let ends = layout.cells.iter().map(|cell| cell.start + cell.bytes);
+/// assert!(ends.max().is_some_and(|end| end <= layout.area_bytes));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cell {
     /// Where, in bytes from the start of the area.
@@ -36,6 +53,12 @@ pub struct Cell {
 }
 
 /// All cells of a program, and its locks.
+///
+/// ```
+/// use hivemind_sim::Plan;
+/// let layout = Plan::draw(1).program.layout;
+/// assert!(layout.cells.windows(2).all(|two| two[0].start + two[0].bytes <= two[1].start));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// How many drones there are.
@@ -60,7 +83,7 @@ pub(crate) const SLOT_BYTES: u64 = 16;
 
 /// What the layout of a world is drawn from.
 #[derive(Clone, Copy, Debug)]
-pub struct Ingredients {
+pub(crate) struct Ingredients {
     /// How many drones there are.
     pub drones: u32,
     /// How many pages the area spans.
@@ -75,7 +98,7 @@ pub struct Ingredients {
 
 impl Layout {
     /// Draws a layout.
-    pub fn draw(prng: &mut Prng, of: Ingredients) -> Self {
+    pub(crate) fn draw(prng: &mut Prng, of: Ingredients) -> Self {
         let locks = draw_locks(prng, of.drones);
         let own_lock = |prng: &mut Prng| 1 + prng.below(locks.len() as u64 - 1) as usize;
         let batons = (0..prng.below(3))
@@ -99,7 +122,7 @@ impl Layout {
     }
 
     /// What a drone may do with a cell in a phase without holding a lock: write, read, or nothing.
-    pub fn without_lock(&self, guard: Guard, drone: DroneId, phase: u64) -> Freedom {
+    pub(crate) fn without_lock(&self, guard: Guard, drone: DroneId, phase: u64) -> Freedom {
         let owned = |owner: DroneId| {
             if owner == drone {
                 Freedom::Write
@@ -124,7 +147,7 @@ impl Layout {
     }
 
     /// The cells with this guard.
-    pub fn guarded(&self, guard: Guard) -> Vec<Cell> {
+    pub(crate) fn guarded(&self, guard: Guard) -> Vec<Cell> {
         self.cells
             .iter()
             .copied()
@@ -204,7 +227,7 @@ impl Layout {
 
 /// What may be done with a cell.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Freedom {
+pub(crate) enum Freedom {
     /// Nothing.
     Nothing,
     /// Loads.

@@ -11,6 +11,15 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// A page that must become accessible before the access can be made.
+///
+/// ```
+/// use hivemind_sim::{Blocked, SimMemory};
+/// use hivemind_protocol::{AccessKind, DroneId, PageId, WriteDetection};
+/// let mut memory = SimMemory::new(DroneId(0), 2, WriteDetection::Traps);
+/// let kind = AccessKind::Write;
+/// let page = PageId(1);
+/// assert_eq!(memory.store(page.start(), &[7]), Err(Blocked { page, kind }));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Blocked {
     /// Which page.
@@ -22,6 +31,14 @@ pub struct Blocked {
 /// Simulated memory. Breaks of the contract panic with a sentence; the runner turns it into a finding.
 ///
 /// A clone shares the pages' bytes until one of the two stores to them.
+///
+/// ```
+/// use hivemind_sim::SimMemory;
+/// use hivemind_protocol::{Access, DroneId, Memory, PageId, PageRun, WriteDetection};
+/// let mut memory = SimMemory::new(DroneId(0), 2, WriteDetection::Traps);
+/// memory.set_access(PageRun::one(PageId(0)), Access::ReadWrite);
+/// memory.store(PageId(0).start(), b"honey").expect("the page is open");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SimMemory {
     me: DroneId,
@@ -48,7 +65,7 @@ struct Page {
 
 /// A store of the computing program that lands in the middle of one call into the core.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct RacingStore {
+pub(crate) struct RacingStore {
     /// Where; the store lies within one page.
     pub address: Address,
     /// What.
@@ -59,6 +76,13 @@ pub struct RacingStore {
 
 impl SimMemory {
     /// Memory of `pages` pages, all invalid and zero.
+    ///
+    /// ```
+    /// use hivemind_sim::SimMemory;
+    /// use hivemind_protocol::{DroneId, PageId, WriteDetection};
+    /// let memory = SimMemory::new(DroneId(0), 2, WriteDetection::Scans);
+    /// assert!(memory.load(PageId(0).start(), &mut [0]).is_err()); // all pages are invalid
+    /// ```
     pub fn new(me: DroneId, pages: u64, detection: WriteDetection) -> Self {
         let blank = Page {
             access: Access::Invalid,
@@ -75,16 +99,21 @@ impl SimMemory {
     }
 
     /// Says whether the program now waits in an acquire or a meeting, where pages may become invalid.
-    pub fn set_waits(&mut self, waits: bool) {
+    pub(crate) fn set_waits(&mut self, waits: bool) {
         self.waits = waits;
     }
 
-    /// The access state of a page.
-    pub fn access(&self, page: PageId) -> Access {
-        self.pages.borrow().list[page.0 as usize].access
-    }
-
     /// Loads bytes within one page as the program does.
+    ///
+    /// ```
+    /// use hivemind_sim::SimMemory;
+    /// use hivemind_protocol::{Access, DroneId, Memory, PageId, PageRun, WriteDetection};
+    /// let mut memory = SimMemory::new(DroneId(0), 2, WriteDetection::Traps);
+    /// memory.set_access(PageRun::one(PageId(0)), Access::ReadOnly);
+    /// let mut bytes = [9; 4];
+    /// memory.load(PageId(0).start(), &mut bytes).expect("the page is open");
+    /// assert_eq!(bytes, [0; 4]);
+    /// ```
     ///
     /// # Errors
     /// The page, when it must be faulted in first.
@@ -107,6 +136,14 @@ impl SimMemory {
 
     /// Stores bytes within one page as the program does.
     ///
+    /// ```
+    /// use hivemind_sim::SimMemory;
+    /// use hivemind_protocol::{Access, DroneId, Memory, PageId, PageRun, WriteDetection};
+    /// let mut memory = SimMemory::new(DroneId(0), 2, WriteDetection::Traps);
+    /// memory.set_access(PageRun::one(PageId(0)), Access::ReadOnly);
+    /// assert!(memory.store(PageId(0).start(), &[1]).is_err()); // not for stores
+    /// ```
+    ///
     /// # Errors
     /// The page, when it must be faulted in first.
     pub fn store(&mut self, to: Address, bytes: &[u8]) -> Result<(), Blocked> {
@@ -114,13 +151,13 @@ impl SimMemory {
     }
 
     /// Lets a store of the program land inside the next call into the core, where its page allows it.
-    pub fn arm(&mut self, store: RacingStore) {
+    pub(crate) fn arm(&mut self, store: RacingStore) {
         place(store.address, store.bytes.len());
         self.pages.get_mut().racing = Some(store);
     }
 
     /// Takes back the armed store; none when it has landed.
-    pub fn disarm(&mut self) -> Option<RacingStore> {
+    pub(crate) fn disarm(&mut self) -> Option<RacingStore> {
         self.pages.get_mut().racing.take()
     }
 

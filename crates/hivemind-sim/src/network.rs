@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// What travels on a link.
 #[derive(Clone, Debug)]
-pub enum Parcel {
+pub(crate) enum Parcel {
     /// A message, with its sender's clock where the run is recorded.
     Message(Message, TraceClock),
     /// A message as the driver sends it: only in hostile worlds is it taken apart again.
@@ -19,6 +19,14 @@ pub enum Parcel {
 }
 
 /// How long parcels travel, drawn once a world.
+///
+/// ```
+/// use hivemind_sim::{Plan, Weather, check};
+/// let mut plan = Plan::draw(1);
+/// plan.world.weather = Weather::Bursty(50_000);
+/// check(&plan)?;
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Weather {
     /// Every parcel takes the same time, in microseconds.
@@ -37,7 +45,7 @@ pub enum Weather {
 
 /// All links of a world.
 #[derive(Debug)]
-pub struct Network {
+pub(crate) struct Network {
     weather: Weather,
     links: BTreeMap<(DroneId, DroneId), Link>,
     seed: u64,
@@ -58,7 +66,7 @@ const QUICK_US: u64 = 1_000;
 
 impl Network {
     /// Links without a parcel.
-    pub fn new(weather: Weather, seed: u64) -> Self {
+    pub(crate) fn new(weather: Weather, seed: u64) -> Self {
         Self {
             weather,
             links: BTreeMap::new(),
@@ -68,7 +76,7 @@ impl Network {
     }
 
     /// Puts a parcel on its way; gives the time at which it arrives.
-    pub fn send(&mut self, from: DroneId, to: DroneId, parcel: Parcel, now_us: u64) -> u64 {
+    pub(crate) fn send(&mut self, from: DroneId, to: DroneId, parcel: Parcel, now_us: u64) -> u64 {
         let (seed, weather) = (self.seed, &self.weather);
         let link = self.links.entry((from, to)).or_insert_with(|| {
             let mut prng = Prng::of(seed, (u64::from(from.0) << 32) | u64::from(to.0));
@@ -93,42 +101,37 @@ impl Network {
     }
 
     /// The next parcel of a link, if one is under way.
-    pub fn take(&mut self, from: DroneId, to: DroneId) -> Option<Parcel> {
+    pub(crate) fn take(&mut self, from: DroneId, to: DroneId) -> Option<Parcel> {
         self.links.get_mut(&(from, to))?.queue.pop_front()
     }
 
     /// Everything under way on a link is lost, as when it is reset.
-    pub fn clear(&mut self, from: DroneId, to: DroneId) {
+    pub(crate) fn clear(&mut self, from: DroneId, to: DroneId) {
         self.keep(from, to, 0);
     }
 
     /// All but the first `count` parcels that are under way on a link are lost.
-    pub fn keep(&mut self, from: DroneId, to: DroneId, count: usize) {
+    pub(crate) fn keep(&mut self, from: DroneId, to: DroneId, count: usize) {
         if let Some(link) = self.links.get_mut(&(from, to)) {
             link.queue.truncate(count);
         }
     }
 
-    /// How many parcels are under way.
-    pub fn under_way(&self) -> usize {
-        self.links.values().map(|link| link.queue.len()).sum()
-    }
-
     /// The links that have parcels under way, with how many.
-    pub fn busy_links(&self) -> impl Iterator<Item = (DroneId, DroneId, usize)> {
+    pub(crate) fn busy_links(&self) -> impl Iterator<Item = (DroneId, DroneId, usize)> {
         let busy = self.links.iter().filter(|(_, link)| !link.queue.is_empty());
         busy.map(|((from, to), link)| (*from, *to, link.queue.len()))
     }
 
     /// How many parcels were delayed by more than a millisecond.
-    pub fn delayed(&self) -> u64 {
+    pub(crate) fn delayed(&self) -> u64 {
         self.delayed
     }
 }
 
 impl Weather {
     /// Draws a weather for a world of `drones` drones.
-    pub fn draw(prng: &mut Prng, drones: u32) -> Self {
+    pub(crate) fn draw(prng: &mut Prng, drones: u32) -> Self {
         let drone = |prng: &mut Prng| DroneId(prng.below(u64::from(drones)) as u32);
         match prng.below(6) {
             0 => Self::Even(prng.between(1, 100)),

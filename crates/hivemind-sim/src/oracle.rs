@@ -6,7 +6,7 @@
 
 use crate::finding::{Finding, Verdict};
 use crate::shadow::Shadow;
-use hivemind_protocol::{Address, Block, DroneId, LockId, Meeting, MeetingKind, Outcome, Refusal};
+use hivemind_protocol::{Address, Block, DroneId, LockId, Meeting, Outcome, Refusal};
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
@@ -16,7 +16,7 @@ pub(crate) type HappensBefore = Vec<u32>;
 /// The judge of one run. Two are equal when they judge the same from here on: how much was compared is only
 /// counted.
 #[derive(Clone, Debug)]
-pub struct Oracle {
+pub(crate) struct Oracle {
     drones: u32,
     region_bytes: u64,
     /// What each drone knows.
@@ -34,7 +34,7 @@ pub struct Oracle {
 
 /// A collective call that ended well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Together {
+pub(crate) struct Together {
     /// Whether this drone is the first to hear of it.
     pub first: bool,
     /// The block, if there is one.
@@ -57,7 +57,7 @@ struct Episode {
 
 impl Oracle {
     /// The judge of a world at its start.
-    pub fn new(drones: u32, region_bytes: u64) -> Self {
+    pub(crate) fn new(drones: u32, region_bytes: u64) -> Self {
         let known = (0..drones as usize).map(|me| {
             let mut known = vec![0; drones as usize];
             known[me] = 1;
@@ -77,7 +77,7 @@ impl Oracle {
     }
 
     /// How many bytes were loaded and compared.
-    pub fn reads_checked(&self) -> u64 {
+    pub(crate) fn reads_checked(&self) -> u64 {
         self.reads_checked
     }
 
@@ -85,7 +85,7 @@ impl Oracle {
     ///
     /// # Errors
     /// A byte is not what the last store before it in happens-before wrote.
-    pub fn loaded(&mut self, drone: DroneId, from: Address, bytes: &[u8]) -> Verdict<()> {
+    pub(crate) fn loaded(&mut self, drone: DroneId, from: Address, bytes: &[u8]) -> Verdict<()> {
         self.reads_checked += bytes.len() as u64;
         self.memory
             .load(drone, &self.known[drone.0 as usize], from, bytes)
@@ -95,13 +95,13 @@ impl Oracle {
     ///
     /// # Errors
     /// The program races: the simulator's own mistake.
-    pub fn stored(&mut self, drone: DroneId, to: Address, bytes: &[u8]) -> Verdict<()> {
+    pub(crate) fn stored(&mut self, drone: DroneId, to: Address, bytes: &[u8]) -> Verdict<()> {
         self.memory
             .store(drone, &self.known[drone.0 as usize], to, bytes)
     }
 
     /// The reference's bytes.
-    pub fn expected(&self, from: Address, count: usize) -> Vec<u8> {
+    pub(crate) fn expected(&self, from: Address, count: usize) -> Vec<u8> {
         self.memory.bytes(from, count)
     }
 
@@ -109,7 +109,7 @@ impl Oracle {
     ///
     /// # Errors
     /// Another holds it.
-    pub fn acquired(&mut self, drone: DroneId, lock: LockId) -> Verdict<()> {
+    pub(crate) fn acquired(&mut self, drone: DroneId, lock: LockId) -> Verdict<()> {
         let found = self.locks.entry(lock).or_default();
         if let Some(holder) = found.holder.replace(drone) {
             let what = format!("{drone} was given {lock} while {holder} holds it");
@@ -122,7 +122,7 @@ impl Oracle {
     }
 
     /// A drone is about to let a lock go.
-    pub fn releases(&mut self, drone: DroneId, lock: LockId) {
+    pub(crate) fn releases(&mut self, drone: DroneId, lock: LockId) {
         let found = self.locks.entry(lock).or_default();
         assert_eq!(
             found.holder,
@@ -135,7 +135,7 @@ impl Oracle {
     }
 
     /// A drone is about to take part in a collective call.
-    pub fn meets(&mut self, drone: DroneId, meeting: &Meeting) {
+    pub(crate) fn meets(&mut self, drone: DroneId, meeting: &Meeting) {
         let me = drone.0 as usize;
         let episode = self.begun[me];
         self.begun[me] += 1;
@@ -158,7 +158,7 @@ impl Oracle {
     ///
     /// # Errors
     /// Somebody is missing, or what it brought, or where the block lies.
-    pub fn met(&mut self, drone: DroneId, outcome: &Outcome) -> Verdict<Together> {
+    pub(crate) fn met(&mut self, drone: DroneId, outcome: &Outcome) -> Verdict<Together> {
         let me = drone.0 as usize;
         let number = self.begun[me] - 1;
         let episode = &mut self.episodes[number];
@@ -204,7 +204,7 @@ impl Oracle {
     ///
     /// # Errors
     /// The refusal is wrong: they did make the same call, or not those that it says.
-    pub fn mismatched(&self, drone: DroneId, refusal: &Refusal) -> Verdict<()> {
+    pub(crate) fn mismatched(&self, drone: DroneId, refusal: &Refusal) -> Verdict<()> {
         let episode = &self.episodes[self.begun[drone.0 as usize] - 1];
         let made = |who: DroneId| {
             episode
@@ -232,19 +232,11 @@ impl Oracle {
         Err(Finding::new("a refused meeting", what))
     }
 
-    /// Whether the last collective call that this drone began is made differently by some drone.
-    pub fn is_mismatch(&self, drone: DroneId) -> bool {
-        let episode = &self.episodes[self.begun[drone.0 as usize] - 1];
-        let mut kinds = episode.calls.iter().flatten().map(|call| call.kind);
-        let first: Option<MeetingKind> = kinds.next();
-        kinds.any(|kind| Some(kind) != first)
-    }
-
     /// A block was given out.
     ///
     /// # Errors
     /// It overlaps another, is not aligned or leaves the region.
-    pub fn allocated(&mut self, block: Block, bytes: u64, align: u64) -> Verdict<()> {
+    pub(crate) fn allocated(&mut self, block: Block, bytes: u64, align: u64) -> Verdict<()> {
         let (start, end) = (block.address.0, block.address.0 + bytes.max(1));
         let before = self.heap.range(..end).next_back();
         let overlapped = before.filter(|(other, size)| *other + (**size).max(1) > start);
@@ -268,7 +260,7 @@ impl Oracle {
     }
 
     /// A block is about to be given back; false if there is no such block.
-    pub fn frees(&mut self, address: Address) -> bool {
+    pub(crate) fn frees(&mut self, address: Address) -> bool {
         self.heap.remove(&address.0).is_some()
     }
 
@@ -293,7 +285,7 @@ impl Oracle {
     ///
     /// # Errors
     /// There is room.
-    pub fn refused_room(&self, bytes: u64, align: u64) -> Verdict<()> {
+    pub(crate) fn refused_room(&self, bytes: u64, align: u64) -> Verdict<()> {
         let mut at = 0;
         let end_of_last = (self.region_bytes, 0);
         let blocks = self
@@ -341,6 +333,7 @@ fn join(into: &mut HappensBefore, from: &HappensBefore) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hivemind_protocol::MeetingKind;
 
     const LOCK: LockId = LockId(1);
     const ONE: DroneId = DroneId(0);

@@ -10,6 +10,14 @@ use crate::world::WorldPlan;
 use hivemind_protocol::{DroneId, Economies, WriteDetection};
 
 /// All that a run depends on.
+///
+/// ```
+/// use hivemind_sim::{Plan, check};
+/// let mut plan = Plan::draw(7);
+/// plan.stops.clear(); // parts can be changed before it runs
+/// check(&plan)?;
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The seed that it was drawn from.
@@ -44,6 +52,12 @@ const HOUR_US: u64 = 3_600_000_000;
 
 impl Plan {
     /// Draws the plan of a seed.
+    ///
+    /// ```
+    /// use hivemind_sim::Plan;
+    /// let (one, same) = (Plan::draw(7), Plan::draw(7));
+    /// assert_eq!(format!("{one:?}"), format!("{same:?}"));
+    /// ```
     pub fn draw(seed: u64) -> Self {
         let prng = &mut Prng::of(seed, purpose::SHAPE);
         let drones = match prng.below(20) {
@@ -99,6 +113,14 @@ impl Plan {
     }
 
     /// Draws the plan of a seed in a hostile world: nobody dies and no link breaks but by what is found out.
+    ///
+    /// ```
+    /// use hivemind_sim::{Plan, check};
+    /// let plan = Plan::draw_hostile(1);
+    /// assert!(plan.world.hostility.is_some() || plan.drones() == 1);
+    /// check(&plan)?;
+    /// # Ok::<(), Box<hivemind_sim::Failed>>(())
+    /// ```
     pub fn draw_hostile(seed: u64) -> Self {
         let mut plan = Self::draw(seed);
         (plan.kill, plan.cut) = (None, None);
@@ -109,6 +131,12 @@ impl Plan {
     }
 
     /// How many drones there are.
+    ///
+    /// ```
+    /// use hivemind_sim::Plan;
+    /// let plan = Plan::draw(1);
+    /// assert_eq!(plan.drones() as usize, plan.world.detections.len());
+    /// ```
     pub fn drones(&self) -> u32 {
         self.program.layout.drones
     }

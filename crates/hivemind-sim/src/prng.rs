@@ -3,13 +3,13 @@
 
 /// A small, fast, reproducible random source.
 #[derive(Clone, Debug)]
-pub struct Prng {
+pub(crate) struct Prng {
     state: [u64; 4],
 }
 
 impl Prng {
     /// The source of `seed`; any seed is as good as any other.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut word = seed;
         Self {
             state: core::array::from_fn(|_| splitmix(&mut word)),
@@ -17,13 +17,13 @@ impl Prng {
     }
 
     /// A source of its own for one purpose, so that what is drawn there does not shift what is drawn here.
-    pub fn of(seed: u64, purpose: u64) -> Self {
+    pub(crate) fn of(seed: u64, purpose: u64) -> Self {
         let mut word = seed ^ purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self::new(splitmix(&mut word))
     }
 
     /// The next 64 bits.
-    pub fn word(&mut self) -> u64 {
+    pub(crate) fn word(&mut self) -> u64 {
         let result = self.state[1].wrapping_mul(5).rotate_left(7).wrapping_mul(9);
         let shifted = self.state[1] << 17;
         self.state[2] ^= self.state[0];
@@ -36,32 +36,32 @@ impl Prng {
     }
 
     /// A number in `0..bound`; `bound` is at least 1.
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.word()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number in `low..=high`.
-    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
     /// True `percent` times out of a hundred.
-    pub fn chance(&mut self, percent: u64) -> bool {
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
     /// An index below `length`, or none of an empty list.
-    pub fn index(&mut self, length: usize) -> Option<usize> {
+    pub(crate) fn index(&mut self, length: usize) -> Option<usize> {
         (length > 0).then(|| self.below(length as u64) as usize)
     }
 
     /// One of a list that is not empty.
-    pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.below(list.len() as u64) as usize]
     }
 
     /// Small numbers often, large ones now and then: each power of two below `bound` is as likely as the next.
-    pub fn skewed(&mut self, bound: u64) -> u64 {
+    pub(crate) fn skewed(&mut self, bound: u64) -> u64 {
         let bits = self.below(u64::from(64 - bound.leading_zeros()) + 1);
         let ceiling = (1_u64 << bits.min(63)).min(bound).max(1);
         self.below(ceiling)

@@ -6,6 +6,12 @@ use crate::prng::Prng;
 use hivemind_protocol::{BarrierId, DroneId};
 
 /// A program for all drones: phases that end with a collective call.
+///
+/// ```
+/// use hivemind_sim::Plan;
+/// let program = Plan::draw(1).program;
+/// println!("{} phases on {} drones", program.phases.len(), program.layout.drones);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Program {
     /// Where its data lie.
@@ -17,6 +23,13 @@ pub struct Program {
 }
 
 /// What happens between two collective calls.
+///
+/// ```
+/// use hivemind_sim::Plan;
+/// let program = Plan::draw(1).program;
+/// let drones = program.layout.drones as usize;
+/// assert!(program.phases.iter().all(|phase| phase.work.len() == drones));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Phase {
     /// Its number as drawn: decides who owns what in it.
@@ -30,6 +43,15 @@ pub struct Phase {
 }
 
 /// What one drone does in a phase.
+///
+/// ```
+/// use hivemind_sim::{Item, Work};
+/// let work = Work {
+///     main: vec![Item::Compute(100)],
+///     ..Work::default()
+/// };
+/// assert!(work.helper.is_empty());
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Work {
     /// Its main thread, which alone locks and meets.
@@ -39,6 +61,16 @@ pub struct Work {
 }
 
 /// A collective call at the end of a phase.
+///
+/// ```
+/// use hivemind_sim::{End, Plan, check};
+/// let mut plan = Plan::draw(1);
+/// for phase in &mut plan.program.phases {
+///     phase.end = End::Reduce;
+/// }
+/// check(&plan)?;
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
     /// A barrier.
@@ -61,6 +93,15 @@ pub enum End {
 }
 
 /// Something a thread does: can be left out without making the rest race.
+///
+/// ```
+/// use hivemind_sim::{Deed, Item, Plan, check};
+/// let mut plan = Plan::draw(1);
+/// let lock_alone = vec![Deed::Lock(1), Deed::Unlock(1)];
+/// plan.program.phases[0].work[0].main.push(Item::Section(lock_alone));
+/// check(&plan)?;
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Item {
     /// Nothing, for so many microseconds.
@@ -127,6 +168,12 @@ pub enum Item {
 }
 
 /// A part of a section.
+///
+/// ```
+/// use hivemind_sim::{Deed, Item};
+/// let section = Item::Section(vec![Deed::Lock(1), Deed::Compute(50), Deed::Unlock(1)]);
+/// println!("{section:?}");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Deed {
     /// Take this lock (its number in the layout).
@@ -144,6 +191,13 @@ pub enum Deed {
 }
 
 /// An access, by its place in the area.
+///
+/// ```
+/// use hivemind_sim::{Deed, Item, Touch};
+/// let increment = Touch::Increment { at: 16, bytes: 8 };
+/// let section = Item::Section(vec![Deed::Lock(1), Deed::Touch(increment), Deed::Unlock(1)]);
+/// println!("{section:?}");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Touch {
     /// Load so many bytes.
@@ -170,6 +224,15 @@ pub enum Touch {
 }
 
 /// A call that must be refused.
+///
+/// ```
+/// use hivemind_sim::{Item, Plan, Wrong, check};
+/// let mut plan = Plan::draw(1);
+/// let refused = Item::Wrong(Wrong::Release(1));
+/// plan.program.phases[0].work[0].main.push(refused);
+/// check(&plan)?; // it was refused
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wrong {
     /// Let go of a lock that is not held.
@@ -182,7 +245,7 @@ pub enum Wrong {
 
 /// How much a program does.
 #[derive(Clone, Copy, Debug)]
-pub struct Amount {
+pub(crate) struct Amount {
     /// How many phases.
     pub phases: u64,
     /// How many items at most a drone and phase.
@@ -197,7 +260,7 @@ pub struct Amount {
 
 impl Program {
     /// Draws a program on a layout.
-    pub fn draw(prng: &mut Prng, layout: Layout, amount: Amount) -> Self {
+    pub(crate) fn draw(prng: &mut Prng, layout: Layout, amount: Amount) -> Self {
         let has_helper: Vec<bool> = (0..layout.drones)
             .map(|_| prng.chance(amount.helpers))
             .collect();

@@ -18,7 +18,7 @@ use hivemind_protocol::{Address, DroneId, Failure, Outcome, PAGE_SIZE, PageId, S
 
 /// A run in progress.
 #[derive(Debug)]
-pub struct Run {
+pub(crate) struct Run {
     plan: Plan,
     world: World,
     oracle: Oracle,
@@ -28,6 +28,17 @@ pub struct Run {
 }
 
 /// What was injected.
+///
+/// ```
+/// use hivemind_sim::{Plan, check};
+/// use hivemind_protocol::DroneId;
+/// let plan = (1..).map(Plan::draw).find(|plan| plan.drones() == 3 && plan.kill.is_none());
+/// let mut plan = plan.expect("there are such plans");
+/// plan.cut = None;
+/// plan.kill = Some((1, DroneId(2), false));
+/// assert_eq!(check(&plan)?.faults.kills, 1);
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Faults {
     /// Messages that took more than a millisecond.
@@ -45,6 +56,14 @@ pub struct Faults {
 }
 
 /// What a run that found nothing did.
+///
+/// ```
+/// use hivemind_sim::{Plan, check};
+/// let report = check(&Plan::draw(1))?;
+/// println!("{} events in {} virtual µs", report.events, report.virtual_us);
+/// # assert!(report.events > 0);
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Report {
     /// Events that the cores took.
@@ -84,7 +103,7 @@ const TRIES_MOST: u64 = 2_000;
 
 impl Run {
     /// A run at its start.
-    pub fn new(plan: Plan, trace: Trace) -> Self {
+    pub(crate) fn new(plan: Plan, trace: Trace) -> Self {
         let mut world = World::new(&plan.world, trace);
         let drones = plan.drones();
         let region_bytes = plan.world.pages * PAGE_SIZE as u64;
@@ -136,7 +155,7 @@ impl Run {
     ///
     /// # Errors
     /// The first thing that is found to be wrong.
-    pub fn to_end(&mut self) -> Verdict<Report> {
+    pub(crate) fn finish(&mut self) -> Verdict<Report> {
         self.faults.knocks = gather(self.plan.seed, self.plan.drones())?;
         self.until_still()?;
         // Nothing moves any more. In a hostile world the next signs of life tell what is amiss.
@@ -182,7 +201,7 @@ impl Run {
     }
 
     /// What everybody does and waits for, a line a drone.
-    pub fn standing(&self) -> String {
+    pub(crate) fn standing(&self) -> String {
         let mut lines = Vec::new();
         for actor in &self.actors {
             let waits: Vec<String> = self
@@ -206,7 +225,7 @@ impl Run {
     }
 
     /// The record of the run.
-    pub fn trace(&self) -> &Trace {
+    pub(crate) fn trace(&self) -> &Trace {
         &self.world.trace
     }
 

@@ -16,6 +16,22 @@ use std::collections::{BTreeSet, VecDeque};
 
 /// Runs a scenario, with both kinds of write detection unless it names one.
 ///
+/// ```
+/// let scenario = "
+///     drones 2
+///     d0: lock 0
+///     d0: write p0+0 = 7
+///     d0: unlock 0
+///     expect messages 0
+///     d1: lock 0
+///     settle
+///     expect sends d1>d0 LockRequest, d0>d1 LockGrant
+///     expect d1 read p0+0 = 7";
+/// hivemind_sim::scenario::run(scenario)?;
+/// assert!(hivemind_sim::scenario::run("drones 2\nd0: dance").is_err());
+/// # Ok::<(), String>(())
+/// ```
+///
 /// # Errors
 /// What is wrong, with the line of the scenario and what happened until then.
 pub fn run(text: &str) -> Result<(), String> {

@@ -6,6 +6,20 @@ use crate::plan::Plan;
 use crate::program::{Deed, Item};
 
 /// A smaller plan with the same finding.
+///
+/// ```
+/// use hivemind_sim::{Deed, Item, Plan, Touch, check, shrink};
+/// # let plan = (1..).map(Plan::draw).find(|plan| plan.drones() == 2 && plan.kill.is_none());
+/// # let mut plan = plan.expect("there are such plans");
+/// # let at = plan.program.layout.cells[0].start;
+/// # for work in &mut plan.program.phases[0].work {
+/// #     let store = Touch::Store { at, content: vec![1] };
+/// #     work.main.push(Item::Section(vec![Deed::Touch(store)])); // both store to one byte
+/// # }
+/// let failed = check(&plan).expect_err("the program races");
+/// let shrunk = shrink(&plan, failed, 50);
+/// assert!(shrunk.runs > 0 && shrunk.plan.seed == plan.seed);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Shrunk {
     /// The plan.
@@ -21,6 +35,21 @@ pub struct Shrunk {
 const WEATHERS: u64 = 3;
 
 /// Shrinks a plan that found `failed`, with at most `most` runs.
+///
+/// ```
+/// use hivemind_sim::{Deed, Item, Plan, Touch, check, shrink};
+/// # let plan = (1..).map(Plan::draw).find(|plan| plan.drones() == 2 && plan.kill.is_none());
+/// # let mut plan = plan.expect("there are such plans");
+/// # let at = plan.program.layout.cells[0].start;
+/// # for work in &mut plan.program.phases[0].work {
+/// #     let store = Touch::Store { at, content: vec![1] };
+/// #     work.main.push(Item::Section(vec![Deed::Touch(store)])); // both store to one byte
+/// # }
+/// let failed = check(&plan).expect_err("the program races");
+/// let rule = failed.finding.rule;
+/// let shrunk = shrink(&plan, failed, 50);
+/// assert_eq!(shrunk.failed.finding.rule, rule);
+/// ```
 pub fn shrink(plan: &Plan, failed: Box<Failed>, most: u64) -> Shrunk {
     let mut shrinker = Shrinker {
         best: Shrunk {

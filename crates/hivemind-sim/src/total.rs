@@ -4,6 +4,16 @@ use crate::run::Report;
 use std::fmt;
 
 /// Sums over runs.
+///
+/// ```
+/// use hivemind_sim::{Plan, Total, check};
+/// let mut total = Total::default();
+/// for seed in 1..=3 {
+///     total.add(&check(&Plan::draw(seed))?);
+/// }
+/// assert!(total.to_string().starts_with("3 seeds, 0 found"));
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Total {
     seeds: u64,
@@ -13,6 +23,16 @@ pub struct Total {
 
 impl Total {
     /// Adds a run that found nothing.
+    ///
+    /// ```
+    /// use hivemind_sim::{Plan, Total, check};
+    /// let mut total = Total::default();
+    /// let report = check(&Plan::draw(1))?;
+    /// total.add(&report);
+    /// total.add(&report);
+    /// assert_eq!(total.sum().events, 2 * report.events);
+    /// # Ok::<(), Box<hivemind_sim::Failed>>(())
+    /// ```
     pub fn add(&mut self, report: &Report) {
         self.seeds += 1;
         let (sum, faults) = (&mut self.sum, report.faults);
@@ -36,16 +56,36 @@ impl Total {
     }
 
     /// Counts a run that found something.
+    ///
+    /// ```
+    /// let mut total = hivemind_sim::Total::default();
+    /// total.add_found();
+    /// assert_eq!(total.found(), 1);
+    /// ```
     pub fn add_found(&mut self) {
         self.found += 1;
     }
 
     /// How many runs found something.
+    ///
+    /// ```
+    /// let total = hivemind_sim::Total::default();
+    /// assert_eq!(total.found(), 0);
+    /// ```
     pub fn found(&self) -> u64 {
         self.found
     }
 
     /// The sums.
+    ///
+    /// ```
+    /// use hivemind_sim::{Plan, Total, check};
+    /// let mut total = Total::default();
+    /// total.add(&check(&Plan::draw(2))?);
+    /// println!("{} messages", total.sum().messages);
+    /// # assert!(total.sum().events > 0);
+    /// # Ok::<(), Box<hivemind_sim::Failed>>(())
+    /// ```
     pub fn sum(&self) -> &Report {
         &self.sum
     }

@@ -13,12 +13,24 @@ use std::ops::RangeInclusive;
 
 /// A record of one run.
 #[derive(Debug)]
-pub struct Trace {
+pub(crate) struct Trace {
     hash: u64,
     record: Option<Record>,
 }
 
 /// Which of the things that happen are kept.
+///
+/// ```
+/// use hivemind_sim::Wanted;
+/// use hivemind_protocol::PageId;
+/// let wanted = Wanted {
+///     steps: 100..=200,
+///     page: Some(PageId(0)),
+///     states: true,
+///     ..Wanted::default()
+/// };
+/// assert_eq!(wanted.lock, None); // whatever the lock
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {
     /// Steps, counted by the events that cores took.
@@ -35,7 +47,7 @@ pub struct Wanted {
 
 /// What a thing that happens is about.
 #[derive(Clone, Copy, Debug)]
-pub enum About<'a> {
+pub(crate) enum About<'a> {
     /// What a core is told.
     Event(&'a Event),
     /// What it does.
@@ -73,7 +85,7 @@ impl Default for Wanted {
 
 impl Trace {
     /// A trace that only hashes.
-    pub fn hash_only() -> Self {
+    pub(crate) fn hash_only() -> Self {
         Self {
             hash: 0xcbf2_9ce4_8422_2325,
             record: None,
@@ -81,12 +93,12 @@ impl Trace {
     }
 
     /// A trace that also keeps the last `most` lines.
-    pub fn recording(most: usize) -> Self {
+    pub(crate) fn recording(most: usize) -> Self {
         Self::showing(most, Wanted::default())
     }
 
     /// A trace that keeps the last `most` lines of what is wanted.
-    pub fn showing(most: usize, wanted: Wanted) -> Self {
+    pub(crate) fn showing(most: usize, wanted: Wanted) -> Self {
         let record = Record {
             most,
             wanted,
@@ -101,18 +113,18 @@ impl Trace {
     }
 
     /// The hash of all that happened so far.
-    pub fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
 
     /// Mixes a number into the hash.
-    pub fn mix(&mut self, number: u64) {
+    pub(crate) fn mix(&mut self, number: u64) {
         let mut mixed = self.hash.rotate_left(23) ^ number;
         self.hash = crate::prng::splitmix(&mut mixed);
     }
 
     /// Mixes bytes into the hash.
-    pub fn mix_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn mix_bytes(&mut self, bytes: &[u8]) {
         let mut words = bytes.chunks_exact(8);
         for word in &mut words {
             self.mix(u64::from_le_bytes(
@@ -126,7 +138,7 @@ impl Trace {
     }
 
     /// Whether lines are kept.
-    pub fn is_recording(&self) -> bool {
+    pub(crate) fn is_recording(&self) -> bool {
         self.record.is_some()
     }
 
@@ -144,7 +156,7 @@ impl Trace {
     }
 
     /// Adds a line that no drone's clock counts, if lines are kept.
-    pub fn note(&mut self, line: impl FnOnce() -> String) {
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
         if let Some(record) = &mut self.record {
             record.keep((line(), None));
         }
@@ -200,13 +212,13 @@ impl Trace {
     }
 
     /// The lines kept.
-    pub fn lines(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
         let lines = self.record.iter().flat_map(|record| &record.lines);
         lines.map(|(line, _)| line.as_str())
     }
 
     /// What is kept, with its clocks, as a trace of its own.
-    pub fn entries(&self) -> Vec<Entry> {
+    pub(crate) fn entries(&self) -> Vec<Entry> {
         let lines = self.record.iter().flat_map(|record| &record.lines);
         let entries: Vec<Entry> = lines.filter_map(|(_, entry)| entry.clone()).collect();
         hivemind_trace::cut(&entries, |_| true)

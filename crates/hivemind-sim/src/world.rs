@@ -17,6 +17,15 @@ use hivemind_trace::TraceClock;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a world is made of.
+///
+/// ```
+/// use hivemind_sim::{Plan, Weather, check};
+/// let mut plan = Plan::draw(1);
+/// plan.world.weather = Weather::Even(5);
+/// plan.world.metadata_limit_bytes = 0; // a collection at every occasion
+/// check(&plan)?;
+/// # Ok::<(), Box<hivemind_sim::Failed>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct WorldPlan {
     /// How each drone's memory learns of writes; as many as there are drones.
@@ -37,7 +46,7 @@ pub struct WorldPlan {
 
 /// Something that is to happen at a time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Happening {
+pub(crate) enum Happening {
     /// The next parcel of this link arrives.
     Deliver {
         /// The sender.
@@ -84,7 +93,7 @@ pub enum Happening {
 
 /// A ticket that came back.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Completed {
+pub(crate) struct Completed {
     /// At which drone.
     pub drone: DroneId,
     /// Which.
@@ -95,7 +104,7 @@ pub struct Completed {
 
 /// Drones, links and time.
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     seats: Vec<Seat>,
     network: Network,
     now_us: u64,
@@ -133,7 +142,7 @@ struct Seat {
 
 impl World {
     /// A world at its start.
-    pub fn new(plan: &WorldPlan, trace: Trace) -> Self {
+    pub(crate) fn new(plan: &WorldPlan, trace: Trace) -> Self {
         #[cfg(hivemind_mutants)]
         hivemind_protocol::choose_mutant(|variable| std::env::var(variable).ok());
         let drones = plan.detections.len() as u32;
@@ -185,32 +194,32 @@ impl World {
     }
 
     /// How many drones there are.
-    pub fn drones(&self) -> u32 {
+    pub(crate) fn drones(&self) -> u32 {
         self.seats.len() as u32
     }
 
     /// Virtual time since the start, in microseconds.
-    pub fn now_us(&self) -> u64 {
+    pub(crate) fn now_us(&self) -> u64 {
         self.now_us
     }
 
     /// How many events the cores took.
-    pub fn events(&self) -> u64 {
+    pub(crate) fn events(&self) -> u64 {
         self.events
     }
 
     /// How many messages the drones sent.
-    pub fn messages(&self) -> u64 {
+    pub(crate) fn messages(&self) -> u64 {
         self.messages
     }
 
     /// From now on keeps who sends whom which kind of message: `d0>d1 PageRequest`.
-    pub fn keep_transcript(&mut self) {
+    pub(crate) fn keep_transcript(&mut self) {
         self.transcript.get_or_insert_default();
     }
 
     /// What was sent since the last call, in order.
-    pub fn take_transcript(&mut self) -> Vec<String> {
+    pub(crate) fn take_transcript(&mut self) -> Vec<String> {
         self.transcript
             .as_mut()
             .map(std::mem::take)
@@ -218,63 +227,58 @@ impl World {
     }
 
     /// The links.
-    pub fn network(&self) -> &Network {
+    pub(crate) fn network(&self) -> &Network {
         &self.network
     }
 
     /// A drone's memory.
-    pub fn memory(&self, drone: DroneId) -> &SimMemory {
+    pub(crate) fn memory(&self, drone: DroneId) -> &SimMemory {
         self.seat(drone).core.memory()
     }
 
     /// A drone's memory, for its program's stores.
-    pub fn memory_mut(&mut self, drone: DroneId) -> &mut SimMemory {
+    pub(crate) fn memory_mut(&mut self, drone: DroneId) -> &mut SimMemory {
         self.seat_mut(drone).core.memory_mut()
     }
 
     /// What a drone's core counted.
-    pub fn stats(&self, drone: DroneId) -> Stats {
+    pub(crate) fn stats(&self, drone: DroneId) -> Stats {
         self.seat(drone).core.stats()
     }
 
     /// Whether a drone died.
-    pub fn is_dead(&self, drone: DroneId) -> bool {
+    pub(crate) fn is_dead(&self, drone: DroneId) -> bool {
         self.seat(drone).dead
     }
 
-    /// Whether a drone was told of another's death.
-    pub fn has_lost(&self, drone: DroneId) -> bool {
-        self.seat(drone).lost
-    }
-
     /// Whether a drone may be told that it lost another: that is dead, or their link is broken.
-    pub fn may_lose(&self, drone: DroneId, lost: DroneId) -> bool {
+    pub(crate) fn may_lose(&self, drone: DroneId, lost: DroneId) -> bool {
         self.is_dead(lost) || self.deaf.contains(&(lost, drone))
     }
 
     /// Whether any drone was told that it lost another.
-    pub fn any_lost(&self) -> bool {
+    pub(crate) fn any_lost(&self) -> bool {
         self.seats.iter().any(|seat| seat.lost)
     }
 
     /// How often a drone found a link or a peer at fault by what came from it.
-    pub fn reports(&self) -> u64 {
+    pub(crate) fn reports(&self) -> u64 {
         self.reports
     }
 
     /// The drone that was driven last.
-    pub fn driven(&self) -> DroneId {
+    pub(crate) fn driven(&self) -> DroneId {
         self.driven
     }
 
     /// How many frames were tampered with, and how many lies were told.
-    pub fn hostilities(&self) -> (u64, u64) {
+    pub(crate) fn hostilities(&self) -> (u64, u64) {
         let hostile = self.hostile.as_ref();
         hostile.map_or((0, 0), |hostile| (hostile.tampered, hostile.lies))
     }
 
     /// What a drone's tickets wait for, in words.
-    pub fn waiting(&self, drone: DroneId) -> impl Iterator<Item = (Ticket, &str)> {
+    pub(crate) fn waiting(&self, drone: DroneId) -> impl Iterator<Item = (Ticket, &str)> {
         self.seat(drone)
             .waiting
             .iter()
@@ -282,12 +286,12 @@ impl World {
     }
 
     /// Lets something happen `after_us` from now.
-    pub fn schedule(&mut self, after_us: u64, what: Happening) {
+    pub(crate) fn schedule(&mut self, after_us: u64, what: Happening) {
         self.schedule_at(self.now_us + after_us, what);
     }
 
     /// Moves time to the next happening and gives it; none when nothing is left to happen.
-    pub fn advance(&mut self) -> Option<Happening> {
+    pub(crate) fn advance(&mut self) -> Option<Happening> {
         loop {
             let ((at_us, _), what) = self.agenda.pop_first()?;
             self.now_us = self.now_us.max(at_us);
@@ -309,14 +313,14 @@ impl World {
     }
 
     /// Stops a drone for a time: what happens at it meanwhile happens afterwards, in the same order a link.
-    pub fn stop(&mut self, drone: DroneId, for_us: u64) {
+    pub(crate) fn stop(&mut self, drone: DroneId, for_us: u64) {
         let until_us = self.now_us + for_us;
         self.seat_mut(drone).stopped_until_us = until_us;
         self.say(drone, || format!("stops until {until_us} µs"));
     }
 
     /// A drone dies: all others learn it by their links' ends.
-    pub fn kill(&mut self, drone: DroneId, reset: bool) {
+    pub(crate) fn kill(&mut self, drone: DroneId, reset: bool) {
         self.seat_mut(drone).dead = true;
         self.say(drone, || {
             format!(
@@ -337,7 +341,7 @@ impl World {
     }
 
     /// The link between two drones breaks: `arrive` parcels each way still come, then each end hears of it.
-    pub fn break_link(&mut self, one: DroneId, other: DroneId, arrive: usize) {
+    pub(crate) fn break_link(&mut self, one: DroneId, other: DroneId, arrive: usize) {
         self.say(one, || format!("and {other} lose their link"));
         for (from, to) in [(one, other), (other, one)] {
             if self.broken.insert((from, to)) {
@@ -349,7 +353,7 @@ impl World {
 
     /// A second passes in which nothing else happens: every drone gives a sign of life on each of its links. Only where
     /// frames are numbered does that tell anything.
-    pub fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         self.now_us += 1_000_000;
         let Some(mut hostile) = self.hostile.take() else {
             return;
@@ -369,7 +373,7 @@ impl World {
     ///
     /// # Errors
     /// What is found to be wrong.
-    pub fn deliver(&mut self, from: DroneId, to: DroneId) -> Verdict<Vec<Completed>> {
+    pub(crate) fn deliver(&mut self, from: DroneId, to: DroneId) -> Verdict<Vec<Completed>> {
         let Some(parcel) = self.network.take(from, to) else {
             return Ok(Vec::new());
         };
@@ -432,7 +436,11 @@ impl World {
     ///
     /// # Errors
     /// What is found to be wrong.
-    pub fn fault(&mut self, drone: DroneId, blocked: crate::memory::Blocked) -> Verdict<Started> {
+    pub(crate) fn fault(
+        &mut self,
+        drone: DroneId,
+        blocked: crate::memory::Blocked,
+    ) -> Verdict<Started> {
         let crate::memory::Blocked { page, kind } = blocked;
         let ticket = self.ticket(drone, || format!("a {kind:?} fault of {page}"));
         let completed = self.handle(drone, Event::Fault { page, kind, ticket })?;
@@ -443,7 +451,7 @@ impl World {
     ///
     /// # Errors
     /// What is found to be wrong.
-    pub fn command(&mut self, drone: DroneId, command: Command) -> Verdict<Started> {
+    pub(crate) fn command(&mut self, drone: DroneId, command: Command) -> Verdict<Started> {
         if matches!(command, Command::Acquire(_) | Command::Meet(_)) {
             self.memory_mut(drone).set_waits(true);
         }
@@ -612,7 +620,7 @@ impl World {
 
 /// A fault or a command that was handed in.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Started {
+pub(crate) struct Started {
     /// Its ticket.
     pub ticket: Ticket,
     /// What completed at once, itself perhaps.

@@ -5,6 +5,12 @@ use std::fmt;
 use std::str::FromStr;
 
 /// One thing that happens: to one drone, whatever the others do.
+///
+/// ```
+/// use hivemind_sim::explore::Move;
+/// use hivemind_protocol::DroneId;
+/// assert_eq!("x1".parse(), Ok(Move::Kill(DroneId(1))));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Move {
     /// A drone's program makes its next call or its next access: `0`.
@@ -68,6 +74,14 @@ impl FromStr for Move {
 }
 
 /// Moves one after the other, as they stand behind `--path`.
+///
+/// ```
+/// use hivemind_sim::explore::Path;
+/// let path: Path = "0,0-1,1".parse()?;
+/// assert_eq!(path.0.len(), 3);
+/// assert_eq!(path.to_string(), "0,0-1,1");
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Path(pub Vec<Move>);
 

@@ -11,6 +11,18 @@ use indexmap::IndexSet;
 use std::fmt;
 
 /// What a search that found nothing has seen.
+///
+/// ```
+/// use hivemind_sim::explore::{SmallWorld, explore};
+/// let text = "drones 2
+/// d0: lock 0; add p0+0 1; unlock 0
+/// d1: lock 0; add p0+0 1; unlock 0
+/// result p0+0 = 2";
+/// let worlds = SmallWorld::parse("two-adds", text)?;
+/// let explored = explore(&worlds[0], 100_000).expect("nothing is wrong");
+/// assert!(explored.finals > 0 && explored.transitions >= explored.states - 1);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Explored {
     /// Different states.
@@ -30,6 +42,18 @@ pub struct Explored {
 }
 
 /// Something that is wrong, with a shortest way there.
+///
+/// ```
+/// use hivemind_sim::explore::{SmallWorld, explore};
+/// let text = "drones 2
+/// d0: lock 0; add p0+0 1; unlock 0
+/// d1: lock 0; add p0+0 1; unlock 0
+/// result p0+0 = 3";
+/// let worlds = SmallWorld::parse("two-adds", text)?;
+/// let found = explore(&worlds[0], 100_000).expect_err("one and one are two");
+/// println!("{}: {}", found.path, found.finding);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Counterexample {
     /// Which world.
@@ -46,6 +70,18 @@ pub struct Counterexample {
 
 /// Goes through all states of a world, but no more than `states_most`.
 ///
+/// ```
+/// use hivemind_sim::explore::{SmallWorld, explore};
+/// let text = "drones 2
+/// d0: lock 0; add p0+0 1; unlock 0
+/// d1: lock 0; add p0+0 1; unlock 0
+/// result p0+0 = 2";
+/// for world in SmallWorld::parse("two-adds", text)? {
+///     explore(&world, 100_000).expect("nothing is wrong");
+/// }
+/// # Ok::<(), String>(())
+/// ```
+///
 /// # Errors
 /// The first thing that is found to be wrong, by a path than which none is shorter.
 pub fn explore(world: &SmallWorld, states_most: u64) -> Result<Explored, Box<Counterexample>> {
@@ -53,6 +89,18 @@ pub fn explore(world: &SmallWorld, states_most: u64) -> Result<Explored, Box<Cou
 }
 
 /// Goes one path and tells what happens on it.
+///
+/// ```
+/// use hivemind_sim::explore::{Path, SmallWorld, tell};
+/// let text = "drones 2
+/// d0: lock 0; add p0+0 1; unlock 0
+/// d1: lock 0; add p0+0 1; unlock 0
+/// result p0+0 = 2";
+/// let worlds = SmallWorld::parse("two-adds", text)?;
+/// let told = tell(&worlds[0], &"0".parse::<Path>()?)?; // drone 0's first move
+/// assert!(told.finding.is_none());
+/// # Ok::<(), String>(())
+/// ```
 ///
 /// # Errors
 /// The move that cannot be made.
@@ -83,6 +131,18 @@ pub fn tell(world: &SmallWorld, path: &Path) -> Result<Told, String> {
 }
 
 /// A path that was told.
+///
+/// ```
+/// use hivemind_sim::explore::{Path, SmallWorld, tell};
+/// let text = "drones 2
+/// d0: lock 0; add p0+0 1; unlock 0
+/// d1: lock 0; add p0+0 1; unlock 0
+/// result p0+0 = 2";
+/// let worlds = SmallWorld::parse("two-adds", text)?;
+/// let told = tell(&worlds[0], &Path::default())?; // nothing has happened yet
+/// println!("{}", told.standing);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Told {
     /// What happened.

@@ -19,6 +19,12 @@ use crate::script::{address, content, number};
 use hivemind_protocol::{Address, BarrierId, DroneId, LockId, WriteDetection};
 
 /// A world that is small enough to go through every order of events in it.
+///
+/// ```
+/// use hivemind_sim::explore::SmallWorld;
+/// let worlds = SmallWorld::shipped();
+/// assert!(worlds.iter().any(|world| world.name == "one-lock"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct SmallWorld {
     /// Its name.
@@ -38,6 +44,11 @@ pub struct SmallWorld {
 }
 
 /// How the drones of a world learn of writes.
+///
+/// ```
+/// use hivemind_sim::explore::Detection;
+/// assert_eq!("traps".parse(), Ok(Detection::Traps));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Detection {
     /// All by traps.
@@ -65,6 +76,14 @@ pub(crate) const DRONES_MOST: u32 = 3;
 
 impl SmallWorld {
     /// Reads a world; gives it once for each kind of write detection that it is for.
+    ///
+    /// ```
+    /// use hivemind_sim::explore::SmallWorld;
+    /// let worlds = SmallWorld::parse("short", "drones 1\nd0: write p0+0 = 1; leave")?;
+    /// assert_eq!(worlds.len(), 3); // traps, scans, and both
+    /// assert!(SmallWorld::parse("wrong", "drones 1\nd0: dance").is_err());
+    /// # Ok::<(), String>(())
+    /// ```
     ///
     /// # Errors
     /// The line that is no line of a world.
@@ -100,6 +119,13 @@ impl SmallWorld {
     }
 
     /// The worlds that are shipped, in all their settings.
+    ///
+    /// ```
+    /// use hivemind_sim::explore::SmallWorld;
+    /// for world in SmallWorld::shipped() {
+    ///     println!("{} {}", world.name, world.detection);
+    /// }
+    /// ```
     pub fn shipped() -> Vec<Self> {
         let parse = |(name, text): &(&str, &str)| {
             Self::parse(name, text).unwrap_or_else(|what| panic!("a shipped world: {what}"))
