@@ -23,11 +23,23 @@ pub struct VectorTimestamp {
 
 impl VectorTimestamp {
     /// The timestamp that knows nothing.
+    ///
+    /// ```
+    /// use hivemind_protocol::{DroneId, IntervalIndex, VectorTimestamp};
+    /// assert_eq!(VectorTimestamp::new().get(DroneId(7)), IntervalIndex(0));
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// How many intervals of `drone` are known.
+    ///
+    /// ```
+    /// use hivemind_protocol::{DroneId, IntervalIndex, VectorTimestamp};
+    /// let mut known = VectorTimestamp::new();
+    /// known.raise(DroneId(2), IntervalIndex(5));
+    /// assert_eq!(known.get(DroneId(2)), IntervalIndex(5));
+    /// ```
     pub fn get(&self, drone: DroneId) -> IntervalIndex {
         match self.position(drone) {
             Ok(at) => self.entries[at].1,
@@ -36,6 +48,14 @@ impl VectorTimestamp {
     }
 
     /// Raises the entry of `drone`.
+    ///
+    /// ```
+    /// use hivemind_protocol::{DroneId, IntervalIndex, VectorTimestamp};
+    /// let mut known = VectorTimestamp::new();
+    /// known.raise(DroneId(2), IntervalIndex(5));
+    /// known.raise(DroneId(2), IntervalIndex(6));
+    /// assert_eq!(known.get(DroneId(2)), IntervalIndex(6));
+    /// ```
     ///
     /// # Panics
     /// INV-2 (clocks are monotone): if the entry would fall.
@@ -54,12 +74,28 @@ impl VectorTimestamp {
     }
 
     /// Whether this timestamp knows of `interval`.
+    ///
+    /// ```
+    /// use hivemind_protocol::{DroneId, IntervalId, IntervalIndex, VectorTimestamp};
+    /// let mut known = VectorTimestamp::new();
+    /// known.raise(DroneId(2), IntervalIndex(5));
+    /// let (creator, index) = (DroneId(2), IntervalIndex(4));
+    /// assert!(known.covers(IntervalId { creator, index }));
+    /// ```
     pub fn covers(&self, interval: IntervalId) -> bool {
         self.get(interval.creator) >= interval.index
     }
 
     /// The sum of all entries. Strictly larger for an interval that happens after another, so ordering by
     /// it is a linear extension of happens-before.
+    ///
+    /// ```
+    /// use hivemind_protocol::{DroneId, IntervalIndex, VectorTimestamp};
+    /// let mut known = VectorTimestamp::new();
+    /// known.raise(DroneId(2), IntervalIndex(5));
+    /// known.raise(DroneId(0), IntervalIndex(2));
+    /// assert_eq!(known.weight(), 7);
+    /// ```
     pub fn weight(&self) -> u64 {
         self.entries
             .iter()
@@ -68,6 +104,13 @@ impl VectorTimestamp {
     }
 
     /// The entries that are not 0, ascending by drone.
+    ///
+    /// ```
+    /// use hivemind_protocol::{DroneId, IntervalIndex, VectorTimestamp};
+    /// let mut known = VectorTimestamp::new();
+    /// known.raise(DroneId(2), IntervalIndex(5));
+    /// assert_eq!(known.entries(), [(DroneId(2), IntervalIndex(5))]);
+    /// ```
     pub fn entries(&self) -> &[(DroneId, IntervalIndex)] {
         &self.entries
     }

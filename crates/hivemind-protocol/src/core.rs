@@ -21,6 +21,19 @@ use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
 /// What a core must know at its start. Chosen at run time, the same on all drones but for `me`.
+///
+/// ```
+/// use hivemind_protocol::{CoreConfig, DroneId, Economies};
+/// let config = CoreConfig {
+///     me: DroneId(0),
+///     drones: 1,
+///     pages: 16,
+///     metadata_limit_bytes: 1 << 20,
+///     economies: Economies::default(),
+/// };
+/// let other = CoreConfig { me: DroneId(1), ..config };
+/// assert_eq!(other.pages, config.pages);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct CoreConfig {
     /// This drone.
@@ -36,6 +49,12 @@ pub struct CoreConfig {
 }
 
 /// Which ways of saving messages are in use. All are, unless a measurement asks what one of them brings.
+///
+/// ```
+/// use hivemind_protocol::Economies;
+/// let all = Economies::default();
+/// assert!(all.fetch_ahead && all.push && all.pages_on_grants);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Economies {
     /// Pages come ahead of a program that walks through memory (`ahead`).
@@ -163,6 +182,27 @@ pub struct Core<M> {
 
 impl<M: Memory> Core<M> {
     /// A drone at the start: every page zero, every lock's token at its manager.
+    ///
+    /// ```
+    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
+    /// # struct Zeros;
+    /// # impl Memory for Zeros {
+    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
+    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
+    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
+    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
+    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
+    /// # }
+    /// # let config = CoreConfig {
+    /// #     me: DroneId(0),
+    /// #     drones: 1,
+    /// #     pages: 16,
+    /// #     metadata_limit_bytes: 1 << 20,
+    /// #     economies: Economies::default(),
+    /// # };
+    /// let core = Core::new(config, Zeros);
+    /// assert_eq!(core.stats().read_faults, 0);
+    /// ```
     pub fn new(config: CoreConfig, memory: M) -> Self {
         assert!(
             config.me.0 < config.drones,
@@ -193,31 +233,171 @@ impl<M: Memory> Core<M> {
     }
 
     /// What was counted so far.
+    ///
+    /// ```
+    /// use hivemind_protocol::{AccessKind, Event, Ticket};
+    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
+    /// # struct Zeros;
+    /// # impl Memory for Zeros {
+    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
+    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
+    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
+    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
+    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
+    /// # }
+    /// # let config = CoreConfig {
+    /// #     me: DroneId(0),
+    /// #     drones: 1,
+    /// #     pages: 16,
+    /// #     metadata_limit_bytes: 1 << 20,
+    /// #     economies: Economies::default(),
+    /// # };
+    /// # let mut core = Core::new(config, Zeros);
+    /// let mut effects = Vec::new();
+    /// let (page, kind, ticket) = (PageId(3), AccessKind::Read, Ticket(1));
+    /// core.handle(Event::Fault { page, kind, ticket }, &mut effects).expect("no message, so no misbehaviour");
+    /// assert_eq!(core.stats().read_faults, 1);
+    /// ```
     pub fn stats(&self) -> Stats {
         self.stats
     }
 
     /// From now on [`Note`]s are kept. Whoever asks for that takes them after every event.
+    ///
+    /// ```
+    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
+    /// # struct Zeros;
+    /// # impl Memory for Zeros {
+    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
+    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
+    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
+    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
+    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
+    /// # }
+    /// # let config = CoreConfig {
+    /// #     me: DroneId(0),
+    /// #     drones: 1,
+    /// #     pages: 16,
+    /// #     metadata_limit_bytes: 1 << 20,
+    /// #     economies: Economies::default(),
+    /// # };
+    /// # let mut core = Core::new(config, Zeros);
+    /// core.observe();
+    /// let mut notes = Vec::new();
+    /// core.take_notes(&mut notes);
+    /// assert!(notes.is_empty()); // nothing has happened
+    /// ```
     pub fn observe(&mut self) {
         self.notes.begin();
     }
 
     /// Appends what was noted since the last call.
+    ///
+    /// ```
+    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
+    /// # struct Zeros;
+    /// # impl Memory for Zeros {
+    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
+    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
+    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
+    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
+    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
+    /// # }
+    /// # let config = CoreConfig {
+    /// #     me: DroneId(0),
+    /// #     drones: 1,
+    /// #     pages: 16,
+    /// #     metadata_limit_bytes: 1 << 20,
+    /// #     economies: Economies::default(),
+    /// # };
+    /// # let mut core = Core::new(config, Zeros);
+    /// let mut notes = Vec::new();
+    /// core.take_notes(&mut notes); // nobody observes: there is nothing to take
+    /// assert!(notes.is_empty());
+    /// ```
     pub fn take_notes(&mut self, into: &mut Vec<Note>) {
         self.notes.take(into);
     }
 
     /// Local memory.
+    ///
+    /// ```
+    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
+    /// # struct Zeros;
+    /// # impl Memory for Zeros {
+    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
+    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
+    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
+    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
+    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
+    /// # }
+    /// # let config = CoreConfig {
+    /// #     me: DroneId(0),
+    /// #     drones: 1,
+    /// #     pages: 16,
+    /// #     metadata_limit_bytes: 1 << 20,
+    /// #     economies: Economies::default(),
+    /// # };
+    /// # let mut core = Core::new(config, Zeros);
+    /// assert_eq!(core.memory().write_detection(), WriteDetection::Traps);
+    /// ```
     pub fn memory(&self) -> &M {
         &self.memory
     }
 
     /// Local memory, to change. What the core may rely on is written at [`Memory`].
+    ///
+    /// ```
+    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
+    /// # struct Zeros;
+    /// # impl Memory for Zeros {
+    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
+    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
+    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
+    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
+    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
+    /// # }
+    /// # let config = CoreConfig {
+    /// #     me: DroneId(0),
+    /// #     drones: 1,
+    /// #     pages: 16,
+    /// #     metadata_limit_bytes: 1 << 20,
+    /// #     economies: Economies::default(),
+    /// # };
+    /// # let mut core = Core::new(config, Zeros);
+    /// core.memory_mut().set_access(PageRun::one(PageId(0)), Access::Invalid);
+    /// ```
     pub fn memory_mut(&mut self) -> &mut M {
         &mut self.memory
     }
 
     /// Takes one event and appends what is to be done about it, in order.
+    ///
+    /// ```
+    /// use hivemind_protocol::{AccessKind, Effect, Event, Outcome, Ticket};
+    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
+    /// # struct Zeros;
+    /// # impl Memory for Zeros {
+    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
+    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
+    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
+    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
+    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
+    /// # }
+    /// # let config = CoreConfig {
+    /// #     me: DroneId(0),
+    /// #     drones: 1,
+    /// #     pages: 16,
+    /// #     metadata_limit_bytes: 1 << 20,
+    /// #     economies: Economies::default(),
+    /// # };
+    /// # let mut core = Core::new(config, Zeros);
+    /// let mut effects = Vec::new();
+    /// let (page, kind, ticket) = (PageId(3), AccessKind::Read, Ticket(1));
+    /// core.handle(Event::Fault { page, kind, ticket }, &mut effects).expect("no message, so no misbehaviour");
+    /// let result = Ok(Outcome::Done); // alone, a drone has every page
+    /// assert_eq!(effects, [Effect::Complete { ticket, result }]);
+    /// ```
     ///
     /// # Errors
     /// A message that no correct peer sends. Nothing that it asked for was done; its sender is to be cut off.

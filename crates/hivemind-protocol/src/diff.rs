@@ -11,6 +11,14 @@ use alloc::vec::Vec;
 use core::fmt;
 
 /// Changed bytes that lie side by side.
+///
+/// ```
+/// use hivemind_protocol::{Diff, Kernels, PAGE_SIZE, Run};
+/// let (old, mut new) = ([0; PAGE_SIZE], [0; PAGE_SIZE]);
+/// new[8..10].copy_from_slice(&[1, 2]);
+/// let diff = Diff::between(&Kernels::PORTABLE, &old, &new).expect("they differ");
+/// assert_eq!(diff.runs(), [Run { offset: 8, count: 2 }]);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Run {
     /// Where in the page, in bytes.
@@ -58,6 +66,14 @@ impl Diff {
     pub(crate) const LEAST_BYTES: usize = RUNS_HEAD + RUN + 1;
 
     /// What turns `old` into `new`; nothing where they are the same.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Diff, Kernels, PAGE_SIZE};
+    /// let (old, mut new) = ([0; PAGE_SIZE], [0; PAGE_SIZE]);
+    /// new[8..10].copy_from_slice(&[1, 2]);
+    /// let diff = Diff::between(&Kernels::PORTABLE, &old, &new).expect("they differ");
+    /// assert_eq!(Diff::between(&Kernels::PORTABLE, &new, &new), None);
+    /// ```
     pub fn between(kernels: &Kernels, old: &PageBytes, new: &PageBytes) -> Option<Self> {
         let mut changed = (kernels.compare)(old, new);
         if mutant(Mutant::WholeWords) {
@@ -96,6 +112,16 @@ impl Diff {
     /// that is cut short, that holds no byte, or whose runs are empty, touch, are out of order or leave the page.
     ///
     /// Allocates no more than the diff takes of `bytes`.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Diff, Kernels, PAGE_SIZE};
+    /// let (old, mut new) = ([0; PAGE_SIZE], [0; PAGE_SIZE]);
+    /// new[8..10].copy_from_slice(&[1, 2]);
+    /// let diff = Diff::between(&Kernels::PORTABLE, &old, &new).expect("they differ");
+    /// let mut bytes = diff.encoded().to_vec();
+    /// bytes.push(9);
+    /// assert_eq!(Diff::decode(&bytes), Some((diff, &[9][..])));
+    /// ```
     pub fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let head = match *bytes.first()? {
             RUNS => runs_head(bytes)?,
@@ -108,11 +134,29 @@ impl Diff {
     }
 
     /// Its wire form, which [`decode`](Self::decode) reads.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Diff, Kernels, PAGE_SIZE};
+    /// let (old, mut new) = ([0; PAGE_SIZE], [0; PAGE_SIZE]);
+    /// new[8..10].copy_from_slice(&[1, 2]);
+    /// let diff = Diff::between(&Kernels::PORTABLE, &old, &new).expect("they differ");
+    /// assert_eq!(diff.encoded().len(), diff.size());
+    /// ```
     pub fn encoded(&self) -> &[u8] {
         &self.encoded
     }
 
     /// Writes the changed bytes into a copy of the page.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Diff, Kernels, PAGE_SIZE};
+    /// let (old, mut new) = ([0; PAGE_SIZE], [0; PAGE_SIZE]);
+    /// new[8..10].copy_from_slice(&[1, 2]);
+    /// let diff = Diff::between(&Kernels::PORTABLE, &old, &new).expect("they differ");
+    /// let mut copy = old;
+    /// diff.apply(&Kernels::PORTABLE, &mut copy);
+    /// assert_eq!(copy, new);
+    /// ```
     pub fn apply(&self, kernels: &Kernels, page: &mut PageBytes) {
         match self.encoded[0] {
             MASK => (kernels.scatter)(&self.mask(kernels).0, self.bytes(), page),
@@ -137,6 +181,17 @@ impl Diff {
     }
 
     /// One diff that does what `self` and then `later` do.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Diff, Kernels, PAGE_SIZE};
+    /// let (old, mut new) = ([0; PAGE_SIZE], [0; PAGE_SIZE]);
+    /// new[8..10].copy_from_slice(&[1, 2]);
+    /// let diff = Diff::between(&Kernels::PORTABLE, &old, &new).expect("they differ");
+    /// let mut newest = new;
+    /// newest[9] = 3;
+    /// let later = Diff::between(&Kernels::PORTABLE, &new, &newest).expect("they differ");
+    /// assert_eq!(diff.then(&Kernels::PORTABLE, &later).bytes(), [1, 3]);
+    /// ```
     pub fn then(&self, kernels: &Kernels, later: &Self) -> Self {
         let mut page = [0; PAGE_SIZE];
         let mut changed = self.mask(kernels);
@@ -147,6 +202,14 @@ impl Diff {
     }
 
     /// The runs of changed bytes, ascending, not touching.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Diff, Kernels, PAGE_SIZE};
+    /// let (old, mut new) = ([0; PAGE_SIZE], [0; PAGE_SIZE]);
+    /// new[8..10].copy_from_slice(&[1, 2]);
+    /// let diff = Diff::between(&Kernels::PORTABLE, &old, &new).expect("they differ");
+    /// assert_eq!((diff.runs()[0].offset, diff.runs()[0].count), (8, 2));
+    /// ```
     pub fn runs(&self) -> Vec<Run> {
         let mask = self.mask(&Kernels::PORTABLE);
         let runs = mask.runs().map(|(offset, count)| Run {
@@ -157,6 +220,14 @@ impl Diff {
     }
 
     /// The new bytes of all runs, one after the other.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Diff, Kernels, PAGE_SIZE};
+    /// let (old, mut new) = ([0; PAGE_SIZE], [0; PAGE_SIZE]);
+    /// new[8..10].copy_from_slice(&[1, 2]);
+    /// let diff = Diff::between(&Kernels::PORTABLE, &old, &new).expect("they differ");
+    /// assert_eq!(diff.bytes(), [1, 2]);
+    /// ```
     pub fn bytes(&self) -> &[u8] {
         let head = match self.encoded[0] {
             MASK => MASK_HEAD + count(&words(&self.encoded)),
@@ -166,6 +237,14 @@ impl Diff {
     }
 
     /// Its size on the wire and, nearly, in memory, in bytes.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Diff, Kernels, PAGE_SIZE};
+    /// let (old, mut new) = ([0; PAGE_SIZE], [0; PAGE_SIZE]);
+    /// new[8..10].copy_from_slice(&[1, 2]);
+    /// let diff = Diff::between(&Kernels::PORTABLE, &old, &new).expect("they differ");
+    /// assert!(diff.size() < PAGE_SIZE / 100);
+    /// ```
     pub fn size(&self) -> usize {
         self.encoded.len()
     }

@@ -32,6 +32,12 @@ impl Encryption {
     /// Whether the link between two drones is encrypted. Each says on which machine it is; a drone that cannot
     /// tell, or sees its peer at another address than its own, says nothing (an empty string). Both ends come to
     /// the same answer.
+    ///
+    /// ```
+    /// use hivemind_protocol::Encryption;
+    /// assert!(Encryption::Auto.seals("one machine", "another"));
+    /// assert!(!Encryption::Auto.seals("one machine", "one machine"));
+    /// ```
     pub fn seals(self, machine: &str, other_machine: &str) -> bool {
         match self {
             Self::Auto => machine.is_empty() || machine != other_machine,

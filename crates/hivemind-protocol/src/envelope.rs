@@ -12,6 +12,14 @@ use crc32fast::Hasher;
 use thiserror::Error;
 
 /// What travels in front of a body.
+///
+/// ```
+/// use hivemind_protocol::{DroneId, Sealer};
+/// let (from, to) = (DroneId(0), DroneId(1));
+/// let mut sealer = Sealer::new(from, to);
+/// assert_eq!(sealer.seal(0, b"one").number, 0);
+/// assert_eq!(sealer.seal(0, b"two").number, 1);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Envelope {
     /// How many bodies went over the link in this direction before, modulo 2³²; the checksum covers all 64 bits.
@@ -21,6 +29,12 @@ pub struct Envelope {
 }
 
 /// How a link broke its promise to carry everything once, whole and in order.
+///
+/// ```
+/// use hivemind_protocol::Breach;
+/// let lost = Breach::Missing { expected: 1, came: 2 };
+/// assert!(lost.to_string().contains("something was lost"));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum Breach {
     /// Something that was sent before this never came.
@@ -52,6 +66,14 @@ pub enum Breach {
 }
 
 /// The sending end of one direction of a link.
+///
+/// ```
+/// use hivemind_protocol::{DroneId, Opener, Sealer};
+/// let (from, to) = (DroneId(0), DroneId(1));
+/// let mut sealer = Sealer::new(from, to);
+/// let envelope = sealer.seal(0, b"honey");
+/// assert!(Opener::new(from, to).open(envelope, 0, b"honey").is_ok());
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Sealer {
     link: Link,
@@ -89,6 +111,14 @@ impl Envelope {
     pub const BYTES: usize = 8;
 
     /// The wire form.
+    ///
+    /// ```
+    /// use hivemind_protocol::{DroneId, Envelope, Sealer};
+    /// let (from, to) = (DroneId(0), DroneId(1));
+    /// let mut sealer = Sealer::new(from, to);
+    /// let envelope = sealer.seal(0, b"honey");
+    /// assert_eq!(Envelope::from_bytes(envelope.to_bytes()), envelope);
+    /// ```
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let (number, check) = (self.number.to_le_bytes(), self.check.to_le_bytes());
         [
@@ -97,6 +127,12 @@ impl Envelope {
     }
 
     /// Reads the wire form.
+    ///
+    /// ```
+    /// use hivemind_protocol::Envelope;
+    /// let envelope = Envelope::from_bytes([1, 0, 0, 0, 2, 0, 0, 0]);
+    /// assert_eq!((envelope.number, envelope.check), (1, 2));
+    /// ```
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         let [n0, n1, n2, n3, c0, c1, c2, c3] = bytes;
         Self {
@@ -108,6 +144,13 @@ impl Envelope {
 
 impl Sealer {
     /// The sending end, before anything was sent.
+    ///
+    /// ```
+    /// use hivemind_protocol::{DroneId, Sealer};
+    /// let (from, to) = (DroneId(0), DroneId(1));
+    /// let mut sealer = Sealer::new(from, to);
+    /// assert_eq!(sealer.seal(0, b"first").number, 0);
+    /// ```
     pub fn new(from: DroneId, to: DroneId) -> Self {
         Self {
             link: Link { from, to },
@@ -117,6 +160,13 @@ impl Sealer {
 
     /// The envelope of the next body. `kind` is whatever the transport tells apart (a message, a heartbeat); all
     /// kinds are counted together.
+    ///
+    /// ```
+    /// use hivemind_protocol::{DroneId, Sealer};
+    /// let (from, to) = (DroneId(0), DroneId(1));
+    /// let mut sealer = Sealer::new(from, to);
+    /// assert_ne!(sealer.seal(0, b"one").check, sealer.seal(0, b"one").check); // the number counts
+    /// ```
     pub fn seal(&mut self, kind: u8, body: &[u8]) -> Envelope {
         let number = self.next;
         self.next += 1;
@@ -129,6 +179,14 @@ impl Sealer {
 
 impl Opener {
     /// The receiving end, before anything came.
+    ///
+    /// ```
+    /// use hivemind_protocol::{DroneId, Opener, Sealer};
+    /// let (from, to) = (DroneId(0), DroneId(1));
+    /// let mut sealer = Sealer::new(from, to);
+    /// let mut opener = Opener::new(from, to);
+    /// assert!(opener.open(sealer.seal(0, b"first"), 0, b"first").is_ok());
+    /// ```
     pub fn new(from: DroneId, to: DroneId) -> Self {
         Self {
             link: Link { from, to },
@@ -137,6 +195,15 @@ impl Opener {
     }
 
     /// Takes the next body.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Breach, DroneId, Opener, Sealer};
+    /// let (from, to) = (DroneId(0), DroneId(1));
+    /// let mut sealer = Sealer::new(from, to);
+    /// let envelope = sealer.seal(0, b"honey");
+    /// let mut opener = Opener::new(from, to);
+    /// assert_eq!(opener.open(envelope, 0, b"money"), Err(Breach::Damaged { number: 0 }));
+    /// ```
     ///
     /// # Errors
     /// [`Breach`]: what came is not what was sent next. The link cannot go on after it.

@@ -7,6 +7,12 @@ use crate::{
 use alloc::vec::Vec;
 
 /// Something that happened to this drone. [`Core`](crate::Core) shows how events go in and effects come out.
+///
+/// ```
+/// use hivemind_protocol::{AccessKind, Event, PageId, Ticket};
+/// let event = Event::Fault { page: PageId(3), kind: AccessKind::Write, ticket: Ticket(1) };
+/// println!("{event:?}");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Event {
     /// The program touched a page it may not. Completes with [`Outcome::Done`] when it may: touch again.
@@ -40,6 +46,12 @@ pub enum Event {
 }
 
 /// What a program can ask for. A drone has at most one `Acquire` or `Meet` outstanding at any time.
+///
+/// ```
+/// use hivemind_protocol::{Command, Event, LockId, Ticket};
+/// let command = Command::Acquire(LockId(4));
+/// println!("{:?}", Event::Command { command, ticket: Ticket(1) });
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Command {
     /// Take a lock. Completes with `Done` once this drone holds it and sees what its last holder saw.
@@ -60,6 +72,13 @@ pub enum Command {
 }
 
 /// One drone's part in a collective call: a barrier that can carry a small value from each to all.
+///
+/// ```
+/// use hivemind_protocol::{BarrierId, Command, Meeting, MeetingKind};
+/// let kind = MeetingKind::Barrier(BarrierId(0));
+/// let command = Command::Meet(Meeting { kind, payload: Vec::new() });
+/// println!("{command:?}");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Meeting {
     /// Which call it is. All drones must say the same, or all get [`Refusal::Mismatch`].
@@ -69,6 +88,12 @@ pub struct Meeting {
 }
 
 /// The collective calls.
+///
+/// ```
+/// use hivemind_protocol::MeetingKind;
+/// let kind = MeetingKind::Reduce { bytes: 8 };
+/// assert_eq!(kind.to_string(), "a reduction of 8 bytes");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum MeetingKind {
     /// A barrier, by its name.
@@ -99,6 +124,14 @@ pub enum MeetingKind {
 }
 
 /// Something to do for the driver, in order.
+///
+/// ```
+/// use hivemind_protocol::{Effect, Outcome, Ticket};
+/// fn completed(effects: &[Effect]) -> usize {
+///     effects.iter().filter(|effect| matches!(effect, Effect::Complete { .. })).count()
+/// }
+/// assert_eq!(completed(&[Effect::Complete { ticket: Ticket(1), result: Ok(Outcome::Done) }]), 1);
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Effect {
     /// Send this to that peer, after all that was sent to it before.
@@ -118,6 +151,12 @@ pub enum Effect {
 }
 
 /// What a completed ticket brings.
+///
+/// ```
+/// use hivemind_protocol::{Address, Block, Outcome};
+/// let outcome = Outcome::Allocated(Block { address: Address(64), fresh: true });
+/// assert_ne!(outcome, Outcome::Done);
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Outcome {
     /// It is done.

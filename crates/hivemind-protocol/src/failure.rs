@@ -7,6 +7,11 @@ use alloc::string::String;
 use thiserror::Error;
 
 /// Why a fault or a command did not get what it waited for.
+///
+/// ```
+/// use hivemind_protocol::{DroneId, Failure};
+/// assert_eq!(Failure::Lost(DroneId(2)).to_string(), "drone 2 is lost");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash, Error)]
 pub enum Failure {
     /// A drone is gone; the hive cannot go on.
@@ -18,6 +23,12 @@ pub enum Failure {
 }
 
 /// Why a call was refused. Nothing was changed by it.
+///
+/// ```
+/// use hivemind_protocol::{LockId, Refusal};
+/// let told = Refusal::NotHeld(LockId(5)).to_string();
+/// assert_eq!(told, "lock 5 is not held by this drone: release only what was acquired");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash, Error)]
 pub enum Refusal {
     /// The lock is not held by this drone.
@@ -72,6 +83,13 @@ pub enum Refusal {
 }
 
 /// A peer said something that no correct drone says. The driver closes its link and names it.
+///
+/// ```
+/// use hivemind_protocol::{DroneId, Misbehaviour};
+/// let (peer, what) = (DroneId(1), "it grants a lock twice".to_owned());
+/// let told = Misbehaviour { peer, what }.to_string();
+/// assert_eq!(told, "drone 1 broke the protocol: it grants a lock twice");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error("{peer} broke the protocol: {what}")]
 pub struct Misbehaviour {

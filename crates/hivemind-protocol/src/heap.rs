@@ -4,6 +4,14 @@ use crate::{Address, Refusal};
 use alloc::collections::BTreeMap;
 
 /// A block of shared memory.
+///
+/// ```
+/// use hivemind_protocol::Heap;
+/// let mut heap = Heap::new(1 << 16);
+/// let block = heap.allocate(100, 16)?;
+/// assert!(block.fresh); // still zero
+/// # Ok::<(), hivemind_protocol::Refusal>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Block {
     /// Its first byte.
@@ -43,6 +51,13 @@ const GRAIN_BYTES: u64 = 16;
 impl Heap {
     /// A heap of `bytes` bytes, all free but for the first grain: no block lies at address 0, which programs
     /// may use as "nowhere".
+    ///
+    /// ```
+    /// use hivemind_protocol::Heap;
+    /// let mut heap = Heap::new(1 << 16);
+    /// assert!(heap.largest_free() < 1 << 16); // address 0 stays free
+    /// # heap.allocate(1, 1).expect("there is room");
+    /// ```
     pub fn new(bytes: u64) -> Self {
         let bytes = bytes / GRAIN_BYTES * GRAIN_BYTES;
         let mut heap = Self {
@@ -57,6 +72,14 @@ impl Heap {
     }
 
     /// Takes a block of at least `bytes` bytes, aligned to `align`.
+    ///
+    /// ```
+    /// use hivemind_protocol::Heap;
+    /// let mut heap = Heap::new(1 << 16);
+    /// assert_eq!(heap.allocate(100, 64)?.address.0 % 64, 0);
+    /// assert!(heap.allocate(1 << 20, 16).is_err());
+    /// # Ok::<(), hivemind_protocol::Refusal>(())
+    /// ```
     ///
     /// # Errors
     /// [`Refusal::BadAlignment`]; [`Refusal::Insufficient`] with the largest block that is free.
@@ -100,6 +123,15 @@ impl Heap {
 
     /// Gives a block back.
     ///
+    /// ```
+    /// use hivemind_protocol::Heap;
+    /// let mut heap = Heap::new(1 << 16);
+    /// let block = heap.allocate(100, 16)?;
+    /// heap.free(block.address)?;
+    /// assert!(heap.free(block.address).is_err()); // no longer a block
+    /// # Ok::<(), hivemind_protocol::Refusal>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Refusal::BadAddress`]: no block in use starts there: a foreign address, or a block freed before.
     pub fn free(&mut self, address: Address) -> Result<(), Refusal> {
@@ -123,6 +155,16 @@ impl Heap {
     }
 
     /// How many bytes the largest free block has.
+    ///
+    /// ```
+    /// use hivemind_protocol::Heap;
+    /// let mut heap = Heap::new(1 << 16);
+    /// let before = heap.largest_free();
+    /// let block = heap.allocate(100, 16)?;
+    /// heap.free(block.address)?;
+    /// assert_eq!(heap.largest_free(), before); // neighbours are joined
+    /// # Ok::<(), hivemind_protocol::Refusal>(())
+    /// ```
     pub fn largest_free(&self) -> u64 {
         self.by_size
             .last_key_value()
@@ -130,6 +172,14 @@ impl Heap {
     }
 
     /// How many blocks are in use.
+    ///
+    /// ```
+    /// use hivemind_protocol::Heap;
+    /// let mut heap = Heap::new(1 << 16);
+    /// heap.allocate(100, 16)?;
+    /// assert_eq!(heap.blocks_in_use(), 1);
+    /// # Ok::<(), hivemind_protocol::Refusal>(())
+    /// ```
     pub fn blocks_in_use(&self) -> usize {
         self.used.len()
     }

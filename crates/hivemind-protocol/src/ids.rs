@@ -90,6 +90,11 @@ impl PageId {
     }
 
     /// The first byte of this page.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Address, PageId};
+    /// assert_eq!(PageId(2).start(), Address(8192));
+    /// ```
     pub fn start(self) -> Address {
         Address(self.0 * crate::PAGE_SIZE as u64)
     }

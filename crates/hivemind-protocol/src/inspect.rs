@@ -6,6 +6,28 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// What a drone knows, at one moment.
+///
+/// ```
+/// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
+/// # struct Zeros;
+/// # impl Memory for Zeros {
+/// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
+/// #     fn set_access(&mut self, _: PageRun, _: Access) {}
+/// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
+/// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
+/// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
+/// # }
+/// # let config = CoreConfig {
+/// #     me: DroneId(0),
+/// #     drones: 1,
+/// #     pages: 16,
+/// #     metadata_limit_bytes: 1 << 20,
+/// #     economies: Economies::default(),
+/// # };
+/// # let mut core = Core::new(config, Zeros);
+/// let inspection = core.inspect();
+/// assert_eq!(inspection.phase, "open");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Inspection {
     /// Its epoch.
@@ -23,6 +45,31 @@ pub struct Inspection {
 }
 
 /// A page as one drone sees it.
+///
+/// ```
+/// use hivemind_protocol::{AccessKind, Event, Ticket};
+/// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
+/// # struct Zeros;
+/// # impl Memory for Zeros {
+/// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
+/// #     fn set_access(&mut self, _: PageRun, _: Access) {}
+/// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
+/// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
+/// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
+/// # }
+/// # let config = CoreConfig {
+/// #     me: DroneId(0),
+/// #     drones: 1,
+/// #     pages: 16,
+/// #     metadata_limit_bytes: 1 << 20,
+/// #     economies: Economies::default(),
+/// # };
+/// # let mut core = Core::new(config, Zeros);
+/// let mut effects = Vec::new();
+/// let (page, kind, ticket) = (PageId(3), AccessKind::Read, Ticket(1));
+/// core.handle(Event::Fault { page, kind, ticket }, &mut effects).expect("no message, so no misbehaviour");
+/// assert_eq!(core.inspect().pages[&page].home, DroneId(0));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PageState {
     /// What the program may do with it.
@@ -46,6 +93,30 @@ pub struct PageState {
 }
 
 /// A lock as one drone sees it.
+///
+/// ```
+/// use hivemind_protocol::{Command, Event, LockId, Ticket};
+/// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
+/// # struct Zeros;
+/// # impl Memory for Zeros {
+/// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
+/// #     fn set_access(&mut self, _: PageRun, _: Access) {}
+/// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
+/// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
+/// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
+/// # }
+/// # let config = CoreConfig {
+/// #     me: DroneId(0),
+/// #     drones: 1,
+/// #     pages: 16,
+/// #     metadata_limit_bytes: 1 << 20,
+/// #     economies: Economies::default(),
+/// # };
+/// # let mut core = Core::new(config, Zeros);
+/// let event = Event::Command { command: Command::Acquire(LockId(4)), ticket: Ticket(1) };
+/// core.handle(event, &mut Vec::new()).expect("no message, so no misbehaviour");
+/// assert!(core.inspect().locks[&LockId(4)].held);
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LockState {
     /// Whether the token is here.
@@ -62,6 +133,28 @@ pub struct LockState {
 
 impl<M: Memory> Core<M> {
     /// The state as it is. Copies much; for replays, not for runs.
+    ///
+    /// ```
+    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
+    /// # struct Zeros;
+    /// # impl Memory for Zeros {
+    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
+    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
+    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
+    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
+    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
+    /// # }
+    /// # let config = CoreConfig {
+    /// #     me: DroneId(0),
+    /// #     drones: 1,
+    /// #     pages: 16,
+    /// #     metadata_limit_bytes: 1 << 20,
+    /// #     economies: Economies::default(),
+    /// # };
+    /// # let mut core = Core::new(config, Zeros);
+    /// let inspection = core.inspect();
+    /// assert!(inspection.locks.is_empty());
+    /// ```
     pub fn inspect(&self) -> Inspection {
         let page = |(id, page): (PageId, &crate::page::Page)| {
             let state = PageState {

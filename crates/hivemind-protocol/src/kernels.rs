@@ -10,6 +10,14 @@ use alloc::vec::Vec;
 
 /// The functions that touch every byte of a page. Every row of this table does the same, byte for byte; which one a
 /// core takes is its memory's business ([`Memory::kernels`](crate::Memory::kernels)) and changes nothing but its speed.
+///
+/// ```
+/// use hivemind_protocol::{Kernels, PAGE_SIZE};
+/// let (old, mut new) = ([0; PAGE_SIZE], [0; PAGE_SIZE]);
+/// new[5] = 1;
+/// let mask = (Kernels::PORTABLE.compare)(&old, &new);
+/// assert_eq!((Kernels::PORTABLE.measure)(&mask).bytes, 1);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Kernels {
     /// What the row is called, for people.

@@ -10,11 +10,26 @@ pub(crate) const MARKS: usize = 64;
 pub(crate) const WORD: usize = 8;
 
 /// Which bytes of a page are marked: bit `b` of number `n` stands for byte `64 n + b`.
+///
+/// ```
+/// use hivemind_protocol::ByteMask;
+/// let mut mask = ByteMask::NONE;
+/// mask.mark(65, 2);
+/// assert_eq!(mask.0[1], 0b110);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(align(64))]
 pub struct ByteMask(pub [u64; PAGE_SIZE / MARKS]);
 
 /// How much a mask marks.
+///
+/// ```
+/// use hivemind_protocol::ByteMask;
+/// let mut mask = ByteMask::NONE;
+/// mask.mark(8, 2);
+/// let extent = mask.extent();
+/// assert_eq!((extent.bytes, extent.runs, extent.words[0]), (2, 1, 0b10));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Extent {
     /// How many bytes.
@@ -70,6 +85,14 @@ impl ByteMask {
 
     /// Counts what the sizes of a diff's forms depend on. One code for every row of kernels: each compiles it in for
     /// the instructions that it may use.
+    ///
+    /// ```
+    /// use hivemind_protocol::ByteMask;
+    /// let mut mask = ByteMask::NONE;
+    /// mask.mark(0, 3);
+    /// mask.mark(100, 1);
+    /// assert_eq!((mask.extent().bytes, mask.extent().runs), (4, 2));
+    /// ```
     #[inline(always)]
     pub fn extent(&self) -> Extent {
         let marks = &self.0;

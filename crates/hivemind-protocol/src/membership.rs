@@ -10,9 +10,28 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 /// Something that must be equal on all drones: its name and its value.
+///
+/// ```
+/// use hivemind_protocol::Fact;
+/// let fact: Fact = ("page in bytes".to_owned(), "4096".to_owned());
+/// # let _ = fact;
+/// ```
 pub type Fact = (String, String);
 
 /// A drone that knocks.
+///
+/// ```
+/// use hivemind_protocol::{Membership, Newcomer};
+/// let stray = Newcomer {
+///     job: "another".into(),
+///     rank: 1,
+///     size: 2,
+///     address: "127.0.0.1:4000".into(),
+///     base_bitmap: 1,
+///     facts: vec![],
+/// };
+/// assert!(Membership::new(2, "job", &[], 1).consider(&stray).is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Newcomer {
     /// The job that it belongs to.
@@ -75,6 +94,13 @@ struct Place {
 
 impl Membership {
     /// Drone 0's own view of the job, with nobody else here yet.
+    ///
+    /// ```
+    /// use hivemind_protocol::Membership;
+    /// let mut members = Membership::new(1, "job", &[], 0b10);
+    /// assert!(members.is_complete()); // a hive of one
+    /// # members.stranger();
+    /// ```
     pub fn new(size: u32, job: &str, facts: &[Fact], base_bitmap: u32) -> Self {
         let mut places: Vec<Option<Place>> = (0..size).map(|_| None).collect();
         places[0] = Some(Place {
@@ -94,6 +120,20 @@ impl Membership {
 
     /// Takes a drone in.
     ///
+    /// ```
+    /// use hivemind_protocol::{DroneId, Membership, Newcomer};
+    /// let mut members = Membership::new(2, "job", &[], 1);
+    /// let newcomer = Newcomer {
+    ///     job: "job".into(),
+    ///     rank: 1,
+    ///     size: 2,
+    ///     address: "127.0.0.1:4000".into(),
+    ///     base_bitmap: 1,
+    ///     facts: vec![],
+    /// };
+    /// assert_eq!(members.consider(&newcomer), Ok(DroneId(1)));
+    /// ```
+    ///
     /// # Errors
     /// Why not: another job, size, version of a fact, or a rank that is taken or too large.
     pub fn consider(&mut self, newcomer: &Newcomer) -> Result<DroneId, String> {
@@ -110,6 +150,14 @@ impl Membership {
     }
 
     /// Remembers a refusal for the report.
+    ///
+    /// ```
+    /// use hivemind_protocol::Membership;
+    /// let mut members = Membership::new(2, "job", &[], 0b10);
+    /// members.refused("its version is another".into());
+    /// let told = members.missing(std::time::Duration::from_secs(30));
+    /// assert!(told.contains("its version is another"));
+    /// ```
     pub fn refused(&mut self, why: String) {
         self.refused += 1;
         if self.refusals.len() < REMEMBERED_REFUSALS {
@@ -118,22 +166,52 @@ impl Membership {
     }
 
     /// Remembers that somebody called who does not know the job's key.
+    ///
+    /// ```
+    /// use hivemind_protocol::Membership;
+    /// let mut members = Membership::new(2, "job", &[], 0b10);
+    /// members.stranger();
+    /// let told = members.missing(std::time::Duration::from_secs(30));
+    /// println!("{told}"); // says that somebody called who does not know the key
+    /// # assert!(told.contains("key"));
+    /// ```
     pub fn stranger(&mut self) {
         self.strangers += 1;
     }
 
     /// A drone that was here is gone before the hive ran; its place is free again.
+    ///
+    /// ```
+    /// use hivemind_protocol::{DroneId, Membership};
+    /// let mut members = Membership::new(1, "job", &[], 0b10);
+    /// members.depart(DroneId(0));
+    /// assert!(!members.is_complete());
+    /// ```
     pub fn depart(&mut self, drone: DroneId) {
         self.places[drone.0 as usize] = None;
         self.departed.push(drone.0);
     }
 
     /// Whether all are here.
+    ///
+    /// ```
+    /// use hivemind_protocol::Membership;
+    /// let mut members = Membership::new(2, "job", &[], 0b10);
+    /// assert!(!members.is_complete()); // drone 1 is not here yet
+    /// # members.stranger();
+    /// ```
     pub fn is_complete(&self) -> bool {
         self.places.iter().all(Option::is_some)
     }
 
     /// Where each listens, by rank.
+    ///
+    /// ```
+    /// use hivemind_protocol::Membership;
+    /// let mut members = Membership::new(1, "job", &[], 0b10);
+    /// assert_eq!(members.addresses().len(), 1);
+    /// # members.stranger();
+    /// ```
     pub fn addresses(&self) -> Vec<String> {
         let address = |place: &Place| place.address.clone();
         self.places
@@ -143,6 +221,13 @@ impl Membership {
     }
 
     /// The lowest base that is free on all.
+    ///
+    /// ```
+    /// use hivemind_protocol::Membership;
+    /// let mut members = Membership::new(1, "job", &[], 0b10);
+    /// assert_eq!(members.base(), Ok(1)); // bit 1 is the lowest
+    /// # members.stranger();
+    /// ```
     ///
     /// # Errors
     /// Why there is none.
@@ -167,6 +252,14 @@ impl Membership {
     }
 
     /// Who did not come in time.
+    ///
+    /// ```
+    /// use hivemind_protocol::Membership;
+    /// let mut members = Membership::new(2, "job", &[], 0b10);
+    /// let told = members.missing(std::time::Duration::from_secs(30));
+    /// assert!(told.contains("drone 1"));
+    /// # members.stranger();
+    /// ```
     pub fn missing(&self, waited: Duration) -> String {
         let absent = self
             .places

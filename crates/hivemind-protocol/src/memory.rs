@@ -8,9 +8,20 @@ use alloc::vec::Vec;
 pub const PAGE_SIZE: usize = 4096;
 
 /// The bytes of one page.
+///
+/// ```
+/// use hivemind_protocol::{PAGE_SIZE, PageBytes};
+/// let page: PageBytes = [0; PAGE_SIZE];
+/// assert_eq!(page.len(), 4096);
+/// ```
 pub type PageBytes = [u8; PAGE_SIZE];
 
 /// What the program may do with a page without a fault.
+///
+/// ```
+/// use hivemind_protocol::Access;
+/// assert!(Access::Invalid < Access::ReadOnly && Access::ReadOnly < Access::ReadWrite);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum Access {
     /// Every access faults.
@@ -23,6 +34,15 @@ pub enum Access {
 }
 
 /// What the program tried to do when it faulted.
+///
+/// ```
+/// use hivemind_protocol::{Access, AccessKind};
+/// let enough = |kind| match kind {
+///     AccessKind::Read => Access::ReadOnly,
+///     AccessKind::Write => Access::ReadWrite,
+/// };
+/// assert!(enough(AccessKind::Read) < enough(AccessKind::Write));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum AccessKind {
     /// A load.
@@ -32,6 +52,11 @@ pub enum AccessKind {
 }
 
 /// How an engine learns which pages the program wrote.
+///
+/// ```
+/// use hivemind_protocol::WriteDetection;
+/// assert_ne!(WriteDetection::Traps, WriteDetection::Scans);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum WriteDetection {
     /// The first store to a `ReadOnly` page faults, so the core hears of every written page as it happens.
@@ -49,6 +74,19 @@ pub enum WriteDetection {
 /// implementation ends the process with a sentence that says what was refused.
 ///
 /// The simplest memory, for which nothing ever changes behind the core's back: see [`Core`](crate::Core).
+///
+/// ```
+/// use hivemind_protocol::{Access, Memory, PageBytes, PageId, PageRun, WriteDetection};
+/// struct Zeros;
+/// impl Memory for Zeros {
+///     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
+///     fn set_access(&mut self, _: PageRun, _: Access) {}
+///     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
+///     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
+///     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
+/// }
+/// assert_eq!(Zeros.kernels().name, "portable");
+/// ```
 pub trait Memory {
     /// How this memory's engine learns of writes. Constant for the life of the region.
     fn write_detection(&self) -> WriteDetection;

@@ -169,6 +169,11 @@ pub enum Message {
 
 impl Message {
     /// What the table in docs/PROTOCOL.md calls it.
+    ///
+    /// ```
+    /// use hivemind_protocol::{EpochId, Message};
+    /// assert_eq!(Message::CollectWanted { epoch: EpochId(1) }.name(), "CollectWanted");
+    /// ```
     pub fn name(&self) -> &'static str {
         match self {
             Self::PageRequest { .. } => "PageRequest",
@@ -192,6 +197,16 @@ impl Message {
 
 /// One interval's record: what a drone wrote between two of its synchronisations
 /// (Keleher, Cox, Zwaenepoel, ISCA 1992, section 3).
+///
+/// ```
+/// use hivemind_protocol::{DroneId, Interval, IntervalId, IntervalIndex, PageId, PageRun, VectorTimestamp};
+/// let (creator, index) = (DroneId(1), IntervalIndex(1));
+/// let mut known = VectorTimestamp::new();
+/// known.raise(creator, index);
+/// let id = IntervalId { creator, index };
+/// let interval = Interval { id, known, pages: vec![PageRun::one(PageId(3))] };
+/// assert!(interval.known.covers(interval.id)); // its own entry is included
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Interval {
     /// Who made it, and which it is.
@@ -210,6 +225,13 @@ pub const PAGES_A_MESSAGE_MOST: u64 = 64;
 pub(crate) const PAGES_A_FLUSH_MOST: usize = 16;
 
 /// A whole page on its way.
+///
+/// ```
+/// use hivemind_protocol::{PAGE_SIZE, PageCopy, PageId};
+/// let (page, without) = (PageId(3), Vec::new());
+/// let copy = PageCopy { page, without, bytes: Box::new([0; PAGE_SIZE]) };
+/// assert!(copy.without.is_empty()); // it has all that its sender knew of
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct PageCopy {
     /// Which page.
@@ -221,6 +243,15 @@ pub struct PageCopy {
 }
 
 /// Which writes a copy of a page contains: all those known at `known`, but `without`.
+///
+/// ```
+/// use hivemind_protocol::{DroneId, IntervalId, IntervalIndex, Label, VectorTimestamp};
+/// let lacking = IntervalId { creator: DroneId(1), index: IntervalIndex(2) };
+/// let mut known = VectorTimestamp::new();
+/// known.raise(lacking.creator, lacking.index);
+/// let label = Label { known, without: vec![lacking] };
+/// assert!(!label.covers(lacking));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
 pub struct Label {
     /// What the sender knew.
@@ -230,6 +261,12 @@ pub struct Label {
 }
 
 /// The end of a meeting.
+///
+/// ```
+/// use hivemind_protocol::Met;
+/// let met = Met::Together { payloads: vec![b"0".to_vec(), b"1".to_vec()], allocated: None };
+/// assert!(!matches!(met, Met::Refused(_)));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Met {
     /// All drones made the same call.
@@ -245,6 +282,16 @@ pub enum Met {
 
 impl Label {
     /// Whether a copy with this label contains the writes of `interval`.
+    ///
+    /// ```
+    /// use hivemind_protocol::{DroneId, IntervalId, IntervalIndex, Label, VectorTimestamp};
+    /// let lacking = IntervalId { creator: DroneId(1), index: IntervalIndex(2) };
+    /// let mut known = VectorTimestamp::new();
+    /// known.raise(lacking.creator, lacking.index);
+    /// let label = Label { known, without: vec![lacking] };
+    /// let first = IntervalId { index: IntervalIndex(1), ..lacking };
+    /// assert!(label.covers(first) && !label.covers(lacking));
+    /// ```
     pub fn covers(&self, interval: IntervalId) -> bool {
         self.known.covers(interval) && self.without.binary_search(&interval).is_err()
     }

@@ -15,6 +15,11 @@ macro_rules! mutants {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $bug:expr;)*) => {
         /// A bug that can be switched on in test builds. What each does wrong is said beside it; the switch stands
         /// where the bug would live.
+        ///
+        /// ```
+        /// use hivemind_protocol::Mutant;
+        /// assert!(Mutant::ALL.iter().any(|mutant| mutant.name() == "short-read"));
+        /// ```
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum Mutant {
             $($(#[$doc])* $variant,)*
@@ -25,6 +30,11 @@ macro_rules! mutants {
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// How it is called on a command line.
+            ///
+            /// ```
+            /// use hivemind_protocol::Mutant;
+            /// assert_eq!(Mutant::ShortRead.name(), "short-read");
+            /// ```
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
@@ -33,6 +43,11 @@ macro_rules! mutants {
 
             /// Its number in the list of bugs that such systems had (docs/TESTING.md); none for one of our own that
             /// was mended.
+            ///
+            /// ```
+            /// use hivemind_protocol::Mutant;
+            /// assert_eq!(Mutant::ShortRead.bug(), Some(1));
+            /// ```
             pub const fn bug(self) -> Option<u8> {
                 match self {
                     $(Self::$variant => $bug,)*
@@ -168,6 +183,12 @@ mutants! {
 }
 
 /// Whether this mutant is on.
+///
+/// ```
+/// use hivemind_protocol::{Mutant, mutant};
+/// # #[cfg(not(hivemind_mutants))]
+/// assert!(!mutant(Mutant::ShortRead)); // in every build that anybody runs
+/// ```
 #[cfg(not(hivemind_mutants))]
 #[inline(always)]
 pub const fn mutant(_: Mutant) -> bool {
@@ -188,12 +209,24 @@ mod on {
     const UNKNOWN: usize = usize::MAX;
 
     /// Whether this mutant is on.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Mutant, mutant};
+    /// if mutant(Mutant::ShortRead) {
+    ///     println!("one read is taken for a frame");
+    /// }
+    /// ```
     pub fn mutant(which: Mutant) -> bool {
         ON.load(Ordering::Relaxed) == which as usize
     }
 
     /// Switches on what the environment says, read by `variable(name)`; from the second call on does nothing. Whoever
     /// makes worlds, links or memory calls it first.
+    ///
+    /// ```
+    /// use hivemind_protocol::choose_mutant;
+    /// choose_mutant(|name| std::env::var(name).ok());
+    /// ```
     ///
     /// # Panics
     /// When no mutant is called so.

@@ -5,6 +5,11 @@ use crate::{EpochId, IntervalId, IntervalIndex, PageId, PageRun};
 use alloc::vec::Vec;
 
 /// A step inside the core, in the order in which they happened within an event.
+///
+/// ```
+/// use hivemind_protocol::{Note, PageId};
+/// println!("{:?}", Note::TwinMade { page: PageId(3) });
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Note {
     /// The page's bytes were kept, to find later what the program writes.
@@ -50,6 +55,12 @@ pub enum Note {
 
 impl Note {
     /// Whether it is about this page.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Note, PageId};
+    /// let note = Note::TwinMade { page: PageId(3) };
+    /// assert!(note.is_about(PageId(3)) && !note.is_about(PageId(4)));
+    /// ```
     pub fn is_about(&self, wanted: PageId) -> bool {
         let within = |run: &PageRun| (run.first..run.end()).contains(&wanted);
         match self {

@@ -3,6 +3,12 @@
 use serde::Serialize;
 
 /// Counts since the start of one drone. All are sums; bytes are those of payloads, not of frames.
+///
+/// ```
+/// use hivemind_protocol::Stats;
+/// let stats = Stats::default();
+/// assert_eq!(stats.read_faults + stats.write_faults, 0);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Stats {
     /// Read faults that the program took.

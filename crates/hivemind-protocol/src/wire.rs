@@ -16,6 +16,11 @@ use alloc::vec::Vec;
 use thiserror::Error;
 
 /// Bytes that are no message.
+///
+/// ```
+/// use hivemind_protocol::{Message, WireError};
+/// assert_eq!(Message::decode(&[]), Err(WireError::Short));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum WireError {
     /// The bytes end before the message does, or a length is larger than what is there.
@@ -44,6 +49,14 @@ impl Message {
     }
 
     /// Reads one message that fills `bytes` exactly.
+    ///
+    /// ```
+    /// use hivemind_protocol::{EpochId, Message, WireError};
+    /// let mut bytes = Vec::new();
+    /// Message::CollectWanted { epoch: EpochId(3) }.encode(&mut bytes);
+    /// bytes.push(0);
+    /// assert_eq!(Message::decode(&bytes), Err(WireError::Long));
+    /// ```
     ///
     /// # Errors
     /// [`WireError`] when the bytes are no message; nothing larger than they are was allocated.
