@@ -6,6 +6,13 @@ use rustix::io::Errno;
 use std::fmt;
 
 /// Why a region could not be made or an engine not be chosen. Each says what to do.
+///
+/// ```
+/// use hivemind_memory::{EngineKind, MemoryError, RegionMemory};
+/// let error = RegionMemory::create(0, 0, EngineKind::Mprotect).unwrap_err();
+/// assert_eq!(error, MemoryError::EmptyRegion);
+/// assert!(error.to_string().ends_with("ask for at least one page (4096 bytes)"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemoryError {

@@ -76,7 +76,15 @@ impl RegionMemory {
         })
     }
 
-    /// The program's view: what typed views are made from. Cheap; see [`RegionMemory`] for an example.
+    /// The program's view: what typed views are made from. Cheap.
+    ///
+    /// ```
+    /// use hivemind_memory::{EngineKind, RegionMemory, free_bases};
+    /// # let base = free_bases(4096).trailing_zeros() as usize;
+    /// let memory = RegionMemory::create(4096, base, EngineKind::Mprotect)?;
+    /// assert_eq!(memory.view().bytes(), 4096);
+    /// # Ok::<(), hivemind_memory::MemoryError>(())
+    /// ```
     pub fn view(&self) -> RegionView {
         RegionView {
             mapping: Arc::clone(&self.mapping),
@@ -84,6 +92,14 @@ impl RegionMemory {
     }
 
     /// The engine that governs this region.
+    ///
+    /// ```
+    /// use hivemind_memory::{EngineKind, RegionMemory, free_bases};
+    /// # let base = free_bases(4096).trailing_zeros() as usize;
+    /// let memory = RegionMemory::create(4096, base, EngineKind::Mprotect)?;
+    /// assert_eq!(memory.engine(), EngineKind::Mprotect);
+    /// # Ok::<(), hivemind_memory::MemoryError>(())
+    /// ```
     pub fn engine(&self) -> EngineKind {
         self.kind
     }
@@ -93,7 +109,29 @@ impl RegionMemory {
     ///
     /// Installs the signal handler of the engine at the first call in a process. It stays installed, and passes on
     /// what isn't ours to the handler that was there before. Install handlers of your own earlier, or have them pass
-    /// on what they don't know. See [`RegionMemory`] for an example.
+    /// on what they don't know.
+    ///
+    /// ```
+    /// # use hivemind_memory::{EngineKind, FaultHandler, RegionMemory, free_bases};
+    /// # use hivemind_protocol::{Access, AccessKind, Memory, PageId, PageRun};
+    /// # use std::sync::{Arc, Mutex, atomic::{AtomicU32, Ordering}};
+    /// # struct Opens { memory: Mutex<RegionMemory>, faults: AtomicU32 }
+    /// # impl FaultHandler for Opens {
+    /// #     fn fault(&self, page: PageId, _: AccessKind) {
+    /// #         self.faults.fetch_add(1, Ordering::Relaxed);
+    /// #         self.memory.lock().unwrap().set_access(PageRun::one(page), Access::ReadWrite);
+    /// #     }
+    /// # }
+    /// # let base = free_bases(8192).trailing_zeros() as usize;
+    /// # let memory = RegionMemory::create(8192, base, EngineKind::Mprotect)?;
+    /// # let view = memory.view();
+    /// # let opens = Arc::new(Opens { memory: Mutex::new(memory), faults: AtomicU32::new(0) });
+    /// let guard = opens.memory.lock().unwrap().handle_faults(opens.clone());
+    /// view.touch(0..1, AccessKind::Read);
+    /// assert_eq!(opens.faults.load(Ordering::Relaxed), 1);
+    /// drop(guard); // from here on a fault is nobody's
+    /// # Ok::<(), hivemind_memory::MemoryError>(())
+    /// ```
     ///
     /// # Panics
     /// When the region has a handler already.
@@ -201,11 +239,27 @@ pub struct RegionView {
 
 impl RegionView {
     /// The first byte. The same in every drone.
+    ///
+    /// ```
+    /// use hivemind_memory::{BASES, EngineKind, RegionMemory, free_bases};
+    /// let base = free_bases(4096).trailing_zeros() as usize;
+    /// let memory = RegionMemory::create(4096, base, EngineKind::Mprotect)?;
+    /// assert_eq!(memory.view().base().addr(), BASES[base]);
+    /// # Ok::<(), hivemind_memory::MemoryError>(())
+    /// ```
     pub fn base(&self) -> *mut u8 {
         self.mapping.base()
     }
 
     /// The size in bytes: whole pages.
+    ///
+    /// ```
+    /// use hivemind_memory::{EngineKind, RegionMemory, free_bases};
+    /// # let base = free_bases(5000).trailing_zeros() as usize;
+    /// let memory = RegionMemory::create(5000, base, EngineKind::Mprotect)?;
+    /// assert_eq!(memory.view().bytes(), 8192);
+    /// # Ok::<(), hivemind_memory::MemoryError>(())
+    /// ```
     pub fn bytes(&self) -> u64 {
         self.mapping.bytes() as u64
     }
@@ -215,6 +269,28 @@ impl RegionView {
     /// does. With [`AccessKind::Write`] the pages count as written.
     ///
     /// The pages stay present until the drone's next acquire.
+    ///
+    /// ```
+    /// # use hivemind_memory::{EngineKind, FaultHandler, RegionMemory, free_bases};
+    /// # use hivemind_protocol::{Access, AccessKind, Memory, PageId, PageRun};
+    /// # use std::sync::{Arc, Mutex, atomic::{AtomicU32, Ordering}};
+    /// # struct Opens { memory: Mutex<RegionMemory>, faults: AtomicU32 }
+    /// # impl FaultHandler for Opens {
+    /// #     fn fault(&self, page: PageId, _: AccessKind) {
+    /// #         self.faults.fetch_add(1, Ordering::Relaxed);
+    /// #         self.memory.lock().unwrap().set_access(PageRun::one(page), Access::ReadWrite);
+    /// #     }
+    /// # }
+    /// # let base = free_bases(8192).trailing_zeros() as usize;
+    /// # let memory = RegionMemory::create(8192, base, EngineKind::Mprotect)?;
+    /// # let view = memory.view();
+    /// # let opens = Arc::new(Opens { memory: Mutex::new(memory), faults: AtomicU32::new(0) });
+    /// # let _guard = opens.memory.lock().unwrap().handle_faults(opens.clone());
+    /// view.touch(0..8192, AccessKind::Write); // two pages, absent so far
+    /// view.touch(0..8192, AccessKind::Write);
+    /// assert_eq!(opens.faults.load(Ordering::Relaxed), 2);
+    /// # Ok::<(), hivemind_memory::MemoryError>(())
+    /// ```
     ///
     /// # Panics
     /// When the range reaches beyond the region.

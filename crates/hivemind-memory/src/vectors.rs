@@ -21,6 +21,12 @@ pub fn kernels() -> &'static Kernels {
 }
 
 /// All kernels that this processor has, the fastest first. The last is [`Kernels::PORTABLE`].
+///
+/// ```
+/// use hivemind_protocol::Kernels;
+/// let all = hivemind_memory::all_kernels();
+/// assert_eq!(all.last().unwrap().name, Kernels::PORTABLE.name);
+/// ```
 pub fn all_kernels() -> Vec<&'static Kernels> {
     let narrow = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
     let wide = narrow

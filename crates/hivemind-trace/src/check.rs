@@ -7,6 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// A rule.
+///
+/// ```
+/// use hivemind_trace::{Rule, check};
+/// assert_eq!(check("no log").unwrap_err().rule, Rule::Parser);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Rule {
     /// The first line is the parser's expression.
@@ -38,6 +43,12 @@ pub enum Rule {
 }
 
 /// A broken rule.
+///
+/// ```
+/// use hivemind_trace::{check, shiviz};
+/// let breach = check(&(shiviz::head() + "d0 {\"d0\":1}\n")).unwrap_err();
+/// assert_eq!(breach.to_string(), "line 3: TwoLines: the event has no text");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Breach {
     /// The line, counted from 1.
@@ -49,6 +60,14 @@ pub struct Breach {
 }
 
 /// What a good log has.
+///
+/// ```
+/// use hivemind_trace::{check, shiviz};
+/// let log = shiviz::head() + "d0 {\"d0\":1}\nstarts\n";
+/// let summary = check(&log)?;
+/// assert_eq!((summary.entries.len(), summary.events[&0]), (1, 1));
+/// # Ok::<(), hivemind_trace::Breach>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Summary {
     /// Its events, in the order of the log.
@@ -58,6 +77,13 @@ pub struct Summary {
 }
 
 /// A log as far as it can be read.
+///
+/// ```
+/// use hivemind_trace::{Reading, read, shiviz};
+/// let log = shiviz::head() + "d0 {\"d0\":1}\nstarts\n";
+/// let Reading { events, breach } = read(&log);
+/// assert_eq!((events.len(), breach), (1, None));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reading {
     /// The events up to the first breach, in the order of the log.
@@ -67,6 +93,13 @@ pub struct Reading {
 }
 
 /// An event and where it stands.
+///
+/// ```
+/// use hivemind_trace::{read, shiviz};
+/// let log = shiviz::head() + "d0 {\"d0\":1}\nstarts\n";
+/// let first = &read(&log).events[0];
+/// assert_eq!((first.line, &*first.entry.text), (3, "starts"));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Located {
     /// Its first line, counted from 1.
@@ -117,6 +150,14 @@ pub fn check(log: &str) -> Result<Summary, Breach> {
 
 /// Reads a log, and holds it to the rules that need no other log: from [`Rule::Parser`] to [`Rule::OwnTime`]. A drone that
 /// is killed leaves a log that breaks off; what stands before is still of use.
+///
+/// ```
+/// use hivemind_trace::{read, shiviz};
+/// let log = shiviz::head() + "d0 {\"d0\":1}\nstarts\nd0 {\"d0\"";
+/// let reading = read(&log);
+/// assert_eq!(reading.events[0].entry.text, "starts");
+/// assert_eq!(reading.breach.map(|breach| breach.line), Some(5));
+/// ```
 pub fn read(log: &str) -> Reading {
     let mut reading = Reading {
         events: Vec::new(),
@@ -129,6 +170,15 @@ pub fn read(log: &str) -> Reading {
 }
 
 /// Holds the clocks of all hosts together to [`Rule::OthersTime`] and [`Rule::Causality`].
+///
+/// ```
+/// use hivemind_trace::{Rule, check_clocks, read, shiviz};
+/// let log = |events: &str| read(&(shiviz::head() + events)).events;
+/// let one = log("d0 {\"d0\":1}\nstarts\n");
+/// let two = log("d1 {\"d0\":2, \"d1\":1}\nstarts\n");
+/// let (at, breach) = check_clocks(&[&one, &two]).unwrap_err();
+/// assert_eq!((at, breach.rule), (1, Rule::OthersTime)); // d0 has one event only
+/// ```
 ///
 /// # Errors
 /// The first breach, and in which of the logs it is.

@@ -10,7 +10,6 @@
 /// two.merge(&one);                   // … host 2 receives
 /// two.tick(2);
 /// assert_eq!((two.get(1), two.get(2)), (1, 1));
-/// assert!(one.is_before(&two));
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
 pub struct TraceClock {
@@ -23,21 +22,47 @@ const ENTRY_BYTES: usize = 12;
 
 impl TraceClock {
     /// The clock before any event.
+    ///
+    /// ```
+    /// use hivemind_trace::TraceClock;
+    /// assert_eq!(TraceClock::new().get(0), 0);
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The time of a host: how many of its events are known.
+    ///
+    /// ```
+    /// use hivemind_trace::TraceClock;
+    /// let clock: TraceClock = [(2, 7)].into_iter().collect();
+    /// assert_eq!((clock.get(2), clock.get(3)), (7, 0));
+    /// ```
     pub fn get(&self, host: u32) -> u64 {
         self.place(host).map_or(0, |at| self.times[at].1)
     }
 
     /// An event of `host` itself.
+    ///
+    /// ```
+    /// use hivemind_trace::TraceClock;
+    /// let mut clock = TraceClock::new();
+    /// clock.tick(2);
+    /// assert_eq!(clock.get(2), 1);
+    /// ```
     pub fn tick(&mut self, host: u32) {
         *self.time_mut(host) += 1;
     }
 
     /// Takes in what another clock knows: before the event that receives a message.
+    ///
+    /// ```
+    /// use hivemind_trace::TraceClock;
+    /// let mut mine: TraceClock = [(0, 4), (1, 1)].into_iter().collect();
+    /// let sent: TraceClock = [(0, 2), (1, 3)].into_iter().collect();
+    /// mine.merge(&sent);
+    /// assert_eq!((mine.get(0), mine.get(1)), (4, 3));
+    /// ```
     pub fn merge(&mut self, other: &Self) {
         for (host, time) in &other.times {
             let mine = self.time_mut(*host);
@@ -46,16 +71,23 @@ impl TraceClock {
     }
 
     /// The entries that are not 0, ascending by host.
-    pub fn entries(&self) -> impl Iterator<Item = (u32, u64)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, u64)> {
         self.times.iter().copied()
     }
 
     /// Whether everything known here is known there, and more.
-    pub fn is_before(&self, other: &Self) -> bool {
+    pub(crate) fn is_before(&self, other: &Self) -> bool {
         self != other && self.entries().all(|(host, time)| time <= other.get(host))
     }
 
     /// Puts the clock behind a message: its entries (host `u32`, time `u64`, little-endian), then how many (`u32`).
+    ///
+    /// ```
+    /// use hivemind_trace::TraceClock;
+    /// let mut frame = b"message".to_vec();
+    /// TraceClock::new().append_to(&mut frame);
+    /// assert_eq!(frame, b"message\0\0\0\0"); // no entries
+    /// ```
     pub fn append_to(&self, message: &mut Vec<u8>) {
         for (host, time) in &self.times {
             message.extend_from_slice(&host.to_le_bytes());

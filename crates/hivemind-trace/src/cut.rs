@@ -7,6 +7,15 @@ use std::collections::BTreeMap;
 /// of others as many as are kept of those that were known.
 ///
 /// The entries of one host must come in the order in which they happened.
+///
+/// ```
+/// use hivemind_trace::{Entry, cut};
+/// let event = |own, text: &str| {
+///     Entry { host: 0, clock: [(0, own)].into_iter().collect(), text: text.into() }
+/// };
+/// let window = cut(&[event(1, "starts"), event(2, "fills")], |entry| entry.text == "fills");
+/// assert_eq!(window, [event(1, "fills")]);
+/// ```
 pub fn cut(entries: &[Entry], mut keep: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
     let mut kept_times: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
     let kept: Vec<&Entry> = entries.iter().filter(|entry| keep(entry)).collect();

@@ -46,12 +46,27 @@ pub struct Words<'a> {
 
 impl<'a> Words<'a> {
     /// Begins with these words.
+    ///
+    /// ```
+    /// use hivemind_trace::Words;
+    /// let mut text = String::new();
+    /// Words::new(&mut text, "drops").pages([(7, 1)]);
+    /// assert_eq!(text, "drops pages=7");
+    /// ```
     pub fn new(text: &'a mut String, words: &str) -> Self {
         text.push_str(words);
         Self { text }
     }
 
     /// More words, before any field.
+    ///
+    /// ```
+    /// use hivemind_trace::Words;
+    /// let mut text = String::new();
+    /// let mut words = Words::new(&mut text, "gets");
+    /// words.say("DiffReply");
+    /// assert_eq!(text, "gets DiffReply");
+    /// ```
     pub fn say(&mut self, words: &str) {
         let words = words.trim_start();
         if !self.text.is_empty() && !words.is_empty() {
@@ -61,21 +76,49 @@ impl<'a> Words<'a> {
     }
 
     /// A field. Its value must have no space and no line break.
+    ///
+    /// ```
+    /// use hivemind_trace::Words;
+    /// let mut text = String::new();
+    /// Words::new(&mut text, "releases").field("lock", 4);
+    /// assert_eq!(text, "releases lock=4");
+    /// ```
     pub fn field(&mut self, name: &str, value: impl Display) {
         let _ = write!(self.text, " {name}={value}");
     }
 
     /// A drone.
+    ///
+    /// ```
+    /// use hivemind_trace::Words;
+    /// let mut text = String::new();
+    /// Words::new(&mut text, "loses").drone("drone", 2);
+    /// assert_eq!(text, "loses drone=d2");
+    /// ```
     pub fn drone(&mut self, name: &str, drone: u32) {
         let _ = write!(self.text, " {name}=d{drone}");
     }
 
     /// A time in ns, written in µs.
+    ///
+    /// ```
+    /// use hivemind_trace::Words;
+    /// let mut text = String::new();
+    /// Words::new(&mut text, "fills").time("at_us", 1_234_005);
+    /// assert_eq!(text, "fills at_us=1234.005");
+    /// ```
     pub fn time(&mut self, name: &str, ns: u64) {
         let _ = write!(self.text, " {name}={}.{:03}", ns / 1000, ns % 1000);
     }
 
     /// Runs of pages: first and count. Nothing where there are none.
+    ///
+    /// ```
+    /// use hivemind_trace::Words;
+    /// let mut text = String::new();
+    /// Words::new(&mut text, "drops").pages([(3, 5), (12, 1)]);
+    /// assert_eq!(text, "drops pages=3-7,12");
+    /// ```
     pub fn pages(&mut self, runs: impl IntoIterator<Item = (u64, u64)>) {
         let (mut written, mut more) = (0, 0);
         for (first, count) in runs {
@@ -114,21 +157,44 @@ pub struct Happening<'a> {
 
 impl<'a> Happening<'a> {
     /// Reads a text; any text will do.
+    ///
+    /// ```
+    /// use hivemind_trace::Happening;
+    /// let happening = Happening::read("anything goes");
+    /// assert_eq!((happening.kind(), happening.get("lock")), ("anything", None));
+    /// ```
     pub fn read(text: &'a str) -> Self {
         Self { text }
     }
 
     /// Its first word.
+    ///
+    /// ```
+    /// use hivemind_trace::Happening;
+    /// assert_eq!(Happening::read("makes twin pages=3").kind(), "makes");
+    /// ```
     pub fn kind(&self) -> &'a str {
         self.word(0)
     }
 
     /// Its second word; empty where there is none.
+    ///
+    /// ```
+    /// use hivemind_trace::Happening;
+    /// assert_eq!(Happening::read("makes twin pages=3").name(), "twin");
+    /// assert_eq!(Happening::read("drops pages=3").name(), "");
+    /// ```
     pub fn name(&self) -> &'a str {
         self.word(1)
     }
 
     /// The text without the fields that say when and by whom.
+    ///
+    /// ```
+    /// use hivemind_trace::Happening;
+    /// let wait = Happening::read("waits acquire lock=4 ticket=9 thread=1 at_us=2.5");
+    /// assert_eq!(wait.brief(), "waits acquire lock=4");
+    /// ```
     pub fn brief(&self) -> String {
         let dull = ["at_us=", "ticket=", "thread=", "waited_us="];
         let words = self.text.split_ascii_whitespace();
@@ -139,28 +205,58 @@ impl<'a> Happening<'a> {
     }
 
     /// A field's value.
+    ///
+    /// ```
+    /// use hivemind_trace::Happening;
+    /// let ended = Happening::read("resumes barrier result=done");
+    /// assert_eq!((ended.get("result"), ended.get("lock")), (Some("done"), None));
+    /// ```
     pub fn get(&self, name: &str) -> Option<&'a str> {
         self.fields()
             .find_map(|(known, value)| (known == name).then_some(value))
     }
 
     /// All fields.
+    ///
+    /// ```
+    /// use hivemind_trace::Happening;
+    /// let sent = Happening::read("sends Ack to=d1 no=3");
+    /// assert_eq!(sent.fields().collect::<Vec<_>>(), [("to", "d1"), ("no", "3")]);
+    /// ```
     pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let words = self.text.split_ascii_whitespace();
         words.filter_map(|word| word.split_once('='))
     }
 
     /// A field that is a number.
+    ///
+    /// ```
+    /// use hivemind_trace::Happening;
+    /// let sent = Happening::read("sends Ack to=d1 no=3");
+    /// assert_eq!((sent.number("no"), sent.number("to")), (Some(3), None));
+    /// ```
     pub fn number(&self, name: &str) -> Option<u64> {
         self.get(name)?.parse().ok()
     }
 
     /// A field that is a drone.
+    ///
+    /// ```
+    /// use hivemind_trace::Happening;
+    /// let sent = Happening::read("sends Ack to=d1 no=3");
+    /// assert_eq!((sent.drone("to"), sent.drone("no")), (Some(1), None));
+    /// ```
     pub fn drone(&self, name: &str) -> Option<u32> {
         self.get(name)?.strip_prefix('d')?.parse().ok()
     }
 
     /// A field that is a time in µs, in ns.
+    ///
+    /// ```
+    /// use hivemind_trace::Happening;
+    /// let full = Happening::read("fills at_us=1234.5");
+    /// assert_eq!(full.time_ns("at_us"), Some(1_234_500));
+    /// ```
     pub fn time_ns(&self, name: &str) -> Option<u64> {
         let value = self.get(name)?;
         let (whole, part) = value.split_once('.').unwrap_or((value, ""));
@@ -174,6 +270,12 @@ impl<'a> Happening<'a> {
     }
 
     /// Whether it is about this page, as far as its pages are listed.
+    ///
+    /// ```
+    /// use hivemind_trace::Happening;
+    /// let dropped = Happening::read("drops pages=3-7,12");
+    /// assert!(dropped.has_page(5) && dropped.has_page(12) && !dropped.has_page(8));
+    /// ```
     pub fn has_page(&self, page: u64) -> bool {
         let listed = self.get("pages").into_iter();
         let listed = listed.flat_map(|runs| runs.split(',').filter(|run| !run.starts_with('+')));
@@ -185,6 +287,12 @@ impl<'a> Happening<'a> {
     }
 
     /// The text with another time, in ns; as it is where it has none.
+    ///
+    /// ```
+    /// use hivemind_trace::Happening;
+    /// let full = Happening::read("fills at_us=1234.5");
+    /// assert_eq!(full.moved_to(2_000), "fills at_us=2.000");
+    /// ```
     pub fn moved_to(&self, ns: u64) -> String {
         let Some(at) = self.text.rfind(" at_us=") else {
             return self.text.to_owned();

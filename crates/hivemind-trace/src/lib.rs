@@ -27,6 +27,14 @@ pub use merge::merge;
 pub use promise::check_promises;
 
 /// An event of a trace.
+///
+/// ```
+/// use hivemind_trace::{Entry, TraceClock};
+/// let mut clock = TraceClock::new();
+/// clock.tick(3);
+/// let entry = Entry { host: 3, clock, text: "starts".into() };
+/// assert_eq!(entry.clock.get(entry.host), 1); // the first event of d3
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
     /// Where it happened; its name in a log is `d` and this number.

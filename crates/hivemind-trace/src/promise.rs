@@ -10,6 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Holds the logs of all drones together to the rules from [`Rule::Sent`] on. Texts that do not use the words of
 /// [`Happening`] are passed over.
 ///
+/// ```
+/// use hivemind_trace::{Rule, check_promises, read, shiviz};
+/// let log = |events: &str| read(&(shiviz::head() + events)).events;
+/// let one = log("d0 {\"d0\":1}\nends left_out=0\n");
+/// let two = log("d1 {\"d1\":1}\ngets Ack from=d0 no=1 bytes=4\n");
+/// let (at, breach) = check_promises(&[&one, &two]).unwrap_err();
+/// assert_eq!((at, breach.rule), (1, Rule::Sent)); // d0 sent nothing
+/// ```
+///
 /// # Errors
 /// The first breach, and in which of the logs it is.
 pub fn check_promises(logs: &[&[Located]]) -> Result<(), (usize, Breach)> {

@@ -11,6 +11,11 @@ pub const PARSER: &str = r"(?<host>\S*) (?<clock>{.*})\n(?<event>.*)";
 pub const EVENTS_MOST: usize = 20_000;
 
 /// What stands in front of all events.
+///
+/// ```
+/// use hivemind_trace::{check, shiviz};
+/// assert!(check(&shiviz::head()).is_ok()); // a log without events
+/// ```
 pub fn head() -> String {
     format!("{PARSER}\n\n")
 }
@@ -29,6 +34,14 @@ pub fn event(entry: &Entry) -> String {
 }
 
 /// The same, behind what is in `lines`.
+///
+/// ```
+/// use hivemind_trace::{Entry, check, shiviz};
+/// let entry = Entry { host: 0, clock: [(0, 1)].into_iter().collect(), text: "starts".into() };
+/// let mut log = shiviz::head();
+/// shiviz::event_to(&mut log, &entry);
+/// assert_eq!(check(&log).unwrap().entries, [entry]);
+/// ```
 pub fn event_to(lines: &mut String, entry: &Entry) {
     let _ = write!(lines, "d{} {{", entry.host);
     for (at, (host, time)) in entry.clock.entries().enumerate() {
@@ -44,6 +57,13 @@ pub fn event_to(lines: &mut String, entry: &Entry) {
 }
 
 /// A whole log.
+///
+/// ```
+/// use hivemind_trace::{Entry, check, shiviz};
+/// let entry = Entry { host: 0, clock: [(0, 1)].into_iter().collect(), text: "starts".into() };
+/// let log = shiviz::write(std::slice::from_ref(&entry));
+/// assert_eq!(check(&log).unwrap().entries, [entry]);
+/// ```
 pub fn write(entries: &[Entry]) -> String {
     let mut log = head();
     log.extend(entries.iter().map(event));

@@ -7,6 +7,13 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A fault engine.
+///
+/// ```
+/// use hivemind_memory::EngineKind;
+/// assert_eq!("uffd".parse::<EngineKind>()?, EngineKind::Uffd);
+/// assert_eq!(EngineKind::Mprotect.to_string(), "mprotect");
+/// # Ok::<(), hivemind_memory::MemoryError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum EngineKind {
     /// userfaultfd in `SIGBUS` mode, with writes found by scanning page tables. Linux 6.7 or newer.
@@ -51,6 +58,14 @@ pub enum EngineChoice {
 }
 
 /// What [`choose`] found.
+///
+/// ```
+/// use hivemind_memory::{EngineChoice, EngineKind, choose};
+/// let chosen = choose(EngineChoice::Only(EngineKind::Mprotect))?;
+/// assert_eq!(chosen.engine, EngineKind::Mprotect);
+/// assert_eq!(chosen.fallback, None); // only `auto` falls back
+/// # Ok::<(), hivemind_memory::MemoryError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Chosen {
     /// The engine to create regions with.

@@ -32,7 +32,26 @@ struct Registration {
     code: c_int,
 }
 
-/// Who answers the faults of a region: see [`RegionMemory`](crate::RegionMemory) for one.
+/// Who answers the faults of a region: see [`RegionMemory`](crate::RegionMemory) for one at work.
+///
+/// ```
+/// use hivemind_memory::FaultHandler;
+/// use hivemind_protocol::{AccessKind, PageId};
+/// use std::sync::Mutex;
+///
+/// #[derive(Default)]
+/// struct Notes(Mutex<Vec<PageId>>);
+///
+/// impl FaultHandler for Notes {
+///     fn fault(&self, page: PageId, _: AccessKind) {
+///         self.0.lock().unwrap().push(page); // and opens the page, or the fault comes again
+///     }
+/// }
+///
+/// let notes = Notes::default();
+/// notes.fault(PageId(3), AccessKind::Read);
+/// assert_eq!(*notes.0.lock().unwrap(), [PageId(3)]);
+/// ```
 pub trait FaultHandler: Send + Sync {
     /// Runs on the faulting thread and its stack, with all signals blocked; returns when the access may be tried again,
     /// and so may block for as long as the hive needs. Several threads may be in it at once, for the same page as well.
@@ -44,6 +63,25 @@ pub trait FaultHandler: Send + Sync {
 }
 
 /// Keeps a region's [`FaultHandler`] registered; dropping it takes the handler away.
+///
+/// ```
+/// # use hivemind_memory::{EngineKind, FaultHandler, RegionMemory, free_bases};
+/// # use hivemind_protocol::{AccessKind, PageId};
+/// # use std::panic::{AssertUnwindSafe, catch_unwind};
+/// # use std::sync::Arc;
+/// # struct Never;
+/// # impl FaultHandler for Never {
+/// #     fn fault(&self, _: PageId, _: AccessKind) { unreachable!("nobody touches the region") }
+/// # }
+/// # let base = free_bases(4096).trailing_zeros() as usize;
+/// let memory = RegionMemory::create(4096, base, EngineKind::Mprotect)?;
+/// let guard = memory.handle_faults(Arc::new(Never));
+/// let second = || drop(memory.handle_faults(Arc::new(Never)));
+/// assert!(catch_unwind(AssertUnwindSafe(second)).is_err()); // there is one already
+/// drop(guard);
+/// second();
+/// # Ok::<(), hivemind_memory::MemoryError>(())
+/// ```
 #[must_use = "dropping the guard takes the fault handler away"]
 pub struct FaultGuard {
     slot: &'static Slot<Registration>,
