@@ -84,10 +84,13 @@ fn submit(script: &str) -> String {
     format!("{SETTING} export PATH=/root/bin:$PATH; {script}")
 }
 
+/// The hosts of an allocation, which is waited for: left to itself, Slurm takes others while these still end a job.
+const ALLOCATION: &str = "--nodelist=ann,bob";
+
 /// `hivemind run` with these words in an allocation of two hosts and four tasks.
 fn allocated(words: &str) -> String {
     submit(&format!(
-        "salloc --quiet --nodes=2 --ntasks=4 sh -c 'echo $$ >> /mnt/launchers; exec hivemind run {words}'"
+        "salloc --quiet {ALLOCATION} --nodes=2 --ntasks=4 sh -c 'echo $$ >> /mnt/launchers; exec hivemind run {words}'"
     ))
 }
 
@@ -130,7 +133,7 @@ fn a_batch_script_runs_the_example_and_the_command() {
         (command, "", "[0] "),
     ] {
         world.desk.write("/root/job.sh", script);
-        let job = format!("sbatch --wait --output=/root/job.out /root/job.sh {words}");
+        let job = format!("sbatch --wait {ALLOCATION} --output=/root/job.out /root/job.sh {words}");
         let ended = world.desk.try_sh(&submit(&job));
         let output = world.host("ann").try_sh("cat /root/job.out").output;
         assert_eq!(ended.status, Some(0), "{ended:?}: {output}");
