@@ -9,6 +9,10 @@ use crate::sys;
 /// load at 0x40_0000 or from 0x5555_… on with their heap behind them, libraries, stacks and the vdso lie from 0x7e…_ on,
 /// Go's heap is at 0xc0_0000_0000, and the address sanitizer's shadow ends just above 0x1000_0000_0000. A region may be
 /// larger than 4 TiB; it then covers the next bases.
+///
+/// ```
+/// assert!(hivemind_memory::BASES.iter().all(|base| base % 4096 == 0));
+/// ```
 pub const BASES: [usize; 16] = {
     const FIRST: usize = 0x1100_0000_0000;
     const STEP: usize = 0x0400_0000_0000;

@@ -67,6 +67,11 @@ pub struct Economies {
 
 impl Economies {
     /// Their names where a person writes them.
+    ///
+    /// ```
+    /// use hivemind_protocol::Economies;
+    /// assert!(Economies::NAMES.iter().all(|name| Economies::without(name).is_ok()));
+    /// ```
     pub const NAMES: [&str; 3] = ["fetch-ahead", "push", "pages-on-grants"];
 
     /// All of them but those listed, by [name](Self::NAMES) with commas between.

@@ -108,6 +108,11 @@ struct Link {
 
 impl Envelope {
     /// Its size on the wire.
+    ///
+    /// ```
+    /// use hivemind_protocol::Envelope;
+    /// assert_eq!(Envelope::BYTES, Envelope { number: 1, check: 2 }.to_bytes().len());
+    /// ```
     pub const BYTES: usize = 8;
 
     /// The wire form.

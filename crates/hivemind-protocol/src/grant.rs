@@ -12,6 +12,11 @@ use alloc::vec::Vec;
 
 /// How many pages a grant may bring: more than that is no small thing kept under a lock, and most of it would be
 /// sent in vain.
+///
+/// ```
+/// use hivemind_protocol::{PAGES_A_GRANT_MOST, PAGES_A_MESSAGE_MOST};
+/// assert!(PAGES_A_GRANT_MOST as u64 <= PAGES_A_MESSAGE_MOST);
+/// ```
 pub const PAGES_A_GRANT_MOST: usize = 4;
 
 /// What was touched under the lock that was taken last.

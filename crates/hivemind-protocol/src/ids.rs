@@ -26,34 +26,74 @@ macro_rules! id {
 
 id!(
     /// A drone: one process's seat in the hive, counted from 0.
+    ///
+    /// ```
+    /// use hivemind_protocol::DroneId;
+    /// assert_eq!(DroneId(3).to_string(), "drone 3");
+    /// ```
     DroneId(u32), "drone "
 );
 id!(
     /// A page of the region, counted from 0.
+    ///
+    /// ```
+    /// use hivemind_protocol::PageId;
+    /// assert_eq!(PageId(3).to_string(), "page 3");
+    /// ```
     PageId(u64), "page "
 );
 id!(
     /// A lock. A program's own locks are 0 … 2³²−1; the library numbers its own above.
+    ///
+    /// ```
+    /// use hivemind_protocol::LockId;
+    /// assert_eq!(LockId(3).to_string(), "lock 3");
+    /// ```
     LockId(u64), "lock "
 );
 id!(
     /// A barrier's name. Two drones that meet at different barriers are told so.
+    ///
+    /// ```
+    /// use hivemind_protocol::BarrierId;
+    /// assert_eq!(BarrierId(3).to_string(), "barrier 3");
+    /// ```
     BarrierId(u32), "barrier "
 );
 id!(
     /// An epoch: what lies between two barriers or collections. Totally ordered.
+    ///
+    /// ```
+    /// use hivemind_protocol::EpochId;
+    /// assert!(EpochId(3) < EpochId(4));
+    /// ```
     EpochId(u64), "epoch "
 );
 id!(
     /// The number of an interval among those of its creator in one epoch, counted from 1.
+    ///
+    /// ```
+    /// use hivemind_protocol::IntervalIndex;
+    /// assert_eq!(IntervalIndex(1).to_string(), "interval 1");
+    /// ```
     IntervalIndex(u32), "interval "
 );
 id!(
     /// A byte's place in the region, counted from its start.
+    ///
+    /// ```
+    /// use hivemind_protocol::Address;
+    /// assert_eq!(format!("{}", Address(16)), Address(16).to_string());
+    /// ```
     Address(u64), "address "
 );
 id!(
     /// What a driver hands in with a fault or a command, and gets back when it is complete.
+    ///
+    /// ```
+    /// use hivemind_protocol::Ticket;
+    /// assert_ne!(Ticket(1), Ticket(2));
+    /// ```
     Ticket(u64), "ticket "
 );
 
@@ -74,6 +114,11 @@ pub struct IntervalId {
 
 impl DroneId {
     /// The drone that keeps the barriers, the collections and the heap.
+    ///
+    /// ```
+    /// use hivemind_protocol::DroneId;
+    /// assert_eq!(DroneId::FIRST, DroneId(0));
+    /// ```
     pub const FIRST: Self = Self(0);
 }
 

@@ -72,4 +72,8 @@ pub use crate::stats::Stats;
 pub use crate::wire::WireError;
 
 /// The version of the wire form. Two drones that differ in it refuse each other at the start.
+///
+/// ```
+/// println!("protocol {}", hivemind_protocol::PROTOCOL_VERSION);
+/// ```
 pub const PROTOCOL_VERSION: u32 = 3;

@@ -42,6 +42,11 @@ pub struct Extent {
 
 impl ByteMask {
     /// No byte is marked.
+    ///
+    /// ```
+    /// use hivemind_protocol::ByteMask;
+    /// assert_eq!(ByteMask::NONE.extent().bytes, 0);
+    /// ```
     pub const NONE: Self = Self([0; PAGE_SIZE / MARKS]);
 
     /// Marks `count` bytes from `offset` on.

@@ -5,6 +5,11 @@ use crate::{Kernels, PageId, PageRun};
 use alloc::vec::Vec;
 
 /// The size of a page of the region in bytes: what one fault, twin or write notice speaks of.
+///
+/// ```
+/// use hivemind_protocol::{Address, PAGE_SIZE, PageId};
+/// assert_eq!(PageId::of(Address(PAGE_SIZE as u64)), PageId(1));
+/// ```
 pub const PAGE_SIZE: usize = 4096;
 
 /// The bytes of one page.
@@ -89,25 +94,72 @@ pub enum WriteDetection {
 /// ```
 pub trait Memory {
     /// How this memory's engine learns of writes. Constant for the life of the region.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Memory, WriteDetection};
+    /// fn traps(memory: &impl Memory) -> bool {
+    ///     memory.write_detection() == WriteDetection::Traps
+    /// }
+    /// ```
     fn write_detection(&self) -> WriteDetection;
 
     /// Sets what the program may do with these pages; wakes whoever faulted on them. Idempotent. All pages
     /// start as `Invalid` and zero. A change of access forgets whether the page was written.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Access, Memory, PageId, PageRun};
+    /// fn take_away(memory: &mut impl Memory, page: PageId) {
+    ///     memory.set_access(PageRun::one(page), Access::Invalid);
+    /// }
+    /// ```
     fn set_access(&mut self, pages: PageRun, access: Access);
 
     /// Copies a page out, whatever its access. Bytes that the program stores at the same time may be copied
     /// or not, each byte for itself.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Memory, PAGE_SIZE, PageBytes, PageId};
+    /// fn copy(memory: &impl Memory, page: PageId) -> PageBytes {
+    ///     let mut bytes = [0; PAGE_SIZE];
+    ///     memory.read(page, &mut bytes);
+    ///     bytes
+    /// }
+    /// ```
     fn read(&self, page: PageId, into: &mut PageBytes);
 
     /// Copies bytes into a page, from `offset` on. Only while the page is `Invalid`.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Access, Memory, PageId, PageRun};
+    /// fn put(memory: &mut impl Memory, page: PageId) {
+    ///     memory.set_access(PageRun::one(page), Access::Invalid);
+    ///     memory.write(page, 8, b"honey");
+    /// }
+    /// ```
     fn write(&mut self, page: PageId, offset: usize, bytes: &[u8]);
 
     /// With [`WriteDetection::Scans`]: appends the runs of `ReadOnly` pages written since the last call (or
     /// since they became `ReadOnly`), ascending, and forgets them in the same step: a store that comes later is found
     /// by the next call. With [`WriteDetection::Traps`]: does nothing.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Memory, PageRun};
+    /// fn written(memory: &mut impl Memory) -> Vec<PageRun> {
+    ///     let mut runs = Vec::new();
+    ///     memory.take_written(&mut runs);
+    ///     runs
+    /// }
+    /// ```
     fn take_written(&mut self, into: &mut Vec<PageRun>);
 
     /// What compares and moves the bytes of pages on this machine. Whichever it is, the core does the same.
+    ///
+    /// ```
+    /// use hivemind_protocol::Memory;
+    /// fn how(memory: &impl Memory) -> &str {
+    ///     memory.kernels().name
+    /// }
+    /// ```
     fn kernels(&self) -> &'static Kernels {
         &Kernels::PORTABLE
     }

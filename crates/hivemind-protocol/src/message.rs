@@ -219,6 +219,12 @@ pub struct Interval {
 
 /// How many pages a request may ask for and a reply may bring: 256 KiB, so that no link is busy with one
 /// message for long while others wait.
+///
+/// ```
+/// use hivemind_protocol::{PAGES_A_MESSAGE_MOST, PageId, PageRun};
+/// let run = PageRun { first: PageId(0), count: 100 };
+/// assert_eq!(run.split(PAGES_A_MESSAGE_MOST).count(), 2);
+/// ```
 pub const PAGES_A_MESSAGE_MOST: u64 = 64;
 
 /// How many pages one flush brings home: whoever wrote a whole array flushes it in pieces, which no link needs long for.

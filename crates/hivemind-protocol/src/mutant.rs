@@ -27,6 +27,11 @@ macro_rules! mutants {
 
         impl Mutant {
             /// Every mutant.
+            ///
+            /// ```
+            /// use hivemind_protocol::Mutant;
+            /// assert!(Mutant::ALL.len() > 50);
+            /// ```
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// How it is called on a command line.

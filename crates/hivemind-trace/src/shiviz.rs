@@ -5,9 +5,17 @@ use crate::{Entry, TraceClock};
 use std::fmt::Write;
 
 /// The expression that tells ShiViz how to read the rest; the first line of a log.
+///
+/// ```
+/// assert!(hivemind_trace::shiviz::PARSER.contains("(?<clock>"));
+/// ```
 pub const PARSER: &str = r"(?<host>\S*) (?<clock>{.*})\n(?<event>.*)";
 
 /// ShiViz becomes unusable with many more events than this: cut a window.
+///
+/// ```
+/// assert!(hivemind_trace::shiviz::EVENTS_MOST >= 10_000);
+/// ```
 pub const EVENTS_MOST: usize = 20_000;
 
 /// What stands in front of all events.

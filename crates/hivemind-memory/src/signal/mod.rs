@@ -59,6 +59,18 @@ pub trait FaultHandler: Send + Sync {
     /// It may allocate, lock and use sockets, as long as the program does not hold those locks while it touches the
     /// region. It must not touch the region itself. It never unwinds: a panic ends the process. Where the hive is lost, it
     /// ends the process itself.
+    ///
+    /// ```
+    /// use hivemind_memory::FaultHandler;
+    /// use hivemind_protocol::{AccessKind, PageId};
+    /// struct Told;
+    /// impl FaultHandler for Told {
+    ///     fn fault(&self, page: PageId, kind: AccessKind) {
+    ///         println!("{kind:?} of {page}"); // a real one makes the page accessible
+    ///     }
+    /// }
+    /// Told.fault(PageId(3), AccessKind::Read);
+    /// ```
     fn fault(&self, page: PageId, kind: AccessKind);
 }
 
