@@ -7,16 +7,19 @@
 //! Homes move to their writers only at meetings, where no program runs. A collection may end an epoch under
 //! a running program: what it may see does not change then (INV-6); pages that are void become `stale` and
 //! go at its next acquire.
+//!
+//! How the diffs of a page come to its home, and wait there, is in `homecoming`.
 
 use crate::core::{Core, PageMap, misbehaviour};
-use crate::message::{Interval, Met, PAGES_A_FLUSH_MOST};
+use crate::homecoming::{Flushed, Homecoming};
+use crate::message::{Interval, Met};
 use crate::mutant::{Mutant, mutant};
 use crate::note::Note;
 use crate::page::CopySet;
 use crate::push::PushList;
 use crate::{
-    Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Kernels, Memory,
-    Message, Misbehaviour, PageBytes, PageId, PageRun, Ticket,
+    Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Memory, Message,
+    Misbehaviour, PageId, PageRun, Ticket,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -37,7 +40,7 @@ pub(crate) struct Epoch {
     /// Messages of the next epoch that came early.
     deferred: Vec<(DroneId, Message)>,
     /// Pages that come home.
-    homecomings: PageMap<Homecoming>,
+    pub(crate) homecomings: PageMap<Homecoming>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -58,31 +61,8 @@ pub(crate) struct HeldFault {
     pub(crate) ticket: Ticket,
 }
 
-/// A page whose home this is and whose writers' diffs are under way, or are here but must not change the
-/// page under the running program.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
-struct Homecoming {
-    /// The intervals whose writes are not here, with their weights.
-    expected: BTreeMap<IntervalId, u64>,
-    /// The writers whose flush has not come.
-    awaiting: BTreeSet<DroneId>,
-    /// What has come of this epoch's end.
-    incoming: Vec<(u64, IntervalId, Diff)>,
-    /// What waits for the program's next acquire, in the order in which it applies.
-    filed: Vec<Diff>,
-    /// Who asked for the page meanwhile.
-    requests: Vec<DroneId>,
-}
-
-/// How many diffs of one page may be filed before they are merged: they bound what a drone that computes
-/// for hours must keep to little more than a page a page.
-const FILED_MOST: usize = 4;
-
 /// What a departing drone gives to homes.
 type Flushes = BTreeMap<DroneId, Flushed>;
-
-/// Pages and their diffs, on their way home.
-type Flushed = Vec<(PageId, Vec<(IntervalIndex, Diff)>)>;
 
 /// What a departing drone does with others in the new epoch.
 #[derive(Debug, Default)]
@@ -143,45 +123,6 @@ impl Epoch {
     pub(crate) fn holds_faults(&self) -> bool {
         self.phase != Phase::Open
     }
-
-    /// Whether writers' diffs of this page are still under way to here.
-    pub(crate) fn awaits_flush(&self, page: PageId) -> bool {
-        self.homecomings
-            .get(&page)
-            .is_some_and(|coming| !coming.awaiting.is_empty())
-    }
-
-    /// Whether writers' diffs of this page are under way or not yet in it.
-    pub(crate) fn is_coming_home(&self, page: PageId) -> bool {
-        self.homecomings.contains_key(&page)
-    }
-
-    /// Remembers who asks for a page that is on its way home.
-    pub(crate) fn wait_for_flush(&mut self, page: PageId, from: DroneId) {
-        self.homecomings
-            .entry(page)
-            .or_default()
-            .requests
-            .push(from);
-    }
-
-    /// Adds to a copy of the page what the page itself must not show yet.
-    pub(crate) fn overlay(&self, kernels: &Kernels, page: PageId, bytes: &mut PageBytes) {
-        for diff in self
-            .homecomings
-            .get(&page)
-            .iter()
-            .flat_map(|coming| &coming.filed)
-        {
-            diff.apply(kernels, bytes);
-        }
-    }
-
-    /// Bytes of diffs that wait for the program's next acquire.
-    pub(crate) fn filed_bytes(&self) -> u64 {
-        let filed = self.homecomings.values().flat_map(|coming| &coming.filed);
-        filed.map(|diff| diff.size() as u64).sum()
-    }
 }
 
 impl<M: Memory> Core<M> {
@@ -241,11 +182,7 @@ impl<M: Memory> Core<M> {
                 }
             }
         }
-        let coming = self
-            .epoch
-            .homecomings
-            .values()
-            .any(|coming| !coming.awaiting.is_empty());
+        let coming = self.epoch.awaits_any_flush();
         if !self.fetches.is_empty() || coming || self.epoch.has_arrived() {
             return;
         }
@@ -311,16 +248,6 @@ impl<M: Memory> Core<M> {
         self.expect_pushes(turned.expected);
         self.begin_epoch(met);
         Ok(())
-    }
-
-    /// Brings diffs home, in pieces.
-    fn send_flush(&mut self, home: DroneId, epoch: EpochId, pages: Flushed) {
-        let mut rest = pages.into_iter();
-        while rest.len() > 0 {
-            let pages: Flushed = rest.by_ref().take(PAGES_A_FLUSH_MOST).collect();
-            let more = rest.len() > 0;
-            self.send(home, Message::Flush { epoch, pages, more });
-        }
     }
 
     /// What waited for this epoch goes on.
@@ -435,9 +362,7 @@ impl<M: Memory> Core<M> {
         if expected.is_empty() || departure.last {
             return true;
         }
-        let coming = self.epoch.homecomings.entry(page).or_default();
-        coming.awaiting = expected.keys().map(|id| id.creator).collect();
-        coming.expected = expected;
+        self.epoch.await_flushes(page, expected);
         false
     }
 
@@ -511,124 +436,6 @@ impl<M: Memory> Core<M> {
         });
         for run in PageRun::join(open.collect::<Vec<_>>()) {
             self.memory.set_access(run, Access::ReadWrite);
-        }
-    }
-
-    /// A writer brings its diffs of pages that live here.
-    pub(crate) fn flush(
-        &mut self,
-        from: DroneId,
-        epoch: EpochId,
-        pages: Flushed,
-        more: bool,
-    ) -> Result<(), Misbehaviour> {
-        // Nobody arrives while a flush is awaited, so one of an older epoch was not needed; and it must not
-        // be taken for the one of this epoch that is.
-        if epoch.0 + 1 < self.epoch.id.0 && !mutant(Mutant::LateFlushTaken) {
-            return Ok(());
-        }
-        self.check_flush(from, &pages, more)?;
-        for (page, diffs) in pages {
-            // A writer cannot know that its diffs were applied here within the epoch already.
-            let Some(coming) = self.epoch.homecomings.get_mut(&page) else {
-                continue;
-            };
-            if !coming.awaiting.remove(&from) {
-                continue;
-            }
-            let first = IntervalId {
-                creator: from,
-                index: IntervalIndex(0),
-            };
-            let Some((&first, _)) = coming.expected.range(first..).next() else {
-                continue;
-            };
-            for (index, diff) in diffs.into_iter().filter(|(index, _)| *index >= first.index) {
-                let id = IntervalId {
-                    creator: from,
-                    index,
-                };
-                // What the writer stored after it arrived comes after all intervals.
-                let weight = coming.expected.get(&id).copied().unwrap_or(u64::MAX);
-                coming.incoming.push((weight, id, diff));
-            }
-            if coming.awaiting.is_empty() {
-                self.settle(page);
-            }
-        }
-        self.try_arrive();
-        Ok(())
-    }
-
-    /// A flush brings, with its last piece, all the pages of this home that its writer wrote: who is kept waiting for one
-    /// would wait for ever.
-    fn check_flush(&self, from: DroneId, pages: &Flushed, more: bool) -> Result<(), Misbehaviour> {
-        for (page, _) in pages {
-            self.check_page(from, *page)?;
-        }
-        if more {
-            return Ok(());
-        }
-        let brought: BTreeSet<PageId> = pages.iter().map(|(page, _)| *page).collect();
-        let mut coming = self.epoch.homecomings.iter();
-        let lacks = coming
-            .find(|(page, coming)| coming.awaiting.contains(&from) && !brought.contains(page));
-        match lacks {
-            None => Ok(()),
-            Some((page, _)) => {
-                let what = alloc::format!("it brings its diffs home without those of {page}");
-                Err(misbehaviour(from, &what))
-            }
-        }
-    }
-
-    /// All diffs of the page are here.
-    fn settle(&mut self, page: PageId) {
-        let Some(coming) = self.epoch.homecomings.get_mut(&page) else {
-            return;
-        };
-        if !mutant(Mutant::FlushesUnordered) {
-            coming
-                .incoming
-                .sort_by_key(|(weight, id, _)| (*weight, *id));
-        }
-        coming
-            .filed
-            .extend(coming.incoming.drain(..).map(|(_, _, diff)| diff));
-        coming.expected.clear();
-        if coming.filed.len() > FILED_MOST {
-            let kernels = self.memory.kernels();
-            let merged = coming
-                .filed
-                .iter()
-                .skip(1)
-                .fold(coming.filed[0].clone(), |one, next| one.then(kernels, next));
-            coming.filed = alloc::vec![merged];
-        }
-        let requests = core::mem::take(&mut coming.requests);
-        self.apply_arrived(page);
-        for from in requests {
-            self.serve(from, &[page]);
-        }
-        self.advance_fetch(page);
-    }
-
-    /// Puts what came home into the page, unless the program sees it.
-    pub(crate) fn apply_arrived(&mut self, page: PageId) {
-        if self.epoch.awaits_flush(page) || self.pages.get_mut(page).access != Access::Invalid {
-            return;
-        }
-        let Some(coming) = self.epoch.homecomings.remove(&page) else {
-            return;
-        };
-        for diff in coming.filed {
-            diff.lay(&mut self.memory, page);
-            self.stats.diffs_applied += 1;
-            self.notes.add(|| Note::DiffApplied {
-                page,
-                interval: None,
-                bytes: diff.bytes().len(),
-            });
         }
     }
 }

@@ -26,6 +26,7 @@ mod failure;
 mod fault;
 mod grant;
 mod heap;
+mod homecoming;
 mod ids;
 mod inspect;
 mod interval;
