@@ -1,20 +1,20 @@
 //! One run: a plan's programs are executed on a world, and the oracle judges each access and each call.
-//! What the steps mean for the core is here; what they mean for the program is in `expand`.
+//! What the steps mean for the core is here and in the rooms below; what they mean for the program is in `expand`.
 
+mod accesses;
 mod calls;
 
 use crate::books;
 use crate::expand::Step;
 use crate::finding::{Finding, Verdict};
 use crate::hostile::Hostilities;
-use crate::memory::RacingStore;
 use crate::oracle::Oracle;
 use crate::plan::Plan;
 use crate::start::gather;
 use crate::thread::{Actor, HELPER, MAIN, State};
-use crate::trace::{About, Trace};
+use crate::trace::Trace;
 use crate::world::{Completed, Happening, Started, World};
-use hivemind_protocol::{Address, DroneId, Failure, Outcome, PAGE_SIZE, PageId, Stats};
+use hivemind_protocol::{DroneId, Failure, Outcome, PAGE_SIZE, Stats};
 
 /// A run in progress.
 #[derive(Debug)]
@@ -97,9 +97,6 @@ const EVENTS_MOST: u64 = 300_000;
 /// After how many seconds of silence a hostile world is taken to be over: a link ends at the first sign of life, the
 /// drones whose programs fail by it end theirs, and so on.
 const SIGNS_OF_LIFE: u64 = 3;
-
-/// More faults than an access needs, however often collections protect its page again before it is made.
-const TRIES_MOST: u64 = 2_000;
 
 impl Run {
     /// A run at its start.
@@ -296,60 +293,6 @@ impl Run {
         self.dispatch(completed)
     }
 
-    /// Perhaps lets the next store of a computing thread land in the middle of what the core does now.
-    fn arm(&mut self, drone: DroneId, except: Option<usize>) -> Option<(usize, RacingStore)> {
-        let actor = &mut self.actors[drone.0 as usize];
-        if actor.in_call || !actor.prng.chance(40) {
-            return None;
-        }
-        let thread = actor.prng.below(2) as usize;
-        let ready = actor.threads[thread].state == State::Ready && except != Some(thread);
-        if !ready || (thread == HELPER && actor.wants_call) {
-            return None;
-        }
-        let Some(Step::Store { at, content }) = actor.threads[thread].steps.front() else {
-            return None;
-        };
-        let bytes = content[..chunk(*at, content.len())].to_vec();
-        if bytes.is_empty() {
-            return None;
-        }
-        let store = RacingStore {
-            address: *at,
-            bytes,
-            after_calls: actor.prng.below(5),
-        };
-        self.world.memory_mut(drone).arm(store.clone());
-        Some((thread, store))
-    }
-
-    /// Tells the oracle if the armed store landed.
-    fn settle_race(&mut self, drone: DroneId, armed: Option<(usize, RacingStore)>) -> Verdict<()> {
-        let Some((thread, store)) = armed else {
-            return Ok(());
-        };
-        if self.world.memory_mut(drone).disarm().is_some() {
-            return Ok(());
-        }
-        self.faults.races += 1;
-        let page = PageId::of(store.address);
-        self.world.says(drone, About::Page(page), || {
-            format!("stores meanwhile {store:?}")
-        });
-        self.oracle.stored(drone, store.address, &store.bytes)?;
-        let thread = &mut self.actors[drone.0 as usize].threads[thread];
-        let Some(Step::Store { at, content }) = thread.steps.pop_front() else {
-            unreachable!("the armed store is the thread's next step")
-        };
-        thread.tries = 0;
-        let rest = content[store.bytes.len()..].to_vec();
-        if !rest.is_empty() {
-            let at = Address(at.0 + store.bytes.len() as u64);
-            thread.steps.push_front(Step::Store { at, content: rest });
-        }
-        Ok(())
-    }
-
     /// A thread's scheduled step.
     fn go_on(&mut self, drone: DroneId, thread: usize) -> Verdict<()> {
         let me = drone.0 as usize;
@@ -442,101 +385,6 @@ impl Run {
         main.state = State::Parked;
     }
 
-    fn load(
-        &mut self,
-        drone: DroneId,
-        thread: usize,
-        at: Address,
-        bytes: u64,
-        begun: bool,
-    ) -> Verdict<()> {
-        let count = chunk(at, bytes as usize);
-        let mut loaded = vec![0; count];
-        let result = if count == 0 {
-            Ok(())
-        } else {
-            self.world.memory(drone).load(at, &mut loaded)
-        };
-        let found = &mut self.actors[drone.0 as usize].threads[thread];
-        if let Err(blocked) = result {
-            found.steps.push_front(Step::Load { at, bytes, begun });
-            return self.fault(drone, thread, blocked);
-        }
-        found.tries = 0;
-        if !begun {
-            found.loaded.clear();
-        }
-        found.loaded.extend_from_slice(&loaded);
-        let rest = bytes - count as u64;
-        if rest > 0 {
-            let at = Address(at.0 + count as u64);
-            found.steps.push_front(Step::Load {
-                at,
-                bytes: rest,
-                begun: true,
-            });
-        }
-        let page = PageId::of(at);
-        self.world.says(drone, About::Page(page), || {
-            format!("loads {count} bytes at {}", describe(at))
-        });
-        self.schedule(drone, thread, 0);
-        self.oracle.loaded(drone, at, &loaded)
-    }
-
-    fn store(
-        &mut self,
-        drone: DroneId,
-        thread: usize,
-        at: Address,
-        mut content: Vec<u8>,
-    ) -> Verdict<()> {
-        let count = chunk(at, content.len());
-        let head = &content[..count];
-        let result = if count == 0 {
-            Ok(())
-        } else {
-            self.world.memory_mut(drone).store(at, head)
-        };
-        let found = &mut self.actors[drone.0 as usize].threads[thread];
-        if let Err(blocked) = result {
-            found.steps.push_front(Step::Store { at, content });
-            return self.fault(drone, thread, blocked);
-        }
-        found.tries = 0;
-        let rest = content.split_off(count);
-        if !rest.is_empty() {
-            found.steps.push_front(Step::Store {
-                at: Address(at.0 + count as u64),
-                content: rest,
-            });
-        }
-        let page = PageId::of(at);
-        self.world.says(drone, About::Page(page), || {
-            format!("stores {content:?} at {}", describe(at))
-        });
-        self.schedule(drone, thread, 0);
-        self.oracle.stored(drone, at, &content)
-    }
-
-    fn fault(
-        &mut self,
-        drone: DroneId,
-        thread: usize,
-        blocked: crate::memory::Blocked,
-    ) -> Verdict<()> {
-        let found = &mut self.actors[drone.0 as usize].threads[thread];
-        found.tries += 1;
-        if found.tries > TRIES_MOST {
-            let what = format!("{drone} faulted on {blocked:?} {TRIES_MOST} times in a row");
-            return Err(Finding::new("an access that never succeeds", what));
-        }
-        let armed = self.arm(drone, Some(thread));
-        let started = self.world.fault(drone, blocked)?;
-        self.settle_race(drone, armed)?;
-        self.await_ticket(drone, thread, started, None)
-    }
-
     fn await_ticket(
         &mut self,
         drone: DroneId,
@@ -605,17 +453,4 @@ impl Run {
         self.world.schedule(pace_us, Happening::Exit { drone });
         Ok(())
     }
-}
-
-/// How many bytes of an access lie within its first page.
-fn chunk(at: Address, bytes: usize) -> usize {
-    bytes.min(PAGE_SIZE - (at.0 % PAGE_SIZE as u64) as usize)
-}
-
-fn describe(at: Address) -> String {
-    format!(
-        "page {} + {}",
-        at.0 / PAGE_SIZE as u64,
-        at.0 % PAGE_SIZE as u64
-    )
 }

@@ -1,5 +1,5 @@
 //! The calls of a program into the core: what the oracle must know before, and what their outcomes mean.
-//! Accesses to memory and the order of steps are in the parent.
+//! Accesses to memory are in `accesses`, the order of steps in the parent.
 
 use super::Run;
 use crate::expand::{Purpose, Step};
