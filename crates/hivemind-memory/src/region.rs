@@ -91,19 +91,6 @@ impl RegionMemory {
         }
     }
 
-    /// The engine that governs this region.
-    ///
-    /// ```
-    /// use hivemind_memory::{EngineKind, RegionMemory, free_bases};
-    /// # let base = free_bases(4096).trailing_zeros() as usize;
-    /// let memory = RegionMemory::create(4096, base, EngineKind::Mprotect)?;
-    /// assert_eq!(memory.engine(), EngineKind::Mprotect);
-    /// # Ok::<(), hivemind_memory::MemoryError>(())
-    /// ```
-    pub fn engine(&self) -> EngineKind {
-        self.kind
-    }
-
     /// Has `handler` called for every fault on this region, until the guard is dropped. A fault that is being handled
     /// then is still finished by the handler.
     ///
