@@ -189,22 +189,7 @@ impl<M: Memory> Core<M> {
     /// A drone at the start: every page zero, every lock's token at its manager.
     ///
     /// ```
-    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
-    /// # struct Zeros;
-    /// # impl Memory for Zeros {
-    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
-    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
-    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
-    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
-    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
-    /// # }
-    /// # let config = CoreConfig {
-    /// #     me: DroneId(0),
-    /// #     drones: 1,
-    /// #     pages: 16,
-    /// #     metadata_limit_bytes: 1 << 20,
-    /// #     economies: Economies::default(),
-    /// # };
+    #[doc = alone!()]
     /// let core = Core::new(config, Zeros);
     /// assert_eq!(core.stats().read_faults, 0);
     /// ```
@@ -241,22 +226,7 @@ impl<M: Memory> Core<M> {
     ///
     /// ```
     /// use hivemind_protocol::{AccessKind, Event, Ticket};
-    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
-    /// # struct Zeros;
-    /// # impl Memory for Zeros {
-    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
-    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
-    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
-    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
-    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
-    /// # }
-    /// # let config = CoreConfig {
-    /// #     me: DroneId(0),
-    /// #     drones: 1,
-    /// #     pages: 16,
-    /// #     metadata_limit_bytes: 1 << 20,
-    /// #     economies: Economies::default(),
-    /// # };
+    #[doc = alone!()]
     /// # let mut core = Core::new(config, Zeros);
     /// let mut effects = Vec::new();
     /// let (page, kind, ticket) = (PageId(3), AccessKind::Read, Ticket(1));
@@ -270,22 +240,7 @@ impl<M: Memory> Core<M> {
     /// From now on [`Note`]s are kept. Whoever asks for that takes them after every event.
     ///
     /// ```
-    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
-    /// # struct Zeros;
-    /// # impl Memory for Zeros {
-    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
-    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
-    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
-    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
-    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
-    /// # }
-    /// # let config = CoreConfig {
-    /// #     me: DroneId(0),
-    /// #     drones: 1,
-    /// #     pages: 16,
-    /// #     metadata_limit_bytes: 1 << 20,
-    /// #     economies: Economies::default(),
-    /// # };
+    #[doc = alone!()]
     /// # let mut core = Core::new(config, Zeros);
     /// core.observe();
     /// let mut notes = Vec::new();
@@ -299,22 +254,7 @@ impl<M: Memory> Core<M> {
     /// Appends what was noted since the last call.
     ///
     /// ```
-    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
-    /// # struct Zeros;
-    /// # impl Memory for Zeros {
-    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
-    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
-    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
-    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
-    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
-    /// # }
-    /// # let config = CoreConfig {
-    /// #     me: DroneId(0),
-    /// #     drones: 1,
-    /// #     pages: 16,
-    /// #     metadata_limit_bytes: 1 << 20,
-    /// #     economies: Economies::default(),
-    /// # };
+    #[doc = alone!()]
     /// # let mut core = Core::new(config, Zeros);
     /// let mut notes = Vec::new();
     /// core.take_notes(&mut notes); // nobody observes: there is nothing to take
@@ -327,22 +267,7 @@ impl<M: Memory> Core<M> {
     /// Local memory.
     ///
     /// ```
-    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
-    /// # struct Zeros;
-    /// # impl Memory for Zeros {
-    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
-    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
-    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
-    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
-    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
-    /// # }
-    /// # let config = CoreConfig {
-    /// #     me: DroneId(0),
-    /// #     drones: 1,
-    /// #     pages: 16,
-    /// #     metadata_limit_bytes: 1 << 20,
-    /// #     economies: Economies::default(),
-    /// # };
+    #[doc = alone!()]
     /// # let mut core = Core::new(config, Zeros);
     /// assert_eq!(core.memory().write_detection(), WriteDetection::Traps);
     /// ```
@@ -353,22 +278,7 @@ impl<M: Memory> Core<M> {
     /// Local memory, to change. What the core may rely on is written at [`Memory`].
     ///
     /// ```
-    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
-    /// # struct Zeros;
-    /// # impl Memory for Zeros {
-    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
-    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
-    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
-    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
-    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
-    /// # }
-    /// # let config = CoreConfig {
-    /// #     me: DroneId(0),
-    /// #     drones: 1,
-    /// #     pages: 16,
-    /// #     metadata_limit_bytes: 1 << 20,
-    /// #     economies: Economies::default(),
-    /// # };
+    #[doc = alone!()]
     /// # let mut core = Core::new(config, Zeros);
     /// core.memory_mut().set_access(PageRun::one(PageId(0)), Access::Invalid);
     /// ```
@@ -380,22 +290,7 @@ impl<M: Memory> Core<M> {
     ///
     /// ```
     /// use hivemind_protocol::{AccessKind, Effect, Event, Outcome, Ticket};
-    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
-    /// # struct Zeros;
-    /// # impl Memory for Zeros {
-    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
-    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
-    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
-    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
-    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
-    /// # }
-    /// # let config = CoreConfig {
-    /// #     me: DroneId(0),
-    /// #     drones: 1,
-    /// #     pages: 16,
-    /// #     metadata_limit_bytes: 1 << 20,
-    /// #     economies: Economies::default(),
-    /// # };
+    #[doc = alone!()]
     /// # let mut core = Core::new(config, Zeros);
     /// let mut effects = Vec::new();
     /// let (page, kind, ticket) = (PageId(3), AccessKind::Read, Ticket(1));

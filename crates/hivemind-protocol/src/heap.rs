@@ -54,9 +54,8 @@ impl Heap {
     ///
     /// ```
     /// use hivemind_protocol::Heap;
-    /// let mut heap = Heap::new(1 << 16);
+    /// let heap = Heap::new(1 << 16);
     /// assert!(heap.largest_free() < 1 << 16); // address 0 stays free
-    /// # heap.allocate(1, 1).expect("there is room");
     /// ```
     pub fn new(bytes: u64) -> Self {
         let bytes = bytes / GRAIN_BYTES * GRAIN_BYTES;

@@ -8,22 +8,7 @@ use alloc::vec::Vec;
 /// What a drone knows, at one moment.
 ///
 /// ```
-/// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
-/// # struct Zeros;
-/// # impl Memory for Zeros {
-/// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
-/// #     fn set_access(&mut self, _: PageRun, _: Access) {}
-/// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
-/// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
-/// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
-/// # }
-/// # let config = CoreConfig {
-/// #     me: DroneId(0),
-/// #     drones: 1,
-/// #     pages: 16,
-/// #     metadata_limit_bytes: 1 << 20,
-/// #     economies: Economies::default(),
-/// # };
+#[doc = alone!()]
 /// # let mut core = Core::new(config, Zeros);
 /// let inspection = core.inspect();
 /// assert_eq!(inspection.phase, "open");
@@ -48,22 +33,7 @@ pub struct Inspection {
 ///
 /// ```
 /// use hivemind_protocol::{AccessKind, Event, Ticket};
-/// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
-/// # struct Zeros;
-/// # impl Memory for Zeros {
-/// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
-/// #     fn set_access(&mut self, _: PageRun, _: Access) {}
-/// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
-/// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
-/// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
-/// # }
-/// # let config = CoreConfig {
-/// #     me: DroneId(0),
-/// #     drones: 1,
-/// #     pages: 16,
-/// #     metadata_limit_bytes: 1 << 20,
-/// #     economies: Economies::default(),
-/// # };
+#[doc = alone!()]
 /// # let mut core = Core::new(config, Zeros);
 /// let mut effects = Vec::new();
 /// let (page, kind, ticket) = (PageId(3), AccessKind::Read, Ticket(1));
@@ -96,22 +66,7 @@ pub struct PageState {
 ///
 /// ```
 /// use hivemind_protocol::{Command, Event, LockId, Ticket};
-/// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
-/// # struct Zeros;
-/// # impl Memory for Zeros {
-/// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
-/// #     fn set_access(&mut self, _: PageRun, _: Access) {}
-/// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
-/// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
-/// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
-/// # }
-/// # let config = CoreConfig {
-/// #     me: DroneId(0),
-/// #     drones: 1,
-/// #     pages: 16,
-/// #     metadata_limit_bytes: 1 << 20,
-/// #     economies: Economies::default(),
-/// # };
+#[doc = alone!()]
 /// # let mut core = Core::new(config, Zeros);
 /// let event = Event::Command { command: Command::Acquire(LockId(4)), ticket: Ticket(1) };
 /// core.handle(event, &mut Vec::new()).expect("no message, so no misbehaviour");
@@ -135,22 +90,7 @@ impl<M: Memory> Core<M> {
     /// The state as it is. Copies much; for replays, not for runs.
     ///
     /// ```
-    /// # use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
-    /// # struct Zeros;
-    /// # impl Memory for Zeros {
-    /// #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
-    /// #     fn set_access(&mut self, _: PageRun, _: Access) {}
-    /// #     fn read(&self, _: PageId, into: &mut PageBytes) { into.fill(0) }
-    /// #     fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
-    /// #     fn take_written(&mut self, _: &mut Vec<PageRun>) {}
-    /// # }
-    /// # let config = CoreConfig {
-    /// #     me: DroneId(0),
-    /// #     drones: 1,
-    /// #     pages: 16,
-    /// #     metadata_limit_bytes: 1 << 20,
-    /// #     economies: Economies::default(),
-    /// # };
+    #[doc = alone!()]
     /// # let mut core = Core::new(config, Zeros);
     /// let inspection = core.inspect();
     /// assert!(inspection.locks.is_empty());

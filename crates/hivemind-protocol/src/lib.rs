@@ -13,6 +13,9 @@
 
 extern crate alloc;
 
+#[macro_use]
+mod shown;
+
 mod ahead;
 mod clock;
 mod collect;

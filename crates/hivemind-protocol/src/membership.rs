@@ -97,9 +97,8 @@ impl Membership {
     ///
     /// ```
     /// use hivemind_protocol::Membership;
-    /// let mut members = Membership::new(1, "job", &[], 0b10);
+    /// let members = Membership::new(1, "job", &[], 0b10);
     /// assert!(members.is_complete()); // a hive of one
-    /// # members.stranger();
     /// ```
     pub fn new(size: u32, job: &str, facts: &[Fact], base_bitmap: u32) -> Self {
         let mut places: Vec<Option<Place>> = (0..size).map(|_| None).collect();
@@ -196,9 +195,8 @@ impl Membership {
     ///
     /// ```
     /// use hivemind_protocol::Membership;
-    /// let mut members = Membership::new(2, "job", &[], 0b10);
+    /// let members = Membership::new(2, "job", &[], 0b10);
     /// assert!(!members.is_complete()); // drone 1 is not here yet
-    /// # members.stranger();
     /// ```
     pub fn is_complete(&self) -> bool {
         self.places.iter().all(Option::is_some)
@@ -208,9 +206,8 @@ impl Membership {
     ///
     /// ```
     /// use hivemind_protocol::Membership;
-    /// let mut members = Membership::new(1, "job", &[], 0b10);
+    /// let members = Membership::new(1, "job", &[], 0b10);
     /// assert_eq!(members.addresses().len(), 1);
-    /// # members.stranger();
     /// ```
     pub fn addresses(&self) -> Vec<String> {
         let address = |place: &Place| place.address.clone();
@@ -224,9 +221,8 @@ impl Membership {
     ///
     /// ```
     /// use hivemind_protocol::Membership;
-    /// let mut members = Membership::new(1, "job", &[], 0b10);
+    /// let members = Membership::new(1, "job", &[], 0b10);
     /// assert_eq!(members.base(), Ok(1)); // bit 1 is the lowest
-    /// # members.stranger();
     /// ```
     ///
     /// # Errors
@@ -255,10 +251,9 @@ impl Membership {
     ///
     /// ```
     /// use hivemind_protocol::Membership;
-    /// let mut members = Membership::new(2, "job", &[], 0b10);
+    /// let members = Membership::new(2, "job", &[], 0b10);
     /// let told = members.missing(std::time::Duration::from_secs(30));
     /// assert!(told.contains("drone 1"));
-    /// # members.stranger();
     /// ```
     pub fn missing(&self, waited: Duration) -> String {
         let absent = self

@@ -211,13 +211,7 @@ impl Failed {
     ///
     /// ```
     /// use hivemind_sim::{Deed, Item, Plan, Touch, check};
-    /// # let plan = (1..).map(Plan::draw).find(|plan| plan.drones() == 2 && plan.kill.is_none());
-    /// # let mut plan = plan.expect("there are such plans");
-    /// # let at = plan.program.layout.cells[0].start;
-    /// # for work in &mut plan.program.phases[0].work {
-    /// #     let store = Touch::Store { at, content: vec![1] };
-    /// #     work.main.push(Item::Section(vec![Deed::Touch(store)])); // both store to one byte
-    /// # }
+    #[doc = racing!()]
     /// let failed = check(&plan).expect_err("the program races");
     /// assert_eq!(failed.command(), format!("cargo xtask sim --seed {}", plan.seed));
     /// ```

@@ -11,6 +11,9 @@
 
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod shown;
+
 mod books;
 mod check;
 mod expand;

@@ -9,13 +9,7 @@ use crate::program::{Deed, Item};
 ///
 /// ```
 /// use hivemind_sim::{Deed, Item, Plan, Touch, check, shrink};
-/// # let plan = (1..).map(Plan::draw).find(|plan| plan.drones() == 2 && plan.kill.is_none());
-/// # let mut plan = plan.expect("there are such plans");
-/// # let at = plan.program.layout.cells[0].start;
-/// # for work in &mut plan.program.phases[0].work {
-/// #     let store = Touch::Store { at, content: vec![1] };
-/// #     work.main.push(Item::Section(vec![Deed::Touch(store)])); // both store to one byte
-/// # }
+#[doc = racing!()]
 /// let failed = check(&plan).expect_err("the program races");
 /// let shrunk = shrink(&plan, failed, 50);
 /// assert!(shrunk.runs > 0 && shrunk.plan.seed == plan.seed);
@@ -38,13 +32,7 @@ const WEATHERS: u64 = 3;
 ///
 /// ```
 /// use hivemind_sim::{Deed, Item, Plan, Touch, check, shrink};
-/// # let plan = (1..).map(Plan::draw).find(|plan| plan.drones() == 2 && plan.kill.is_none());
-/// # let mut plan = plan.expect("there are such plans");
-/// # let at = plan.program.layout.cells[0].start;
-/// # for work in &mut plan.program.phases[0].work {
-/// #     let store = Touch::Store { at, content: vec![1] };
-/// #     work.main.push(Item::Section(vec![Deed::Touch(store)])); // both store to one byte
-/// # }
+#[doc = racing!()]
 /// let failed = check(&plan).expect_err("the program races");
 /// let rule = failed.finding.rule;
 /// let shrunk = shrink(&plan, failed, 50);
