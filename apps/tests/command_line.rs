@@ -30,7 +30,16 @@ fn help(ended: Ended) {
 
 #[test]
 fn every_program_has_help_that_is_said_once() {
-    for program in ["pi", "jacobi", "quicksort", "tsp", "tour", "torture"] {
+    for program in [
+        "pi",
+        "jacobi",
+        "quicksort",
+        "matmul",
+        "intsort",
+        "tsp",
+        "tour",
+        "torture",
+    ] {
         help(run_alone(program, &["--help"]));
         help(run(3, "auto", program, &["--help"]));
     }
@@ -38,7 +47,15 @@ fn every_program_has_help_that_is_said_once() {
 
 #[test]
 fn unknown_options_are_refused_by_every_program() {
-    for program in ["pi", "jacobi", "quicksort", "tsp", "tour"] {
+    for program in [
+        "pi",
+        "jacobi",
+        "quicksort",
+        "matmul",
+        "intsort",
+        "tsp",
+        "tour",
+    ] {
         check_refused(program, &["--bogus"], "unexpected argument '--bogus'");
     }
     check_refused(
@@ -58,6 +75,9 @@ fn numbers_out_of_range_are_refused() {
     check_refused("jacobi", &["--size", "2"], "at least 3 points");
     check_refused("jacobi", &["--tolerance", "-1"], "'-1' is no tolerance");
     check_refused("tsp", &["--random", "2"], "3 to 128 cities");
+    check_refused("matmul", &["--size", "0"], "at least 1 row");
+    check_refused("intsort", &["--values", "0"], "at least 1 value");
+    check_refused("intsort", &["--count", "5e9"], "at most");
     check_refused("quicksort", &["--type", "i16"], "invalid value 'i16'");
     check_refused(
         "quicksort",

@@ -3,7 +3,7 @@
 
 mod hive;
 
-use hive::{DRONES, ENGINES, run, run_alone, run_as, users};
+use hive::{DRONES, ENGINES, User, run, run_alone, run_as, run_with, users};
 use std::fs;
 
 /// Runs the program everywhere, and checks that its answer is the same wherever it is the same program.
@@ -98,6 +98,53 @@ fn jacobi_paints_the_same_picture_on_any_number_of_drones() {
     assert!(first.starts_with(b"\x89PNG") && first.len() > 1000);
     assert_eq!(picture(2), first);
     assert_eq!(picture(3), first);
+}
+
+#[test]
+fn matmul_equals_its_serial_answer_everywhere() {
+    // Rows that don't fill pages, and a number of rows that no number of drones divides.
+    check_everywhere("matmul", &["--size", "131"]);
+}
+
+#[test]
+fn matmul_is_right_where_there_are_fewer_rows_than_drones_and_with_threads() {
+    for size in ["1", "3", "150"] {
+        run(4, "auto", "matmul", &["--size", size, "--check"]).checked();
+        let arguments = ["--size", size, "--check"];
+        run_with(
+            User::Own,
+            &["--threads", "3"],
+            2,
+            "auto",
+            "matmul",
+            &arguments,
+        )
+        .checked();
+    }
+}
+
+#[test]
+fn intsort_equals_the_serial_sort_everywhere() {
+    // Values that don't fill pages, and a number of keys that no number of drones divides.
+    let arguments = ["--count", "100003", "--values", "5003", "--rounds", "7"];
+    check_everywhere("intsort", &arguments);
+}
+
+#[test]
+fn intsort_sorts_few_keys_and_few_values_also_with_threads() {
+    for (count, values) in [("0", "9"), ("1", "1"), ("3", "70000"), ("70001", "2")] {
+        let arguments = ["--count", count, "--values", values, "--check"];
+        run(4, "auto", "intsort", &arguments).checked();
+        run_with(
+            User::Own,
+            &["--threads", "3"],
+            2,
+            "auto",
+            "intsort",
+            &arguments,
+        )
+        .checked();
+    }
 }
 
 #[test]

@@ -92,6 +92,16 @@ fn a_trace_of_quicksort_keeps_every_rule() {
 }
 
 #[test]
+fn a_trace_of_matmul_keeps_every_rule() {
+    check_program("matmul", &["--size", "100"]);
+}
+
+#[test]
+fn a_trace_of_intsort_keeps_every_rule() {
+    check_program("intsort", &["--count", "20000", "--values", "3000"]);
+}
+
+#[test]
 fn a_trace_of_tsp_keeps_every_rule() {
     check_program("tsp", &["--random", "9"]);
 }

@@ -9,7 +9,16 @@ use std::path::{Path, PathBuf};
 use crate::trouble::{NOT_EXECUTABLE, NOT_FOUND, Trouble};
 
 /// The programs that come with HiveMind.
-const SHIPPED: [&str; 6] = ["pi", "jacobi", "quicksort", "tsp", "tour", "torture"];
+const SHIPPED: [&str; 8] = [
+    "pi",
+    "jacobi",
+    "quicksort",
+    "matmul",
+    "intsort",
+    "tsp",
+    "tour",
+    "torture",
+];
 
 /// Finds `name` beside the running command or in PATH.
 ///

@@ -3,10 +3,12 @@
 use crate::world::{BINARIES, HOSTS, world};
 
 /// Every program, small enough for a busy machine.
-const PROGRAMS: [&str; 5] = [
+const PROGRAMS: [&str; 7] = [
     "pi --steps 2000003 --check",
     "jacobi --size 259 --steps 50 --check",
     "quicksort --count 100001 --check",
+    "matmul --size 131 --check",
+    "intsort --count 100003 --values 5003 --check",
     "tsp --check",
     "tour --check",
 ];
@@ -23,11 +25,12 @@ fn every_program_runs_on_four_hosts_and_is_copied_once() {
         assert_eq!(verdicts.count(), 1, "{program}: {ended:?}");
         assert_eq!(ended.error, "", "{program}");
     }
-    let again = world.hive("deploy --hosts ann,bob,cid,dot pi jacobi quicksort tsp tour");
+    let again =
+        world.hive("deploy --hosts ann,bob,cid,dot pi jacobi quicksort matmul intsort tsp tour");
     assert_eq!(again.status, Some(0), "{again:?}");
     assert_eq!(again.output.lines().count(), HOSTS.len());
     for line in again.output.lines() {
-        assert_eq!(line.matches("was there").count(), 6, "{line}");
+        assert_eq!(line.matches("was there").count(), 8, "{line}");
         assert!(!line.contains("copied"), "{line}");
     }
     world.expect_nothing_left(&HOSTS);
@@ -37,7 +40,7 @@ fn every_program_runs_on_four_hosts_and_is_copied_once() {
         assert!(
             cleaned
                 .output
-                .contains(&format!("{host}: removed 6 programs")),
+                .contains(&format!("{host}: removed 8 programs")),
             "{cleaned:?}"
         );
         world.host(host).sh("! test -e /root/.cache/hivemind");
