@@ -1,4 +1,4 @@
-//! Programs that walk through memory: pages behind the one that faulted are opened or fetched before they
+//! Programs that walk through memory, upwards or downwards: the pages that come next are opened or fetched before they
 //! are touched, where that costs nobody anything that a touch would not cost later.
 //!
 //! How one page is fetched lives in `fault`.
@@ -9,11 +9,11 @@ use crate::page::{CopySet, Trust};
 use crate::{Access, Memory, PageId, PageRun, WriteDetection};
 use alloc::vec::Vec;
 
-/// How many pages are opened ahead of a program that walks upwards: few enough that pages which it then
+/// How many pages are opened ahead of a program that walks: few enough that pages which it then
 /// does not touch waste little memory, many enough that a fault is rare.
 const OPEN_AHEAD_PAGES: u64 = 31;
 
-/// How many pages are asked for first when a program seems to walk upwards, and the most that are asked for
+/// How many pages are asked for first when a program seems to walk, and the most that are asked for
 /// at once: the window doubles each time that the program comes to what was asked for last. A round trip
 /// takes about as long as eight pages take to send; at 256 KiB a window its wait hardly counts any more.
 const FIRST_WINDOW_PAGES: u64 = 8;
@@ -22,79 +22,152 @@ const WINDOW_PAGES_MOST: u64 = 64;
 /// How many walks are told apart: one for each array that a loop walks through, and for each thread.
 const WALKS_MOST: usize = 32;
 
+/// How many of the latest faults are remembered, to tell who walks downwards: two of each of a few threads.
+const RECENT_MOST: usize = 8;
+
 /// The walks of a drone's program, the latest last.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Walks {
     walks: Vec<Walk>,
+    /// Where the program came to pages that it could not see, the latest last.
+    recent: Vec<PageId>,
 }
 
-/// A program that walks upwards through memory.
+/// Which way a program walks through memory. Most walk upwards; but what copies a large block, as `memcpy` of
+/// the C library does, goes downwards where that suits the processor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+enum Direction {
+    Up,
+    Down,
+}
+
+/// A program that walks through memory. Places are pages counted the way that it goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 struct Walk {
+    direction: Direction,
     /// Where the program was when more was asked for last.
-    begin: PageId,
-    /// The first page of those asked for last: when the program comes there, more are asked for.
-    turn: PageId,
-    /// The first page that was not asked for.
-    next: PageId,
+    begin: u64,
+    /// The first place of those asked for last: when the program comes there, more are asked for.
+    turn: u64,
+    /// The first place that was not asked for.
+    next: u64,
     window_pages: u64,
 }
 
 impl Walks {
     pub(crate) fn new() -> Self {
-        Self { walks: Vec::new() }
+        Self {
+            walks: Vec::new(),
+            recent: Vec::new(),
+        }
     }
 
-    /// The latest walk that this page lies on. Walks of earlier epochs are among them.
-    fn over(&self, page: PageId) -> Option<Walk> {
+    /// The latest walk that this page, of so many, lies on. Walks of earlier epochs are among them.
+    fn over(&self, page: PageId, pages: u64) -> Option<Walk> {
         let mut latest_first = self.walks.iter().rev().copied();
         if mutant(Mutant::OldWalkTaken) {
-            return latest_first.rfind(|walk| walk.covers(page));
+            return latest_first.rfind(|walk| walk.covers(page, pages));
         }
-        latest_first.find(|walk| walk.covers(page))
+        latest_first.find(|walk| walk.covers(page, pages))
     }
 
     /// Remembers a walk, in place of what was known of it.
-    fn put(&mut self, walk: Walk) {
-        self.walks.retain(|known| !known.covers(walk.begin));
+    fn put(&mut self, walk: Walk, pages: u64) {
+        let begin = walk.direction.page(walk.begin, pages);
+        self.walks.retain(|known| !known.covers(begin, pages));
         if self.walks.len() == WALKS_MOST {
             self.walks.remove(0);
         }
         self.walks.push(walk);
     }
+
+    /// The program came to this page, or would have, had it not been opened for it.
+    fn note(&mut self, page: PageId) {
+        if self.recent.len() == RECENT_MOST {
+            self.recent.remove(0);
+        }
+        self.recent.push(page);
+    }
+
+    /// Whether the program came to the two pages behind this one not long ago: it seems to walk downwards. That
+    /// it has them says nothing, as an array that it has walked through may lie there.
+    fn descends_to(&self, page: PageId) -> bool {
+        [1, 2]
+            .iter()
+            .all(|back| self.recent.contains(&PageId(page.0 + back)))
+    }
 }
 
 impl Walk {
-    fn covers(&self, page: PageId) -> bool {
-        self.begin <= page && page <= self.next
+    fn covers(&self, page: PageId, pages: u64) -> bool {
+        (self.begin..=self.next).contains(&self.direction.place(page, pages))
+    }
+}
+
+impl Direction {
+    /// The place of a page, of so many.
+    fn place(self, page: PageId, pages: u64) -> u64 {
+        match self {
+            Self::Up => page.0,
+            Self::Down => pages - 1 - page.0,
+        }
+    }
+
+    /// The page at a place.
+    fn page(self, place: u64, pages: u64) -> PageId {
+        match self {
+            Self::Up => PageId(place),
+            Self::Down => PageId(pages - 1 - place),
+        }
+    }
+
+    /// So many pages from a place on.
+    fn run(self, place: u64, count: u64, pages: u64) -> PageRun {
+        let first = match self {
+            Self::Up => place,
+            Self::Down => pages - place - count,
+        };
+        PageRun {
+            first: PageId(first),
+            count,
+        }
     }
 }
 
 impl<M: Memory> Core<M> {
-    /// Opens pages behind this one that cost nothing to open, for a program that walks upwards: it has the
+    /// Opens pages that cost nothing to open and come next, for a program that walks: upwards if it has the
     /// page before this one.
     pub(crate) fn open_ahead(&mut self, page: PageId) {
-        let walks = page.0 > 0 && self.pages.get_mut(PageId(page.0 - 1)).access != Access::Invalid;
-        if !walks {
-            return;
-        }
-        let mut opened = PageRun {
-            first: PageId(page.0 + 1),
-            count: 0,
+        let ascends =
+            page.0 > 0 && self.pages.get_mut(PageId(page.0 - 1)).access != Access::Invalid;
+        let descends = self.walks.descends_to(page);
+        self.walks.note(page);
+        let direction = match (ascends, descends) {
+            (true, _) => Direction::Up,
+            (_, true) => Direction::Down,
+            _ => return,
         };
+        let pages = self.pages.count();
+        let first = direction.place(page, pages) + 1;
         let mut opens = None;
-        let last = self.pages.count().min(page.0 + 1 + OPEN_AHEAD_PAGES);
-        for next in (page.0 + 1..last).map(PageId) {
-            let access = self.free_access(next);
+        let mut count = 0;
+        for place in first..pages.min(first + OPEN_AHEAD_PAGES) {
+            let access = self.free_access(direction.page(place, pages));
             if access.is_none() || opens.is_some_and(|opens| Some(opens) != access) {
                 break;
             }
             opens = access;
-            opened.count += 1;
+            count += 1;
         }
         let Some(access) = opens else { return };
+        let opened = direction.run(first, count, pages);
         for page in opened.pages() {
             self.pages.get_mut(page).access = access;
+        }
+        if direction == Direction::Down {
+            // Where it comes next it finds these behind it.
+            self.walks.note(PageId(opened.first.0 + 1));
+            self.walks.note(opened.first);
         }
         if access == Access::ReadOnly {
             self.prepare_twins(opened);
@@ -102,45 +175,58 @@ impl<M: Memory> Core<M> {
         self.memory.set_access(opened, access);
     }
 
-    /// The program came to a page that it could not see. If that is a step of a walk upwards, the pages
-    /// behind what was asked for before are asked for now, so that they come while the program works on
-    /// those. `missed`: the page had to be asked for only now, so no walk of this epoch had come so far.
+    /// The program came to a page that it could not see. If that is a step of a walk, the pages behind what was
+    /// asked for before are asked for now, so that they come while the program works on those. `missed`: the
+    /// page had to be asked for only now, so no walk of this epoch had come so far.
     pub(crate) fn walk_on(&mut self, page: PageId, missed: bool) {
         self.pages.get_mut(page).unwanted = false;
         if !self.economies.fetch_ahead {
             return;
         }
-        let after = PageId(page.0 + 1);
-        let walk = self.walks.over(page);
-        let walk = walk.filter(|walk| !missed || page == walk.next);
-        let (turn, window_pages) = match walk {
-            Some(walk) if page < walk.turn => return,
-            Some(walk) => {
-                self.trust_passed(walk.begin, page);
-                let window_pages = (walk.window_pages * 2).min(WINDOW_PAGES_MOST);
-                (walk.next.max(after), window_pages)
-            }
-            None if self.has_walked_to(page) => (after, FIRST_WINDOW_PAGES),
+        let pages = self.pages.count();
+        let walk = self.walks.over(page, pages);
+        let walk = walk.filter(|walk| !missed || walk.direction.place(page, pages) == walk.next);
+        let direction = match walk {
+            Some(walk) => walk.direction,
+            None if self.has_walked_to(page) => Direction::Up,
+            None if self.walks.descends_to(page) => Direction::Down,
             None => return,
         };
-        let next = self.fetch_window(turn, window_pages);
-        self.walks.put(Walk {
-            begin: page,
+        let begin = direction.place(page, pages);
+        let (turn, window_pages) = match walk {
+            Some(walk) if begin < walk.turn => return,
+            Some(walk) => {
+                self.trust_passed(direction.run(walk.begin, begin - walk.begin, pages));
+                let window_pages = (walk.window_pages * 2).min(WINDOW_PAGES_MOST);
+                (walk.next.max(begin + 1), window_pages)
+            }
+            None => (begin + 1, FIRST_WINDOW_PAGES),
+        };
+        let next = self.fetch_window(direction, turn, window_pages);
+        let walk = Walk {
+            direction,
+            begin,
             turn,
             next,
             window_pages,
-        });
+        };
+        self.walks.put(walk, pages);
     }
 
-    /// Opens the pages behind this one that were fetched ahead and are here, as far as they are trusted: the
-    /// program walks, so it comes to them.
+    /// Opens the pages on both sides of this one that were fetched ahead and are here, as far as they are
+    /// trusted: the program walks, so it comes to them.
     pub(crate) fn open_arrived(&mut self, page: PageId) {
-        let last = self.pages.count().min(page.0 + 1 + WINDOW_PAGES_MOST);
-        let mut opened = PageRun {
-            first: PageId(page.0 + 1),
-            count: 0,
-        };
-        for next in (page.0 + 1..last).map(PageId) {
+        for direction in [Direction::Up, Direction::Down] {
+            self.open_arrived_towards(direction, page);
+        }
+    }
+
+    fn open_arrived_towards(&mut self, direction: Direction, page: PageId) {
+        let pages = self.pages.count();
+        let first = direction.place(page, pages) + 1;
+        let mut count = 0;
+        for place in first..pages.min(first + WINDOW_PAGES_MOST) {
+            let next = direction.page(place, pages);
             let lies_here = !self.fetches.has(next) && !self.epoch.is_coming_home(next);
             let entry = self.pages.get_mut(next);
             let opens = entry.ahead
@@ -152,17 +238,22 @@ impl<M: Memory> Core<M> {
             }
             entry.ahead = false;
             entry.access = Access::ReadOnly;
-            opened.count += 1;
+            count += 1;
         }
-        if opened.count > 0 {
+        if count > 0 {
+            let opened = direction.run(first, count, pages);
+            if direction == Direction::Down {
+                self.walks.note(PageId(opened.first.0 + 1));
+                self.walks.note(opened.first);
+            }
             self.prepare_twins(opened);
             self.memory.set_access(opened, Access::ReadOnly);
         }
     }
 
     /// The program has walked over these pages.
-    fn trust_passed(&mut self, first: PageId, end: PageId) {
-        for page in (first.0..end.0).map(PageId) {
+    fn trust_passed(&mut self, passed: PageRun) {
+        for page in passed.pages() {
             self.pages.get_mut(page).trust = Trust::TOUCHED;
         }
     }
@@ -177,12 +268,14 @@ impl<M: Memory> Core<M> {
 
     /// Asks for the pages of a window that are not here; gives where it ends. It ends before a page that was
     /// fetched ahead in vain before, or that was written in this epoch, since such a page changes hands.
-    fn fetch_window(&mut self, first: PageId, window_pages: u64) -> PageId {
-        let last = self.pages.count().min(first.0 + window_pages);
-        for next in (first.0..last).map(PageId) {
+    fn fetch_window(&mut self, direction: Direction, first: u64, window_pages: u64) -> u64 {
+        let pages = self.pages.count();
+        let last = pages.min(first + window_pages);
+        for place in first..last {
+            let next = direction.page(place, pages);
             let entry = self.pages.get_mut(next);
             if entry.unwanted || entry.history.is_some() {
-                return next;
+                return place;
             }
             let lacks = !entry.based && entry.access == Access::Invalid;
             if lacks && !self.fetches.has(next) {
@@ -190,7 +283,7 @@ impl<M: Memory> Core<M> {
                 self.fetch_for_itself(next);
             }
         }
-        PageId(last)
+        last
     }
 
     /// Where stores are found afterwards, each page that lives elsewhere needs its twin before it is opened.

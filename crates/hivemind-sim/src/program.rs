@@ -384,7 +384,7 @@ impl Draw<'_> {
         Item::Section(deeds)
     }
 
-    /// Touches one cell after the other, upwards, as programs do that walk through memory.
+    /// Touches one cell after the other, as programs do that walk through memory; each fourth walks downwards.
     fn walk(&mut self) -> Item {
         let free = |cell: &Cell| self.layout.without_lock(cell.guard, self.drone, self.phase);
         let cells = self
@@ -392,12 +392,15 @@ impl Draw<'_> {
             .cells
             .iter()
             .filter(|cell| free(cell) > Freedom::Nothing);
-        let cells: Vec<(Cell, Freedom)> = cells.map(|cell| (*cell, free(cell))).collect();
+        let mut cells: Vec<(Cell, Freedom)> = cells.map(|cell| (*cell, free(cell))).collect();
         let Some(first) = self.prng.index(cells.len()) else {
             return Item::Section(Vec::new());
         };
         let reads = self.prng.chance(60);
         let steps = self.prng.between(4, 40) as usize;
+        if steps.is_multiple_of(4) {
+            cells.reverse();
+        }
         let touches = cells
             .into_iter()
             .skip(first)
