@@ -2,10 +2,11 @@
 //! shared memory and over TCP. All on the same machine, by turns, each with its own time of computing, start-up apart.
 //!
 //! A way to run a program is a command that prints its answer and its seconds as JSON. What this package itself runs (on one
-//! core, with threads, as drones) is in `runs`; the yardsticks for MPI are the C programs in `bench/mpi`. How a ratio
+//! core, as drones, with threads) is in `runs` and `threads`; the yardsticks for MPI are the C programs in `bench/mpi`. How a ratio
 //! becomes a line is in `outcome`.
 
 mod runs;
+mod threads;
 mod ways;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use clap::Args;
 
 use crate::outcome::{self, Outcome};
 use crate::series::Series;
+use runs::Intsort;
 pub(crate) use runs::{Run, drone, serial, threads};
 use ways::{Way, Ways};
 
@@ -88,6 +90,54 @@ const PROGRAMS: &[Program] = &[
         region: "2G",
         goals: &[(Way::MpiTcp, 0.95), (Way::MpiShared, 0.9)],
     },
+    Program {
+        name: "matmul/2048",
+        sizes: [Run::Matmul { size: 2048 }, Run::Matmul { size: 100 }],
+        region: "256M",
+        goals: &[(Way::MpiTcp, 0.9)],
+    },
+    // As large as class A of the kernel IS.
+    Program {
+        name: "intsort/8M",
+        sizes: [
+            Run::Intsort(Intsort {
+                count: 1 << 23,
+                values: 1 << 19,
+                rounds: 10,
+            }),
+            Run::Intsort(Intsort {
+                count: 10_000,
+                values: 1000,
+                rounds: 3,
+            }),
+        ],
+        region: "256M",
+        goals: &[(Way::MpiTcp, 0.9)],
+    },
+    Program {
+        name: "quicksort/32M",
+        sizes: [
+            Run::Quicksort { count: 32_000_000 },
+            Run::Quicksort { count: 10_000 },
+        ],
+        region: "1G",
+        goals: &[(Way::Serial, 1.7)],
+    },
+    Program {
+        name: "tsp/90",
+        sizes: [
+            Run::Tsp {
+                cities: 90,
+                seed: 1,
+            },
+            Run::Tsp {
+                cities: 12,
+                seed: 1,
+            },
+        ],
+        region: "64M",
+        goals: &[(Way::Serial, 1.7)],
+    },
 ];
 
 /// The answers of two ways may differ by so much of the answer: sums are made in another order.
@@ -127,11 +177,14 @@ fn compare(
     bar: &indicatif::ProgressBar,
 ) -> anyhow::Result<Vec<Outcome>> {
     let size = program.sizes[usize::from(options.quick)];
-    let others: Vec<Way> = ways.here().filter(|way| *way != Way::HiveMind).collect();
+    let others: Vec<Way> = ways
+        .here(size)
+        .filter(|way| *way != Way::HiveMind)
+        .collect();
     let mut series: Vec<Series> = vec![Series::default(); others.len()];
     for round in 0..options.rounds as usize {
         // Each round begins with another way, so that none always comes after the same one.
-        let mut order: Vec<Way> = ways.here().collect();
+        let mut order: Vec<Way> = ways.here(size).collect();
         let turn = round % order.len();
         order.rotate_left(turn);
         let mut said = BTreeMap::new();
