@@ -2,7 +2,8 @@
 //!
 //! Here lives everything that touches pages: the region (one memfd mapped twice, `mapping`), the addresses
 //! that drones agree on (`bases`), the fault engines (`engine`, a file each), the signal handler that
-//! brings a fault to the driver (`signal`), the raw system calls (`sys`), and the vector instructions that compare and
+//! brings a fault to the driver (`signal`), the byte rings between drones of one machine (`shared_ring`), the raw
+//! system calls (`sys`), and the vector instructions that compare and
 //! move a page's bytes (`vectors`). It is one of the two places where
 //! `unsafe` may stand.
 //!
@@ -37,6 +38,7 @@
 //! - INV-M2: a page that the access map calls valid can be accessed, or can be made so without the core.
 //! - INV-M3: nothing of a region is reached from a process that did not create it (a forked child).
 //! - INV-M4: every page named lies in the region.
+//! - INV-M5: every byte of a shared ring that is reached lies in its segment, whatever the other process stores there.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -53,6 +55,7 @@ mod mapping;
 mod owner;
 mod primitive;
 mod region;
+pub mod shared_ring;
 mod signal;
 mod sys;
 mod vectors;

@@ -85,14 +85,27 @@ pub(crate) fn map_wiped_on_fork() -> Result<*mut u8, MemoryError> {
 
 /// An empty memory file of this size. It takes no memory until it is touched.
 pub(crate) fn memory_file(bytes: usize) -> Result<OwnedFd, (&'static str, Errno)> {
-    const NAME: &str = "hivemind-region";
-    let file =
-        match rustix::fs::memfd_create(NAME, MemfdFlags::CLOEXEC | MemfdFlags::NOEXEC_SEAL) {
-            // Kernels before 6.3 don't know the seal.
-            Err(Errno::INVAL) => rustix::fs::memfd_create(NAME, MemfdFlags::CLOEXEC),
-            other => other,
-        }
-        .map_err(|errno| ("memfd_create", errno))?;
+    file_in_memory("hivemind-region", bytes, MemfdFlags::empty())
+}
+
+/// As [`memory_file`], and its size can be sealed.
+#[cfg(not(all(loom, test)))]
+pub(crate) fn sealable_file(bytes: usize) -> Result<OwnedFd, (&'static str, Errno)> {
+    file_in_memory("hivemind-ring", bytes, MemfdFlags::ALLOW_SEALING)
+}
+
+fn file_in_memory(
+    name: &str,
+    bytes: usize,
+    more: MemfdFlags,
+) -> Result<OwnedFd, (&'static str, Errno)> {
+    let flags = MemfdFlags::CLOEXEC | more;
+    let file = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        // Kernels before 6.3 don't know the seal.
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
+        other => other,
+    }
+    .map_err(|errno| ("memfd_create", errno))?;
     rustix::fs::ftruncate(&file, bytes as u64).map_err(|errno| ("ftruncate", errno))?;
     Ok(file)
 }

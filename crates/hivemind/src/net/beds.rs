@@ -34,6 +34,17 @@ pub(super) struct Beds<B> {
     attention: Mutex<Attention>,
 }
 
+/// What a change of who is there meant for who looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Turn {
+    /// From now on somebody looks by himself.
+    Looks,
+    /// Nobody does any more.
+    Sleeps,
+    /// It is as it was.
+    Same,
+}
+
 /// Who looks after the links, beside the service thread.
 #[derive(Default)]
 pub(super) struct Attention {
@@ -76,7 +87,7 @@ impl<B: Berth> Beds<B> {
     }
 
     /// Changes who looks after the links. What came and was not taken wakes whoever listens then.
-    pub(super) fn attend(&self, change: impl FnOnce(&mut Attention)) {
+    pub(super) fn attend(&self, change: impl FnOnce(&mut Attention)) -> Turn {
         let mut attention = lock(&self.attention);
         let before = attention.listener();
         change(&mut attention);
@@ -85,6 +96,17 @@ impl<B: Berth> Beds<B> {
             self.listen(before, false);
             self.listen(now, true);
         }
+        match (before, now) {
+            (Listener::Nobody, Listener::Watcher | Listener::Service) => Turn::Sleeps,
+            (Listener::Watcher | Listener::Service, Listener::Nobody) => Turn::Looks,
+            _ => Turn::Same,
+        }
+    }
+
+    /// Wakes whoever sleeps in either bed, or is about to: there is something that no bell tells of.
+    pub(super) fn rouse(&self) {
+        self.service.wake();
+        self.watcher.wake();
     }
 
     /// Something was left untaken: wakes whoever listens for it, or the next to go to sleep there.

@@ -654,4 +654,6 @@ suites! {
     trickle: crate::net::conformance::streams::trickle_pair;
     sealed: crate::net::conformance::streams::sealed_pair;
     sealed_trickle: crate::net::conformance::streams::sealed_trickle_pair;
+    shared: crate::net::conformance::streams::ring_pair;
+    shared_narrow: crate::net::conformance::streams::narrow_ring_pair;
 }

@@ -154,8 +154,11 @@ impl Link {
         self.change_interest(&mut outbound, to, poller)
     }
 
-    /// The peer sends no more. What we still have to send goes out nevertheless.
+    /// The peer sends no more. What we still have to send goes out nevertheless, so bells are listened to.
     pub(crate) fn stop_reading(&self, poller: &Poller) {
+        if self.stream.rings_yet() {
+            return;
+        }
         let mut outbound = lock(&self.outbound);
         let to = Interest {
             reading: false,
@@ -354,6 +357,9 @@ impl Link {
         to: Interest,
         poller: &Poller,
     ) -> io::Result<()> {
+        // Shared memory tells of room by a bell, as of everything.
+        let writing = to.writing && !self.stream.is_shared();
+        let to = Interest { writing, ..to };
         let from = std::mem::replace(&mut outbound.interest, to);
         if from == to {
             return Ok(());

@@ -6,8 +6,8 @@
 //! order whichever thread takes them.
 //!
 //! What lives where: framing in `frame.rs`, the sending half of a link in `link.rs`, sleeping and waking in
-//! `beds.rs` (who) and `poller.rs` (how), the seam for transports in `stream.rs`, TCP in `tcp.rs`, encryption in
-//! `record.rs` and `sealed.rs`. Deliberately elsewhere: how the connections come about and agree on keys (`join`), and
+//! `beds.rs` (who) and `poller.rs` (how), the seam for transports in `stream.rs`, TCP in `tcp.rs`, shared memory in
+//! `ring.rs`, encryption in `record.rs` and `sealed.rs`. Deliberately elsewhere: how the connections come about and agree on keys (`join`), and
 //! what a frame's body means (the protocol core).
 
 mod beds;
@@ -15,6 +15,7 @@ pub(crate) mod frame;
 mod link;
 mod poller;
 mod record;
+mod ring;
 mod sealed;
 mod stream;
 mod tcp;
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 use hivemind_protocol::{DroneId, Mutant, Opener, mutant};
 
 use crate::primitive::{AtomicBool, Mutex, Ordering, lock};
+use beds::{Attention as Attending, Turn};
 use frame::{Decoder, Kind};
 use link::{Link, describe, heard};
 use poller::{LOOK_LINKS, Poller, Ready};
@@ -41,6 +43,7 @@ pub(crate) use frame::MAX_BODY_BYTES;
 pub(crate) use record::{
     LENGTH_BYTES, MAX_PLAIN_BYTES, RecordOpener, RecordSealer, TAG_BYTES, Tampered, records,
 };
+pub(crate) use ring::Ring;
 pub(crate) use sealed::Sealed;
 pub(crate) use stream::ByteStream;
 pub(crate) use tcp::Tcp;
@@ -126,6 +129,8 @@ pub(crate) struct Links {
     /// Indexed by drone; none for the drone itself.
     links: Vec<Option<Link>>,
     peers: usize,
+    /// To how many of them the link lies in shared memory.
+    shared_peers: usize,
     poller: Poller,
     role: Mutex<Receiver>,
     /// The wakes that [`poll`](Self::poll) has answered.
@@ -135,6 +140,15 @@ pub(crate) struct Links {
     frames_received: AtomicU64,
     bytes_received: AtomicU64,
     heartbeats_received: AtomicU64,
+}
+
+/// Who looks at links without asking which is ready.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Glance {
+    /// A thread that does so all the time.
+    Spinning,
+    /// One that was asleep and may sleep again: it answers bells and asks for the next.
+    Awoken,
 }
 
 /// What belongs to the thread that receives.
@@ -155,13 +169,12 @@ struct Inbound {
 
 /// As long as it lives, its thread looks after the links by [`Links::try_poll`], and what comes wakes nobody else.
 pub(crate) struct Attention<'a> {
-    poller: &'a Poller,
+    links: &'a Links,
 }
 
 impl Drop for Attention<'_> {
     fn drop(&mut self) {
-        let beds = &self.poller.beds;
-        beds.attend(|attention| attention.spinning -= 1);
+        self.links.change(|attention| attention.spinning -= 1);
     }
 }
 
@@ -188,14 +201,17 @@ impl Watch<'_> {
     ) -> io::Result<usize> {
         let links = self.links;
         links.poller.beds.watcher.sleep(wakes_seen, Some(timeout))?;
-        links.take(&mut lock(&links.role), receive)
+        let mut receiver = lock(&links.role);
+        if links.peers <= GLANCE_LINKS {
+            return Ok(links.glance(&mut receiver, Glance::Awoken, receive));
+        }
+        links.look(&mut receiver, receive)
     }
 }
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        let beds = &self.links.poller.beds;
-        beds.attend(|attention| attention.watching -= 1);
+        self.links.change(|attention| attention.watching -= 1);
     }
 }
 
@@ -214,6 +230,8 @@ impl Links {
         hivemind_protocol::choose_mutant(|variable| std::env::var(variable).ok());
         let poller = Poller::new()?;
         let peers = streams.len();
+        let shared = streams.iter().filter(|(_, stream)| stream.is_shared());
+        let shared_peers = shared.count();
         let places = streams
             .iter()
             .map(|(peer, _)| peer.0 as usize + 1)
@@ -233,9 +251,10 @@ impl Links {
             });
         }
         let ready = Vec::with_capacity(LOOK_LINKS);
-        Ok(Self {
+        let links = Self {
             links,
             peers,
+            shared_peers,
             poller,
             role: Mutex::new(Receiver { ready, inbound }),
             wakes_answered: AtomicU64::new(0),
@@ -244,7 +263,9 @@ impl Links {
             frames_received: AtomicU64::new(0),
             bytes_received: AtomicU64::new(0),
             heartbeats_received: AtomicU64::new(0),
-        })
+        };
+        links.rest();
+        Ok(links)
     }
 
     /// Totals up to now.
@@ -298,23 +319,22 @@ impl Links {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(self.take(&mut receiver, receive))
+        if self.peers <= GLANCE_LINKS || self.peers == self.shared_peers {
+            return Some(Ok(self.glance(&mut receiver, Glance::Spinning, receive)));
+        }
+        Some(self.look(&mut receiver, receive))
     }
 
     /// Says that this thread spins on [`try_poll`](Self::try_poll) from now on, so what comes need wake no sleeper.
     /// Keep it only while spinning.
     pub(crate) fn attend(&self) -> Attention<'_> {
-        let beds = &self.poller.beds;
-        beds.attend(|attention| attention.spinning += 1);
-        Attention {
-            poller: &self.poller,
-        }
+        self.change(|attention| attention.spinning += 1);
+        Attention { links: self }
     }
 
     /// Says that this thread waits for what comes, in [`Watch::poll_since`], until it drops the watch.
     pub(crate) fn watch(&self) -> Watch<'_> {
-        let beds = &self.poller.beds;
-        beds.attend(|attention| attention.watching += 1);
+        self.change(|attention| attention.watching += 1);
         Watch { links: self }
     }
 
@@ -394,42 +414,94 @@ impl Links {
         self.links.iter().flatten()
     }
 
-    /// Serves every link that has something, in the way that costs least. Only for the thread that has the role.
-    fn take(&self, receiver: &mut Receiver, receive: &mut Receive<'_>) -> io::Result<usize> {
-        if self.peers <= GLANCE_LINKS {
-            Ok(self.glance(receiver, receive))
-        } else {
-            self.look(receiver, receive)
+    fn shared(&self) -> impl Iterator<Item = &Link> {
+        let some = self.shared_peers > 0;
+        self.all()
+            .filter(move |link| some && link.stream.is_shared())
+    }
+
+    /// Changes who looks after the links, and tells those in shared memory.
+    fn change(&self, change: impl FnOnce(&mut Attending)) {
+        match self.poller.beds.attend(change) {
+            Turn::Sleeps => self.rest(),
+            Turn::Looks => {
+                for link in self.shared() {
+                    link.stream.look_by_itself();
+                }
+            }
+            Turn::Same => {}
         }
     }
 
-    /// Serves every link that is ready now. Only for the thread that has the role.
+    /// Asks all links in shared memory for bells: whoever looked at them by itself does so no more.
+    fn rest(&self) {
+        let mut came = false;
+        for link in self.shared().filter(|link| !link.ended()) {
+            came |= !link.stream.rest();
+        }
+        if came {
+            self.poller.beds.rouse();
+        }
+    }
+
+    /// Serves every link that is ready now. Only for the thread that has the role, and that may sleep next.
     fn look(&self, receiver: &mut Receiver, receive: &mut Receive<'_>) -> io::Result<usize> {
         let mut frames = 0;
-        for _ in 0..=self.links.len() / LOOK_LINKS {
+        let mut looks = 0..=self.links.len() / LOOK_LINKS;
+        loop {
+            if looks.next().is_none() {
+                self.poller.beds.nudge();
+                break;
+            }
             self.poller.look(&mut receiver.ready)?;
             frames += self.serve(receiver, receive);
             if receiver.ready.len() < LOOK_LINKS {
-                return Ok(frames);
+                break;
             }
         }
-        self.poller.beds.nudge();
+        for link in self.shared() {
+            frames += self.serve_outright(link, receiver, Glance::Awoken, receive);
+        }
         Ok(frames)
     }
 
-    /// Serves every link without asking which is ready.
-    fn glance(&self, receiver: &mut Receiver, receive: &mut Receive<'_>) -> usize {
+    /// Serves every link without asking which is ready. Only for the thread that has the role.
+    fn glance(&self, receiver: &mut Receiver, glance: Glance, receive: &mut Receive<'_>) -> usize {
         let mut frames = 0;
         for link in self.all() {
-            self.tell_if_closing(link.drain(&self.poller));
-            if !link.lost.load(Ordering::SeqCst) {
-                frames += self.read(link, receiver.of(link), receive);
+            if glance == Glance::Awoken {
+                link.stream.answer_bell();
+            }
+            frames += self.serve_outright(link, receiver, glance, receive);
+        }
+        frames
+    }
+
+    /// Serves one link without asking whether it is ready.
+    fn serve_outright(
+        &self,
+        link: &Link,
+        receiver: &mut Receiver,
+        glance: Glance,
+        receive: &mut Receive<'_>,
+    ) -> usize {
+        self.tell_if_closing(link.drain(&self.poller));
+        let mut frames = 0;
+        let inbound = receiver.of(link);
+        if !link.lost.load(Ordering::SeqCst) {
+            frames += self.read(link, inbound, receive);
+        }
+        // In shared memory something may have come since, of which no bell tells.
+        if glance == Glance::Awoken && !link.ended() && !link.stream.rest() {
+            frames += self.read(link, inbound, receive);
+            if !link.ended() && !link.stream.rest() {
+                self.poller.beds.rouse();
             }
         }
         frames
     }
 
-    /// Serves the links that a look found.
+    /// Serves the links that a look found; of those in shared memory it answers the bells.
     fn serve(&self, receiver: &mut Receiver, receive: &mut Receive<'_>) -> usize {
         let mut frames = 0;
         for index in 0..receiver.ready.len() {
@@ -437,6 +509,10 @@ impl Links {
             let link = self.links[ready.token as usize]
                 .as_ref()
                 .expect("only links are watched");
+            if link.stream.is_shared() {
+                link.stream.answer_bell();
+                continue;
+            }
             if ready.writable {
                 self.tell_if_closing(link.drain(&self.poller));
             }
@@ -481,7 +557,11 @@ impl Links {
                 return frames;
             }
             if taken >= READ_BUDGET_BYTES {
-                self.poller.beds.nudge();
+                if link.stream.is_shared() {
+                    self.poller.beds.rouse();
+                } else {
+                    self.poller.beds.nudge();
+                }
                 return frames;
             }
         }

@@ -1,8 +1,8 @@
 //! The seam between the links and what carries their bytes.
 //!
 //! A transport is one file with one type that implements [`ByteStream`], and one arm in the conformance suite
-//! (`conformance.rs`). TCP is the one there is (`tcp.rs`); any can be encrypted (`sealed.rs`). Shared memory between
-//! drones of one machine would be a second: two rings and an eventfd that becomes readable.
+//! (`conformance.rs`). There are TCP (`tcp.rs`), which can be encrypted (`sealed.rs`), and shared memory between drones of
+//! one machine (`ring.rs`).
 
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
@@ -39,4 +39,27 @@ pub(crate) trait ByteStream: Send + Sync {
 
     /// Ends both ways at once. Errors are of no interest: the link is given up.
     fn abort(&self);
+
+    /// Whether what it carries lies in shared memory: then a look at it costs no system call, and its descriptor brings
+    /// bells alone. It becomes readable, never writable: where a [`send`](Self::send) was not taken whole and can go on,
+    /// after [`rest`](Self::rest) where a `receive` can, and at the peer's end.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Takes the bells that made the descriptor readable. Where it tells of the peer's end, `receive` does from then on.
+    fn answer_bell(&self) {}
+
+    /// Whether bells may come yet.
+    fn rings_yet(&self) -> bool {
+        false
+    }
+
+    /// Asks for a bell when there is something to receive. False where there is already, and then no bell comes for it.
+    fn rest(&self) -> bool {
+        true
+    }
+
+    /// Takes that back: somebody calls `receive` often enough. A bell may be on its way nevertheless.
+    fn look_by_itself(&self) {}
 }

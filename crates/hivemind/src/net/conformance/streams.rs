@@ -1,6 +1,6 @@
 //! The streams that the conformance suite runs on: TCP, and one that is no transport but a torment: it takes a few
 //! bytes at a time, so that the paths for torn frames and full sockets are walked all the time, at both ends. Both
-//! also encrypted.
+//! also encrypted. Shared memory, with rings as they are and with very short ones.
 
 use std::io::{self, IoSlice};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::net::record::tests::two_ends;
-use crate::net::{ByteStream, Sealed, Tcp};
+use crate::net::{ByteStream, Ring, Sealed, Tcp};
+use hivemind_memory::shared_ring;
 
 /// Makes two ends that are joined.
 pub(super) type MakePair = dyn Fn() -> (Box<dyn ByteStream>, Box<dyn ByteStream>) + Sync;
@@ -41,6 +42,24 @@ pub(super) fn sealed_pair() -> (Box<dyn ByteStream>, Box<dyn ByteStream>) {
 pub(super) fn sealed_trickle_pair() -> (Box<dyn ByteStream>, Box<dyn ByteStream>) {
     let (near, far) = sockets();
     sealed([near, far].map(|socket| Trickle::new(Tcp::new(socket).unwrap())))
+}
+
+pub(super) fn ring_pair() -> (Box<dyn ByteStream>, Box<dyn ByteStream>) {
+    rings_of(256 << 10)
+}
+
+/// Rings that are full nearly always.
+pub(super) fn narrow_ring_pair() -> (Box<dyn ByteStream>, Box<dyn ByteStream>) {
+    rings_of(4 << 10)
+}
+
+pub(in crate::net) fn rings_of(bytes: usize) -> (Box<dyn ByteStream>, Box<dyn ByteStream>) {
+    let (near, far) = sockets();
+    let (ours, offer, file) = shared_ring::share([7; 32], bytes).unwrap();
+    let theirs = shared_ring::open(&offer, bytes).unwrap();
+    drop(file);
+    let ring = |socket, rings| Box::new(Ring::new(Tcp::new(socket).unwrap(), rings));
+    (ring(near, ours), ring(far, theirs))
 }
 
 fn sealed<S: ByteStream + 'static>(
