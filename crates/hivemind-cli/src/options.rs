@@ -149,6 +149,17 @@ pub(crate) struct Run {
     )]
     pub(crate) encrypt: Option<Encrypt>,
 
+    /// What carries links between drones.
+    #[arg(
+        help = "What carries links between drones: auto takes shared memory between drones of one machine where they can \
+                  share any, shared insists on it, tcp is TCP everywhere [default: auto]",
+        long,
+        env = "HIVEMIND_TRANSPORT",
+        value_enum,
+        value_name = "WHAT"
+    )]
+    pub(crate) transport: Option<Transport>,
+
     /// Leave out ways of saving messages, to measure what they bring.
     #[arg(
         long,
@@ -275,6 +286,7 @@ impl Run {
         self.drones = self.drones.or(file.drones);
         self.engine = self.engine.or(file.engine);
         self.encrypt = self.encrypt.or(file.encrypt);
+        self.transport = self.transport.or(file.transport);
         self.region = self.region.or(file.region.map(|size| size.0));
         self.metadata_limit = self
             .metadata_limit
@@ -311,6 +323,27 @@ impl Encrypt {
             Self::Auto => "auto",
             Self::Always => "always",
             Self::Never => "never",
+        }
+    }
+}
+
+/// What carries links.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    #[default]
+    Auto,
+    Tcp,
+    Shared,
+}
+
+impl Transport {
+    /// The word that the library knows it by.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Tcp => "tcp",
+            Self::Shared => "shared",
         }
     }
 }
@@ -490,6 +523,7 @@ mod tests {
             ["-n", "65537", "--stats", "prog"],
             ["-n", "2", "--engine=magic", "prog"],
             ["-n", "2", "--encrypt=sometimes", "prog"],
+            ["-n", "2", "--transport=pigeons", "prog"],
             ["-n", "2", "--region=big", "prog"],
         ] {
             let words = ["hivemind", "run"].iter().chain(&words);

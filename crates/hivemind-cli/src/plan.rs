@@ -150,6 +150,10 @@ pub(crate) fn settings(options: &Run, job: &str, terminal: bool) -> Vec<(String,
             "HIVEMIND_ENCRYPT",
             options.encrypt.unwrap_or_default().name().into(),
         ),
+        (
+            "HIVEMIND_TRANSPORT",
+            options.transport.unwrap_or_default().name().into(),
+        ),
     ];
     if !options.without.is_empty() {
         let names: Vec<_> = options.without.iter().map(|one| one.name()).collect();
@@ -257,6 +261,7 @@ mod tests {
             "--trace=/t",
             "--trace-limit=1M",
             "--encrypt=always",
+            "--transport=tcp",
             "--without=push,pages-on-grants",
             "prog",
         ]);
@@ -268,6 +273,7 @@ mod tests {
             ("HIVEMIND_ROOT", "file:/place/root"),
             ("HIVEMIND_KEY_FILE", "/place/key"),
             ("HIVEMIND_ENCRYPT", "always"),
+            ("HIVEMIND_TRANSPORT", "tcp"),
             ("HIVEMIND_WITHOUT", "push,pages-on-grants"),
             ("HIVEMIND_ENGINE", "mprotect"),
             ("HIVEMIND_REGION", "67108864"),

@@ -47,6 +47,7 @@ mod push;
 mod runs;
 mod serve;
 mod stats;
+mod transport;
 mod wire;
 
 pub use crate::clock::VectorTimestamp;
@@ -73,6 +74,7 @@ pub use crate::mutant::{Mutant, mutant};
 pub use crate::note::Note;
 pub use crate::runs::PageRun;
 pub use crate::stats::Stats;
+pub use crate::transport::Transport;
 pub use crate::wire::WireError;
 
 /// The version of the wire form. Two drones that differ in it refuse each other at the start.
@@ -80,4 +82,4 @@ pub use crate::wire::WireError;
 /// ```
 /// println!("protocol {}", hivemind_protocol::PROTOCOL_VERSION);
 /// ```
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;

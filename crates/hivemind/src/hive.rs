@@ -120,6 +120,7 @@ impl Hive {
             listen: options.listen.clone(),
             key: key.transpose()?,
             encryption: options.encryption,
+            transport: options.transport,
         };
         let tracer = open_trace(&seat, &options)?;
         let (links, agreement) = join(&seat, offer)?;

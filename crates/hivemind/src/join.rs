@@ -8,9 +8,9 @@
 //!
 //! Drone 0's part lives in `root.rs`, the others' in `member.rs`, what is said in `letter.rs`, strangers in `porch.rs`,
 //! the handshake in `handshake.rs`, the job's key in `key.rs`, on which machine a drone is in `machine.rs`,
-//! the file through which they may meet in `rendezvous.rs`.
-//! Deliberately elsewhere: who is let in and which links are encrypted (`hivemind-protocol`, `Membership` and
-//! `Encryption`), and the links themselves (`net`).
+//! memory that two of one machine share in `sharing.rs`, the file through which they may meet in `rendezvous.rs`.
+//! Deliberately elsewhere: who is let in, which links are encrypted and which may be shared memory
+//! (`hivemind-protocol`, `Membership`, `Encryption` and `Transport`), and the links themselves (`net`).
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -22,6 +22,7 @@ mod member;
 mod porch;
 mod rendezvous;
 mod root;
+mod sharing;
 
 #[cfg(all(test, not(loom)))]
 mod hostile;
@@ -29,12 +30,13 @@ mod hostile;
 mod tests;
 
 use crate::launch::{Listen, Seat};
-use crate::net::{ByteStream, Links, LinksConfig, Sealed, Tcp};
+use crate::net::{ByteStream, Links, LinksConfig, Ring, Sealed, Tcp};
 use handshake::Session;
-use hivemind_protocol::{DroneId, Encryption, Membership};
+use hivemind_protocol::{DroneId, Encryption, Membership, Transport};
 use letter::Mailbox;
 use machine::machine_towards;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sharing::Sharing;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
@@ -66,6 +68,8 @@ pub(crate) struct Offer {
     pub(crate) key: Option<Key>,
     /// Which links are encrypted.
     pub(crate) encryption: Encryption,
+    /// What carries links.
+    pub(crate) transport: Transport,
 }
 
 /// What all drones have agreed on.
@@ -83,6 +87,8 @@ struct Peer {
     mailbox: Mailbox,
     /// On which machine it says it is.
     machine: String,
+    /// Memory that the two share.
+    sharing: Sharing,
 }
 
 /// Why a drone did not get into its hive.
@@ -171,6 +177,19 @@ pub enum JoinError {
         /// What happened.
         why: String,
     },
+    /// Two drones of one machine that were told to share memory can't.
+    #[error(
+        "{me} and {peer} are on one machine and cannot share memory: {why}; HIVEMIND_TRANSPORT=auto (hivemind run \
+         --transport auto) uses TCP between them"
+    )]
+    NotShared {
+        /// This drone.
+        me: DroneId,
+        /// The other one.
+        peer: DroneId,
+        /// Why not.
+        why: String,
+    },
     /// Two drones can't connect.
     #[error(
         "{me} cannot connect to {peer} at {address}: {cause}; all drones must be able to reach each other"
@@ -220,10 +239,15 @@ pub(crate) fn join(seat: &Seat, mut offer: Offer) -> Result<(Option<Links>, Agre
         };
         return Ok((None, agreement));
     }
-    allow_open_files(u64::from(seat.size) + OTHER_FILES + porch::MAX_STRANGERS as u64);
+    // Each link is a file, and while memory is offered to share, two.
+    let links = u64::from(seat.size) + u64::from(seat.size.min(sharing::MOST_DRONES));
+    allow_open_files(links + OTHER_FILES + porch::MAX_STRANGERS as u64);
     offer
         .facts
         .push(("encryption".to_owned(), offer.encryption.to_string()));
+    offer
+        .facts
+        .push(("transport".to_owned(), offer.transport.to_string()));
     let (peers, base_index) = match me {
         DroneId::FIRST => root::gather(seat, &offer)?,
         _ => member::join(seat, &offer)?,
@@ -232,6 +256,9 @@ pub(crate) fn join(seat: &Seat, mut offer: Offer) -> Result<(Option<Links>, Agre
         base_index,
         local_drones: 1 + peers.iter().filter(|peer| peer.is_here()).count() as u32,
     };
+    if offer.transport == Transport::Shared {
+        check_shared(me, &peers)?;
+    }
     let links = link(me, peers, &offer);
     let links = links.map_err(|cause| JoinError::System {
         me,
@@ -255,6 +282,20 @@ impl Offer {
     }
 }
 
+/// Whoever asked for shared memory shall not get TCP where it could have been.
+fn check_shared(me: DroneId, peers: &[Peer]) -> Result<(), JoinError> {
+    for peer in peers.iter().filter(|peer| peer.is_here()) {
+        if let Err(why) = &peer.sharing {
+            return Err(JoinError::NotShared {
+                me,
+                peer: peer.drone,
+                why: why.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
 fn link(me: DroneId, peers: Vec<Peer>, offer: &Offer) -> io::Result<Links> {
     let seconds = offer
         .silence_limit
@@ -270,11 +311,14 @@ fn link(me: DroneId, peers: Vec<Peer>, offer: &Offer) -> io::Result<Links> {
     Links::new(me, streams?, config)
 }
 
-/// What carries the frames to a peer from now on, encrypted or not.
+/// What carries the frames to a peer from now on: shared memory, or TCP, encrypted or not.
 fn carrier(peer: Peer, encryption: Encryption) -> io::Result<Box<dyn ByteStream>> {
     let machine = machine_towards(peer.mailbox.stream());
     let (socket, Session { sealer, opener }) = peer.mailbox.into_parts();
     let tcp = Tcp::new(socket)?;
+    if let Ok(rings) = peer.sharing {
+        return Ok(Box::new(Ring::new(tcp, rings)));
+    }
     if encryption.seals(&machine, &peer.machine) {
         Ok(Box::new(Sealed::new(tcp, sealer, opener)))
     } else {

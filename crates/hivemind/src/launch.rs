@@ -13,9 +13,10 @@ mod starters;
 
 use crate::settings::{self, MAX_DRONES, MAX_THREADS, parse_size, parse_time};
 use hivemind_memory::EngineChoice;
-use hivemind_protocol::{Economies, Encryption, PAGE_SIZE};
+use hivemind_protocol::{Economies, Encryption, PAGE_SIZE, Transport};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 pub(crate) use listen::Listen;
@@ -134,6 +135,8 @@ pub(crate) struct Options {
     pub(crate) key_file: KeyFile,
     /// Which links are encrypted.
     pub(crate) encryption: Encryption,
+    /// What carries links.
+    pub(crate) transport: Transport,
     /// Which ways of saving messages are in use.
     pub(crate) economies: Economies,
     /// Where to write the statistics at the end.
@@ -158,6 +161,7 @@ impl Default for Options {
             listen: None,
             key_file: KeyFile::Nowhere,
             encryption: Encryption::Auto,
+            transport: Transport::Auto,
             economies: Economies::default(),
             report: None,
             trace: None,
@@ -211,7 +215,8 @@ impl Options {
             local_drones: local.map(|local| local as u32),
             listen: environment.listen("HIVEMIND_LISTEN")?,
             key_file: environment.key_file(KEY_FILE),
-            encryption: environment.encryption("HIVEMIND_ENCRYPT", default.encryption)?,
+            encryption: environment.word("HIVEMIND_ENCRYPT", default.encryption)?,
+            transport: environment.word("HIVEMIND_TRANSPORT", default.transport)?,
             economies: environment.economies("HIVEMIND_WITHOUT", default.economies)?,
             report: environment.get("HIVEMIND_REPORT").map(PathBuf::from),
             trace: environment.get("HIVEMIND_TRACE").map(PathBuf::from),
@@ -271,11 +276,12 @@ impl Environment<'_> {
         })
     }
 
-    fn encryption(
+    /// One of a few words; others are refused with those that are allowed.
+    fn word<W: FromStr<Err = String>>(
         &self,
         variable: &'static str,
-        default: Encryption,
-    ) -> Result<Encryption, LaunchError> {
+        default: W,
+    ) -> Result<W, LaunchError> {
         let Some(value) = self.get(variable) else {
             return Ok(default);
         };
@@ -378,6 +384,7 @@ mod tests {
             ("HIVEMIND_LISTEN", "10.0.0.5:7000-7063"),
             ("HIVEMIND_KEY_FILE", "/k"),
             ("HIVEMIND_ENCRYPT", "always"),
+            ("HIVEMIND_TRANSPORT", "tcp"),
             ("HIVEMIND_WITHOUT", "push, fetch-ahead"),
             ("HIVEMIND_REPORT", "/r"),
             ("HIVEMIND_TRACE", "/t"),
@@ -395,6 +402,7 @@ mod tests {
             listen: Listen::parse("10.0.0.5:7000-7063"),
             key_file: KeyFile::Named("/k".into()),
             encryption: Encryption::Always,
+            transport: Transport::Tcp,
             economies: Economies {
                 fetch_ahead: false,
                 push: false,
@@ -425,6 +433,7 @@ mod tests {
             ("HIVEMIND_START_TIMEOUT", "99999999d", "a time above 0"),
             ("HIVEMIND_METADATA_LIMIT", "-1", "a size of 1 bytes or more"),
             ("HIVEMIND_ENCRYPT", "sometimes", "auto, always or never"),
+            ("HIVEMIND_TRANSPORT", "pigeons", "auto, tcp or shared"),
             (
                 "HIVEMIND_WITHOUT",
                 "push,prayer",

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 pub(crate) use fields::{HostName, Ports, Size, Time, UserName};
 
-use crate::options::{Encrypt, Engine};
+use crate::options::{Encrypt, Engine, Transport};
 use crate::trouble::{Trouble, USAGE};
 use hivemind::settings::MAX_DRONES;
 
@@ -53,6 +53,9 @@ pub(crate) struct HiveFile {
     pub(crate) engine: Option<Engine>,
     /// Which links between drones are encrypted; `never` is unsafe against whoever sits on the path.
     pub(crate) encrypt: Option<Encrypt>,
+    /// What carries links between drones: `auto` takes shared memory between drones of one machine where they can share any,
+    /// `shared` insists on it, `tcp` is TCP everywhere.
+    pub(crate) transport: Option<Transport>,
     /// Size of the shared memory.
     pub(crate) region: Option<Size>,
     /// How much memory a drone's bookkeeping may take before it is tidied up.

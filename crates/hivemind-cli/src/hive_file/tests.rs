@@ -14,6 +14,7 @@ const TOML: &str = r#"
 region = "8GiB"
 engine = "uffd"
 encrypt = "always"
+transport = "tcp"
 timeouts = { silence = "10s", start = 60 }
 
 [[hosts]]
@@ -35,7 +36,7 @@ fn toml_and_json_say_the_same() {
     let toml = HiveFile::from_toml(TOML).expect("a right file");
     let json = json(
         r#"{
-            "region": 8589934592, "engine": "uffd", "encrypt": "always",
+            "region": 8589934592, "engine": "uffd", "encrypt": "always", "transport": "tcp",
             "timeouts": {"silence": 10, "start": "1m"},
             "hosts": [
                 {"name": "queen", "address": "10.0.0.1", "ports": "7000-7099", "drones": 2,

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::handshake::{Calling, HandshakeMessage, MESSAGE_BYTES, Purpose, Session};
 use super::key::Key;
+use super::sharing::Segment;
 use crate::net::{LENGTH_BYTES, MAX_PLAIN_BYTES, TAG_BYTES, Tampered};
 
 const MAGIC: &[u8; 8] = b"HiveMind";
@@ -69,10 +70,11 @@ pub(crate) enum Letter {
     Hello(Hello),
     /// From drone 0: you are one of us; wait for the others. On which machine drone 0 is.
     Admitted { machine: String },
-    /// From drone 0: all are here. Where each listens, by rank, and the base that is free on all.
+    /// From drone 0: all are here. Where each listens, by rank, the base that is free on all, and memory to share.
     Welcome {
         addresses: Vec<String>,
         base_index: usize,
+        segment: Option<Segment>,
     },
     /// From a higher drone to a lower one's own address.
     Greeting {
@@ -81,8 +83,13 @@ pub(crate) enum Letter {
         to: u32,
         machine: String,
     },
-    /// And its answer.
-    Greeted { machine: String },
+    /// And its answer, with memory to share.
+    Greeted {
+        machine: String,
+        segment: Option<Segment>,
+    },
+    /// To who offered memory to share: whether it could be opened.
+    Opened(bool),
     /// To drone 0: I have a link to everybody.
     Ready,
     /// From drone 0: everybody has. What follows on this connection are frames.
@@ -476,6 +483,7 @@ mod tests {
         let welcome = Letter::Welcome {
             addresses: vec!["[2001:db8:1234:5678::1]:65535".to_owned(); 20_000],
             base_index: 1,
+            segment: None,
         };
         let bytes = sealed(&mut session, &welcome.encode());
         assert!(bytes.len() > 8 * MAX_PLAIN_BYTES);

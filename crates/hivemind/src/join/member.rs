@@ -14,6 +14,7 @@ use super::handshake::Purpose;
 use super::letter::{Hello, Letter, LetterError, MAX_HELLO_BYTES, MAX_LETTER_BYTES, Mailbox};
 use super::machine::machine_towards;
 use super::porch::{Caller, Porch, wait};
+use super::sharing::{Offered, Segment, Sharing};
 use super::{JoinError, Offer, Peer, listen, reachable, rendezvous};
 use crate::launch::{Listen, Root, Seat};
 
@@ -47,6 +48,8 @@ enum Pairing {
     Awaited,
     /// Connected to a lower drone, which has not answered.
     Greeting(Mailbox),
+    /// Connected by a higher drone, which has not said whether it could open what it was offered.
+    Offering(Peer, Offered),
     Done(Peer),
 }
 
@@ -84,7 +87,9 @@ pub(super) fn join(seat: &Seat, offer: &Offer) -> Result<(Vec<Peer>, usize), Joi
     let (mut root, machine, listener) = member.be_admitted()?;
     // Drone 0 may have come later than we did; from here on its patience counts.
     member.renew_deadline();
-    let (addresses, base_index) = member.await_welcome(&mut root)?;
+    let (addresses, base_index, segment) = member.await_welcome(&mut root)?;
+    let sharing = member.open(segment, &mut root, &machine);
+    let sharing = sharing.map_err(|error| member.lost(DroneId::FIRST, &error.to_string()))?;
     member.renew_deadline();
     let pairs = match member.pair_up(&mut root, listener, &addresses) {
         Ok(pairs) => pairs,
@@ -103,6 +108,7 @@ pub(super) fn join(seat: &Seat, offer: &Offer) -> Result<(Vec<Peer>, usize), Joi
         drone: DroneId::FIRST,
         mailbox: root,
         machine,
+        sharing,
     }];
     peers.extend(pairs);
     Ok((peers, base_index))
@@ -241,14 +247,35 @@ impl Member<'_> {
         Ok(stream)
     }
 
-    fn await_welcome(&self, root: &mut Mailbox) -> Result<(Vec<String>, usize), JoinError> {
+    fn await_welcome(
+        &self,
+        root: &mut Mailbox,
+    ) -> Result<(Vec<String>, usize, Option<Segment>), JoinError> {
         match self.hear_root(root)? {
             Letter::Welcome {
                 addresses,
                 base_index,
-            } if addresses.len() == self.seat.size as usize => Ok((addresses, base_index)),
+                segment,
+            } if addresses.len() == self.seat.size as usize => Ok((addresses, base_index, segment)),
             other => Err(self.out_of_turn(&other)),
         }
+    }
+
+    /// Opens the memory that the peer at the other end offers, and tells it whether that went well. `machine`: where it
+    /// says it is.
+    fn open(
+        &self,
+        segment: Option<Segment>,
+        mailbox: &mut Mailbox,
+        machine: &str,
+    ) -> io::Result<Sharing> {
+        let Some(segment) = segment else {
+            return Ok(Err("it offered no memory".to_owned()));
+        };
+        let own = machine_towards(mailbox.stream());
+        let sharing = segment.open(self.offer, &own, machine, self.seat.size);
+        mailbox.send(&Letter::Opened(sharing.is_ok()))?;
+        Ok(sharing)
     }
 
     /// Waits for drone 0's next letter; a refusal or its end is an error.
@@ -303,6 +330,7 @@ impl Member<'_> {
             self.wait_for_pairs(root, &porch, &pairs)?;
             self.hear_lower(&mut pairs, addresses)?;
             self.hear_higher(&mut porch, &mut pairs)?;
+            self.hear_opened(&mut pairs)?;
             match root.receive() {
                 Ok(None) => {}
                 Ok(Some(Letter::Refusal(why))) => return Err(self.incomplete(why)),
@@ -335,6 +363,7 @@ impl Member<'_> {
         let mut fds = vec![root.fd()];
         fds.extend(pairs.iter().filter_map(|pair| match pair {
             Pairing::Greeting(mailbox) => Some(mailbox.fd()),
+            Pairing::Offering(peer, _) => Some(peer.mailbox.fd()),
             _ => None,
         }));
         let left = self.left();
@@ -377,15 +406,18 @@ impl Member<'_> {
             let peer = DroneId(rank);
             match mailbox.receive() {
                 Ok(None) => {}
-                Ok(Some(Letter::Greeted { machine })) => {
-                    let Pairing::Greeting(mailbox) = std::mem::replace(pair, Pairing::Awaited)
+                Ok(Some(Letter::Greeted { machine, segment })) => {
+                    let Pairing::Greeting(mut mailbox) = std::mem::replace(pair, Pairing::Awaited)
                     else {
                         continue;
                     };
+                    let sharing = self.open(segment, &mut mailbox, &machine);
+                    let sharing = sharing.map_err(|error| self.lost(peer, &error.to_string()))?;
                     *pair = Pairing::Done(Peer {
                         drone: peer,
                         mailbox,
                         machine,
+                        sharing,
                     });
                 }
                 Ok(Some(Letter::Refusal(why))) => return Err(self.lost(peer, &why)),
@@ -417,13 +449,51 @@ impl Member<'_> {
                 }
             };
             let own = machine_towards(mailbox.stream());
+            let offered = Offered::make(self.offer, &own, &machine, self.seat.size);
+            let (pair, segment) = match offered {
+                Ok((offered, segment)) => (Ok(offered), Some(segment)),
+                Err(why) => (Err(why), None),
+            };
             // One that is gone already is noticed by its link.
-            let _ = mailbox.send(&Letter::Greeted { machine: own });
-            pairs[from as usize - 1] = Pairing::Done(Peer {
+            let _ = mailbox.send(&Letter::Greeted {
+                machine: own,
+                segment,
+            });
+            let peer = |sharing| Peer {
                 drone: DroneId(from),
                 mailbox,
                 machine,
-            });
+                sharing,
+            };
+            pairs[from as usize - 1] = match pair {
+                Ok(offered) => Pairing::Offering(peer(Err(String::new())), offered),
+                Err(why) => Pairing::Done(peer(Err(why))),
+            };
+        }
+        Ok(())
+    }
+
+    /// The higher drones say whether they could open what they were offered.
+    fn hear_opened(&self, pairs: &mut [Pairing]) -> Result<(), JoinError> {
+        for pair in pairs {
+            let Pairing::Offering(peer, _) = pair else {
+                continue;
+            };
+            let drone = peer.drone;
+            let opened = match peer.mailbox.receive() {
+                Ok(None) => continue,
+                Ok(Some(Letter::Opened(opened))) => opened,
+                Ok(Some(Letter::Refusal(why))) => return Err(self.lost(drone, &why)),
+                Ok(Some(other)) => {
+                    return Err(self.lost(drone, &format!("it said {other:?} out of turn")));
+                }
+                Err(error) => return Err(self.lost(drone, &error.to_string())),
+            };
+            if let Pairing::Offering(mut peer, offered) = std::mem::replace(pair, Pairing::Awaited)
+            {
+                peer.sharing = offered.settle(opened);
+                *pair = Pairing::Done(peer);
+            }
         }
         Ok(())
     }

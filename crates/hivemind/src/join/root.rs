@@ -13,6 +13,7 @@ use super::letter::{Hello, Letter, LetterError, Mailbox};
 use super::machine::machine_towards;
 use super::porch::{Caller, Porch, wait};
 use super::rendezvous::Notice;
+use super::sharing::Offered;
 use super::{JoinError, Offer, Peer, listen, reachable};
 use crate::launch::{Listen, Root, Seat};
 
@@ -31,6 +32,8 @@ struct Gathering<'a> {
     membership: Membership,
     /// By rank; none for drone 0 and for who isn't here.
     members: Vec<Option<Peer>>,
+    /// What was offered to whom, by rank, and not yet answered.
+    offered: Vec<Option<Offered>>,
     ready: Vec<bool>,
     offer: &'a Offer,
     deadline: Instant,
@@ -42,6 +45,7 @@ pub(super) fn gather(seat: &Seat, offer: &Offer) -> Result<(Vec<Peer>, usize), J
         meeting: open(seat, offer)?,
         membership: Membership::new(seat.size, &seat.job, &offer.facts, offer.base_bitmap),
         members: (0..seat.size).map(|_| None).collect(),
+        offered: (0..seat.size).map(|_| None).collect(),
         ready: (0..seat.size).map(|rank| rank == 0).collect(),
         offer,
         deadline: Instant::now() + offer.start_timeout,
@@ -68,11 +72,7 @@ impl Gathering<'_> {
         let base_index = self.membership.base().map_err(|why| self.incomplete(why))?;
         // Who came last shall not leave the others without time to connect.
         self.deadline = Instant::now() + self.offer.start_timeout;
-        let addresses = self.membership.addresses();
-        self.send_to_all(&Letter::Welcome {
-            addresses,
-            base_index,
-        })?;
+        self.welcome(base_index)?;
         while !self.ready.iter().all(|ready| *ready) {
             if !self.turn()? {
                 return Err(self.incomplete(self.not_ready()));
@@ -80,6 +80,33 @@ impl Gathering<'_> {
         }
         self.send_to_all(&Letter::Go)?;
         Ok(base_index)
+    }
+
+    /// Tells everybody where the others are, and offers those on this machine memory to share.
+    fn welcome(&mut self, base_index: usize) -> Result<(), JoinError> {
+        let addresses = self.membership.addresses();
+        let drones = addresses.len() as u32;
+        for (member, offered) in self.members.iter_mut().zip(&mut self.offered) {
+            let Some(member) = member else { continue };
+            let own = machine_towards(member.mailbox.stream());
+            let segment = match Offered::make(self.offer, &own, &member.machine, drones) {
+                Ok((made, segment)) => {
+                    *offered = Some(made);
+                    Some(segment)
+                }
+                Err(why) => {
+                    member.sharing = Err(why);
+                    None
+                }
+            };
+            let letter = Letter::Welcome {
+                addresses: addresses.clone(),
+                base_index,
+                segment,
+            };
+            send(member, &letter)?;
+        }
+        Ok(())
     }
 
     /// Waits for anybody to say something, and hears them. False after the deadline.
@@ -115,7 +142,13 @@ impl Gathering<'_> {
         let gathering = !self.membership.is_complete();
         match member.mailbox.receive() {
             Ok(None) => Ok(()),
-            Ok(Some(Letter::Ready)) if !gathering => {
+            Ok(Some(Letter::Opened(opened))) if self.offered[rank].is_some() => {
+                if let Some(offered) = self.offered[rank].take() {
+                    member.sharing = offered.settle(opened);
+                }
+                Ok(())
+            }
+            Ok(Some(Letter::Ready)) if !gathering && self.offered[rank].is_none() => {
                 self.ready[rank] = true;
                 Ok(())
             }
@@ -175,6 +208,7 @@ impl Gathering<'_> {
                     drone,
                     mailbox,
                     machine,
+                    sharing: Err(String::new()),
                 });
             }
             Err(why) => self.meeting.porch.refuse(mailbox, &why),
@@ -183,16 +217,8 @@ impl Gathering<'_> {
     }
 
     fn send_to_all(&mut self, letter: &Letter) -> Result<(), JoinError> {
-        for (rank, member) in self.members.iter_mut().enumerate() {
-            if let Some(member) = member {
-                let sent = member.mailbox.send(letter);
-                sent.map_err(|error| {
-                    lost(
-                        DroneId(rank as u32),
-                        &format!("it takes no letters: {error}"),
-                    )
-                })?;
-            }
+        for member in self.members.iter_mut().flatten() {
+            send(member, letter)?;
         }
         Ok(())
     }
@@ -216,6 +242,11 @@ impl Gathering<'_> {
     fn incomplete(&self, why: String) -> JoinError {
         JoinError::Incomplete { me: ME, why }
     }
+}
+
+fn send(member: &mut Peer, letter: &Letter) -> Result<(), JoinError> {
+    let sent = member.mailbox.send(letter);
+    sent.map_err(|error| lost(member.drone, &format!("it takes no letters: {error}")))
 }
 
 /// The same complaint as the one who made it would put it.

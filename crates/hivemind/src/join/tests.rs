@@ -80,6 +80,7 @@ pub(super) fn offer(start_timeout: Duration) -> Offer {
         listen: None,
         key: Some(key()),
         encryption: Encryption::Auto,
+        transport: Transport::Auto,
     }
 }
 
@@ -462,6 +463,7 @@ fn a_drone_that_dies_while_waiting_leaves_its_place_to_another() {
     let stream = TcpStream::connect(directory.address()).unwrap();
     let mut facts = offer(PATIENCE).facts;
     facts.push(("encryption".to_owned(), "auto".to_owned()));
+    facts.push(("transport".to_owned(), "auto".to_owned()));
     let hello = letter::Hello {
         job: "job".to_owned(),
         rank: 1,
