@@ -204,6 +204,7 @@ const TRAFFIC: (&str, &[Column]) = (
         ("messages\nreceived", "messages_received", Kind::Count),
         ("bytes\nsent", "bytes_sent", Kind::Bytes),
         ("bytes\nreceived", "bytes_received", Kind::Bytes),
+        ("shared\nlinks", "shared_links", Kind::Count),
         ("bookkeeping\nat most", "metadata_peak_bytes", Kind::Bytes),
         ("memory\nat most", "resident_peak_bytes", Kind::Bytes),
     ],

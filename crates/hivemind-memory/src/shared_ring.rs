@@ -13,12 +13,24 @@
 use crate::primitive::{AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(not(all(loom, test)))]
+mod ends;
+#[cfg(not(all(loom, test)))]
 mod segment;
 
 #[cfg(not(all(loom, test)))]
-pub use self::segment::{Offer, Pair, RingReceiver, RingRefused, RingSender, open, share};
+pub use self::ends::{RingReceiver, RingSender};
+#[cfg(not(all(loom, test)))]
+pub use self::segment::{Offer, Pair, RingRefused, open, share};
 
 /// The other process stored a cursor that no correct one stores. The link with it is over.
+///
+/// ```
+/// # use hivemind_memory::shared_ring;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (mut ours, offer, file) = shared_ring::share([7; 32], 1 << 16)?;
+/// let sent: Result<(usize, bool), shared_ring::Nonsense> = ours.sender.send(b"hello");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it wrote nonsense into the shared ring (its cursor says {theirs}, ours {ours})")]
 pub struct Nonsense {

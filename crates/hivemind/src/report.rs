@@ -43,6 +43,8 @@ pub struct Report {
     pub bytes_sent: u64,
     /// Bytes received, frames and heartbeats included.
     pub bytes_received: u64,
+    /// To how many drones the link is memory that both share.
+    pub shared_links: u64,
     /// Time that threads waited for faults in µs, summed over threads.
     pub fault_wait_us: u64,
     /// Time waited for locks in µs.
@@ -93,6 +95,7 @@ impl Report {
             counts: *core,
             bytes_sent: links.bytes_sent,
             bytes_received: links.bytes_received,
+            shared_links: links.shared_links,
             fault_wait_us: us(&times.fault_ns),
             lock_wait_us: us(&times.lock_ns),
             barrier_wait_us: us(&times.meeting_ns),

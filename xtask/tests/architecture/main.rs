@@ -87,12 +87,26 @@ const FORBIDDEN_NAMES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "crates/hivemind/src/net/",
-        &["Hive", "Core", "hivemind_memory"],
+        &[
+            "Hive",
+            "Core",
+            "Region",
+            "RegionMemory",
+            "FaultHandler",
+            "PageId",
+        ],
         "links carry frames and know neither the core nor pages nor the public face",
     ),
     (
         "crates/hivemind/src/join/",
-        &["Hive", "Core", "hivemind_memory"],
+        &[
+            "Hive",
+            "Core",
+            "Region",
+            "RegionMemory",
+            "FaultHandler",
+            "PageId",
+        ],
         "start-up knows neither the core nor pages nor the public face",
     ),
     (

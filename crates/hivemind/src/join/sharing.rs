@@ -111,6 +111,47 @@ fn ring_bytes(drones: u32) -> Option<usize> {
 mod tests {
     use super::*;
 
+    fn offer() -> Offer {
+        crate::join::tests::offer(std::time::Duration::ZERO)
+    }
+
+    #[test]
+    fn what_is_offered_is_opened_by_who_may_and_was_told_the_number() {
+        let offer = offer();
+        let (offered, segment) = Offered::make(&offer, "here", "here", 2)
+            .map_err(drop)
+            .unwrap();
+        let mut theirs = segment.open(&offer, "here", "here", 2).unwrap();
+        let mut ours = offered.settle(true).unwrap();
+        ours.sender.send(b"hello").unwrap();
+        assert_eq!(theirs.receiver.waiting(), Ok(5));
+
+        let (offered, segment) = Offered::make(&offer, "here", "here", 2)
+            .map_err(drop)
+            .unwrap();
+        let guess = Segment {
+            nonce: [0; 32],
+            ..segment.clone()
+        };
+        let refused = guess.open(&offer, "here", "here", 2).err().unwrap();
+        assert!(refused.contains("nonce"), "{refused}");
+        // A hive of another size has other rings.
+        assert!(segment.open(&offer, "here", "here", 100).is_err());
+        assert!(offered.settle(false).is_err());
+    }
+
+    #[test]
+    fn what_a_peer_of_another_machine_offers_is_not_even_looked_at() {
+        let offer = offer();
+        let (_offered, segment) = Offered::make(&offer, "here", "here", 2)
+            .map_err(drop)
+            .unwrap();
+        let refused = segment.open(&offer, "here", "there", 2).err().unwrap();
+        assert!(refused.contains("not to be shared"), "{refused}");
+        assert!(Offered::make(&offer, "here", "there", 2).is_err());
+        assert!(Offered::make(&offer, "", "", 2).is_err());
+    }
+
     #[test]
     fn rings_of_many_drones_are_shorter_and_of_too_many_none() {
         assert_eq!(ring_bytes(2), Some(256 << 10));

@@ -169,6 +169,62 @@ fn sixty_four_drones_join_talk_and_leave() {
     talk_and_leave(start_all(64, &directory));
 }
 
+/// To how many drones each link is shared memory.
+fn shared_links(drones: Vec<JoinHandle<Joined>>) -> Vec<u64> {
+    let links: Vec<_> = drones
+        .into_iter()
+        .map(|drone| drone.join().unwrap().unwrap().0.unwrap())
+        .collect();
+    links
+        .iter()
+        .map(|links| links.stats().shared_links)
+        .collect()
+}
+
+#[test]
+fn drones_of_one_machine_share_memory_unless_told_otherwise() {
+    for (transport, encryption, links) in [
+        (Transport::Auto, Encryption::Auto, 2),
+        (Transport::Shared, Encryption::Never, 2),
+        (Transport::Tcp, Encryption::Auto, 0),
+        // Bytes in shared memory are not encrypted.
+        (Transport::Auto, Encryption::Always, 0),
+    ] {
+        let directory = Directory::new();
+        let drones = (0..3).map(|rank| {
+            let mut offer = offer(PATIENCE);
+            offer.transport = transport;
+            offer.encryption = encryption;
+            start(seat(rank, 3, &directory), offer)
+        });
+        assert_eq!(
+            shared_links(drones.collect()),
+            [links; 3],
+            "{transport}, encryption {encryption}"
+        );
+    }
+}
+
+#[test]
+fn drones_that_shall_share_memory_and_cannot_say_so() {
+    let directory = Directory::new();
+    let drones = (0..3).map(|rank| {
+        let mut offer = offer(PATIENCE);
+        offer.transport = Transport::Shared;
+        offer.encryption = Encryption::Always;
+        start(seat(rank, 3, &directory), offer)
+    });
+    let drones: Vec<_> = drones.collect();
+    for drone in drones {
+        let sentence = sentence(drone);
+        assert!(
+            sentence.contains("are on one machine and cannot share memory")
+                && sentence.contains("--transport auto"),
+            "{sentence}"
+        );
+    }
+}
+
 #[test]
 fn drones_join_talk_and_leave_over_encrypted_links() {
     for size in [2, 5] {
@@ -406,6 +462,14 @@ fn a_drone_that_wants_other_encryption_is_refused_and_the_hive_goes_on() {
     wrong_drone_is_refused(
         "the encryption of drone 1 is never, that of drone 0 is auto",
         |_, offer| offer.encryption = Encryption::Never,
+    );
+}
+
+#[test]
+fn a_drone_that_wants_another_transport_is_refused_and_the_hive_goes_on() {
+    wrong_drone_is_refused(
+        "the transport of drone 1 is tcp, that of drone 0 is auto",
+        |_, offer| offer.transport = Transport::Tcp,
     );
 }
 

@@ -180,3 +180,92 @@ impl ByteStream for Ring {
 fn nonsense(what: Nonsense) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::net::conformance::streams::sockets;
+    use crate::net::{Closed, Incoming, Links, LinksConfig};
+    use hivemind_memory::shared_ring;
+    use hivemind_protocol::DroneId;
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    const BYTES: usize = 4 << 10;
+    /// Where in the file the first ring says how much was ever sent.
+    const SENT_AT: u64 = 1024;
+
+    /// The two ends, and their file.
+    fn ends() -> (Ring, Ring, File) {
+        let (near, far) = sockets();
+        let (ours, offer, file) = shared_ring::share([7; 32], BYTES).unwrap();
+        let theirs = shared_ring::open(&offer, BYTES).unwrap();
+        let near = Ring::new(Tcp::new(near).unwrap(), ours);
+        let far = Ring::new(Tcp::new(far).unwrap(), theirs);
+        (near, far, file.into())
+    }
+
+    fn is_blocked<T: std::fmt::Debug>(result: io::Result<T>) -> bool {
+        result.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    #[test]
+    fn a_peer_that_stores_nonsense_is_lost_by_name() {
+        let (_near, far, file) = ends();
+        let config = LinksConfig::default();
+        let links = Links::new(DroneId(1), vec![(DroneId(0), Box::new(far))], config).unwrap();
+        file.write_all_at(&u64::MAX.to_ne_bytes(), SENT_AT).unwrap();
+        let mut end = None;
+        links.tick(&mut |from, incoming| match incoming {
+            Incoming::Closed(Closed::Lost(why)) => end = Some((from, why)),
+            other => panic!("{other:?}"),
+        });
+        let (from, why) = end.expect("the link has ended");
+        assert_eq!(from, DroneId(0));
+        assert!(why.contains("nonsense into the shared ring"), "{why}");
+    }
+
+    #[test]
+    fn no_bell_rings_for_who_looks_by_itself() {
+        let (near, far, _) = ends();
+        let mut space = [0; 64];
+        for _ in 0..100 {
+            near.send(&[IoSlice::new(b"frame")]).unwrap();
+            assert_eq!(far.receive(&mut space).unwrap(), 5);
+            assert!(is_blocked(far.receive(&mut space)));
+        }
+        assert!(is_blocked(far.bell.receive(&mut space)), "a bell rang");
+        assert!(far.rest());
+        near.send(&[IoSlice::new(b"one"), IoSlice::new(b"two")])
+            .unwrap();
+        near.send(&[IoSlice::new(b"three")]).unwrap();
+        assert_eq!(far.bell.receive(&mut space).unwrap(), 1, "one bell a rest");
+        assert!(!far.rest(), "there is something to receive");
+    }
+
+    #[test]
+    fn who_found_no_room_hears_of_the_first_that_there_is() {
+        let (near, far, _) = ends();
+        let mut space = [0; 64];
+        let much = [1; BYTES + 1];
+        assert_eq!(near.send(&[IoSlice::new(&much)]).unwrap(), BYTES);
+        assert!(is_blocked(near.send(&[IoSlice::new(b"x")])));
+        assert_eq!(far.receive(&mut space).unwrap(), space.len());
+        assert_eq!(near.bell.receive(&mut space).unwrap(), 1);
+        assert_eq!(near.send(&[IoSlice::new(&much)]).unwrap(), space.len());
+    }
+
+    #[test]
+    fn what_a_dead_peer_had_sent_is_received_before_its_end() {
+        let (near, far, _) = ends();
+        let mut space = [0; 64];
+        near.send(&[IoSlice::new(b"last words")]).unwrap();
+        drop(near);
+        far.answer_bell();
+        assert!(far.holds_input() && !far.rings_yet());
+        assert_eq!(far.receive(&mut space).unwrap(), 10);
+        assert_eq!(far.receive(&mut space).unwrap(), 0);
+        let sent = far.send(&[IoSlice::new(b"to whom?")]);
+        assert_eq!(sent.unwrap_err().kind(), ErrorKind::BrokenPipe);
+    }
+}
