@@ -1,5 +1,6 @@
-//! The floors: what the same work costs without a shared memory. Bare sockets between the drones of a job, with the
-//! waiting of the links (look for a while and yield, then sleep), and a page fault that needs nobody.
+//! The floors: what the same work costs without a shared memory. Bare sockets between the drones of a job, or bare rings
+//! where the links are shared memory, with the waiting of the links (look for a while and yield, then sleep); and a page
+//! fault that needs nobody.
 //!
 //! Deliberately elsewhere: which floor belongs to which figure (`cases`).
 
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hivemind::Hive;
+use hivemind_memory::shared_ring::{self, Nonsense, Offer, Pair};
 use hivemind_memory::{
     EngineChoice, FaultGuard, FaultHandler, RegionMemory, RegionView, choose, free_bases,
 };
@@ -32,10 +34,13 @@ const PATIENCE: Timespec = Timespec {
 /// What is asked for: as long as a short message.
 pub(crate) const SHORT_BYTES: usize = 64;
 
-/// Sockets from drone 0 to each other drone.
+/// As long as the rings of a small hive.
+const RING_BYTES: usize = 256 << 10;
+
+/// Wires from drone 0 to each other drone.
 pub(crate) struct Wires {
     /// At drone 0 all others, in order; elsewhere drone 0.
-    sockets: Vec<TcpStream>,
+    wires: Vec<Wire>,
     me: usize,
     looks: bool,
     buffer: Vec<u8>,
@@ -60,12 +65,14 @@ impl Wires {
             socket.write_all(&(hive.me() as u64).to_ne_bytes())?;
             vec![socket]
         };
-        for socket in &sockets {
-            socket.set_nodelay(true)?;
-            socket.set_nonblocking(true)?;
-        }
+        let shared =
+            std::env::var("HIVEMIND_TRANSPORT").is_ok_and(|transport| transport == "shared");
+        let offers = hive.is_first();
+        let wires = sockets
+            .into_iter()
+            .map(|socket| Wire::new(socket, shared, offers));
         Ok(Self {
-            sockets,
+            wires: wires.collect::<anyhow::Result<_>>()?,
             me: hive.me(),
             looks: hive.drones() <= cores,
             buffer: Vec::new(),
@@ -147,28 +154,21 @@ impl Wires {
 
     fn take(
         &mut self,
-        which: impl SliceIndex<[TcpStream], Output = [TcpStream]>,
+        which: impl SliceIndex<[Wire], Output = [Wire]>,
         bytes: usize,
     ) -> io::Result<()> {
         self.buffer.resize(bytes.max(self.buffer.len()), 0);
-        for socket in &mut self.sockets[which] {
+        for wire in &mut self.wires[which] {
             let mut taken = 0;
             let mut end = Instant::now() + LOOK;
             while taken < bytes {
-                match socket.read(&mut self.buffer[taken..bytes]) {
-                    Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                    Ok(came) => {
+                match wire.take(&mut self.buffer[taken..bytes])? {
+                    0 if self.looks && Instant::now() < end => std::thread::yield_now(),
+                    0 => wire.wait(PollFlags::IN)?,
+                    came => {
                         taken += came;
                         end = Instant::now() + LOOK;
                     }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        if self.looks && Instant::now() < end {
-                            std::thread::yield_now();
-                        } else {
-                            wait_for(&*socket, PollFlags::IN)?;
-                        }
-                    }
-                    Err(error) => return Err(error),
                 }
             }
         }
@@ -177,23 +177,125 @@ impl Wires {
 
     fn give(
         &mut self,
-        which: impl SliceIndex<[TcpStream], Output = [TcpStream]>,
+        which: impl SliceIndex<[Wire], Output = [Wire]>,
         bytes: usize,
     ) -> io::Result<()> {
         self.buffer.resize(bytes.max(self.buffer.len()), 0);
-        for socket in &mut self.sockets[which] {
+        for wire in &mut self.wires[which] {
             let mut given = 0;
             while given < bytes {
-                match socket.write(&self.buffer[given..bytes]) {
-                    Ok(sent) => given += sent,
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        wait_for(&*socket, PollFlags::OUT)?
-                    }
-                    Err(error) => return Err(error),
+                match wire.give(&self.buffer[given..bytes])? {
+                    0 => wire.wait(PollFlags::OUT)?,
+                    sent => given += sent,
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// A bare connection with one other drone.
+struct Wire {
+    socket: TcpStream,
+    /// Then the socket only rings: a byte for who asked for it.
+    rings: Option<Pair>,
+}
+
+impl Wire {
+    fn new(mut socket: TcpStream, shared: bool, offers: bool) -> anyhow::Result<Self> {
+        socket.set_nodelay(true)?;
+        let rings = match (shared, offers) {
+            (false, _) => None,
+            (true, true) => Some(offer_rings(&mut socket)?),
+            (true, false) => Some(open_rings(&mut socket)?),
+        };
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, rings })
+    }
+
+    /// Takes what is there: 0 where nothing is.
+    fn take(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        let Some(rings) = &mut self.rings else {
+            return match nothing_if_blocked(self.socket.read(space))? {
+                Some(0) => Err(ErrorKind::UnexpectedEof.into()),
+                came => Ok(came.unwrap_or(0)),
+            };
+        };
+        let (came, bell) = rings.receiver.receive(space).map_err(nonsense)?;
+        if bell {
+            self.socket.write_all(&[1])?;
+        }
+        Ok(came)
+    }
+
+    /// Gives what there is room for: 0 where none is.
+    fn give(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(rings) = &mut self.rings else {
+            return Ok(nothing_if_blocked(self.socket.write(bytes))?.unwrap_or(0));
+        };
+        let (gone, bell) = rings.sender.send(bytes).map_err(nonsense)?;
+        if bell {
+            self.socket.write_all(&[1])?;
+        }
+        Ok(gone)
+    }
+
+    /// Sleeps until there is something, or room.
+    fn wait(&mut self, until: PollFlags) -> io::Result<()> {
+        let Some(rings) = &mut self.rings else {
+            return wait_for(&self.socket, until);
+        };
+        let rests = if until == PollFlags::IN {
+            rings.receiver.rest()
+        } else {
+            rings.sender.rest()
+        };
+        if rests.map_err(nonsense)? {
+            wait_for(&self.socket, PollFlags::IN)?;
+            // Where it was rung for the other reason, whoever waits asks again.
+            let _ = self.socket.read(&mut [0; 64])?;
+        }
+        Ok(())
+    }
+}
+
+fn offer_rings(socket: &mut TcpStream) -> anyhow::Result<Pair> {
+    let mut nonce = [0; 32];
+    for piece in nonce.chunks_exact_mut(8) {
+        piece.copy_from_slice(&RandomState::new().hash_one(0).to_ne_bytes());
+    }
+    let (rings, offer, _file) = shared_ring::share(nonce, RING_BYTES)?;
+    socket.write_all(&offer.process.to_ne_bytes())?;
+    socket.write_all(&offer.descriptor.to_ne_bytes())?;
+    socket.write_all(&nonce)?;
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    socket.read_exact(&mut [0])?;
+    Ok(rings)
+}
+
+fn open_rings(socket: &mut TcpStream) -> anyhow::Result<Pair> {
+    let (mut process, mut descriptor, mut nonce) = ([0; 4], [0; 4], [0; 32]);
+    socket.read_exact(&mut process)?;
+    socket.read_exact(&mut descriptor)?;
+    socket.read_exact(&mut nonce)?;
+    let offer = Offer {
+        process: u32::from_ne_bytes(process),
+        descriptor: u32::from_ne_bytes(descriptor),
+        nonce,
+    };
+    let rings = shared_ring::open(&offer, RING_BYTES)?;
+    socket.write_all(&[1])?;
+    Ok(rings)
+}
+
+fn nonsense(what: Nonsense) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, what)
+}
+
+fn nothing_if_blocked(done: io::Result<usize>) -> io::Result<Option<usize>> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        other => other.map(Some),
     }
 }
 

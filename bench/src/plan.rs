@@ -1,4 +1,4 @@
-//! From what is asked for to jobs: cases that want the same number of drones and the same economies share one, which is
+//! From what is asked for to jobs: cases that want the same number of drones, economies and transport share one, which is
 //! started by `hivemind run`; what drone 0 prints is gathered.
 
 use std::io::{BufRead, BufReader};
@@ -17,10 +17,11 @@ use crate::{Options, start};
 const COMMAND: &str = "HIVEMIND_COMMAND";
 
 /// What the measurement itself decides; what the environment says of it would be measured otherwise.
-const OURS: [&str; 4] = [
+const OURS: [&str; 5] = [
     "HIVEMIND_DRONES",
     "HIVEMIND_HOSTS",
     "HIVEMIND_HIVE",
+    "HIVEMIND_TRANSPORT",
     "HIVEMIND_WITHOUT",
 ];
 
@@ -95,9 +96,7 @@ pub(crate) fn command(program: &Path) -> anyhow::Result<PathBuf> {
 fn jobs<'a>(wanted: &[&'a Case]) -> Vec<Vec<&'a Case>> {
     let mut jobs: Vec<Vec<&Case>> = Vec::new();
     for &case in wanted {
-        let fits =
-            |job: &&mut Vec<&Case>| job[0].drones == case.drones && job[0].without == case.without;
-        match jobs.iter_mut().find(fits) {
+        match jobs.iter_mut().find(|job| job[0].fits_with(case)) {
             Some(job) => job.push(case),
             None => jobs.push(vec![case]),
         }
@@ -134,6 +133,7 @@ fn run_job(
     let mut command = run_here(hivemind, job[0].drones);
     command
         .args(["--engine", &options.engine])
+        .args(["--transport", job[0].transport])
         .args((!job[0].without.is_empty()).then(|| format!("--without={}", job[0].without)))
         .arg(program)
         .args([
@@ -197,15 +197,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cases_share_a_job_where_drones_and_economies_are_the_same() {
+    fn cases_share_a_job_where_drones_economies_and_transport_are_the_same() {
         let all: Vec<_> = cases::all().collect();
         let jobs = jobs(&all);
         assert_eq!(jobs.iter().map(Vec::len).sum::<usize>(), all.len());
         for (place, job) in jobs.iter().enumerate() {
-            assert!(job.iter().all(|case| case.drones == job[0].drones));
-            let same = |other: &Vec<&Case>| {
-                (other[0].drones, other[0].without) == (job[0].drones, job[0].without)
-            };
+            assert!(job.iter().all(|case| case.fits_with(job[0])));
+            let same = |other: &Vec<&Case>| other[0].fits_with(job[0]);
             assert_eq!(jobs.iter().position(same), Some(place));
         }
     }

@@ -33,6 +33,20 @@ pub(super) const CASES: &[Case] = &[
         run: contended,
         ..PLAIN
     },
+    Case {
+        name: "shared/lock/manager",
+        transport: "shared",
+        what: "as lock/manager, through shared memory; floor: a bare round trip through shared memory",
+        run: |bench| fresh(bench, 1),
+        ..PLAIN
+    },
+    Case {
+        name: "shared/lock/contended",
+        transport: "shared",
+        what: "as lock/contended, through shared memory; floor: a bare round trip through shared memory",
+        run: contended,
+        ..PLAIN
+    },
 ];
 
 fn cached(bench: &mut Bench) -> anyhow::Result<Series> {

@@ -20,6 +20,12 @@ pub(super) const CASES: &[Case] = &[
         ..BARRIER
     },
     Case {
+        name: "shared/barrier/2",
+        transport: "shared",
+        what: "a barrier of two, through shared memory; floor: a bare round trip through shared memory",
+        ..BARRIER
+    },
+    Case {
         name: "barrier/4",
         drones: 4,
         ..BARRIER

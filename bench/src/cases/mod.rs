@@ -22,6 +22,8 @@ pub(crate) struct Case {
     pub(crate) drones: u32,
     /// Which ways of saving messages are left out, as `HIVEMIND_WITHOUT` takes them.
     pub(crate) without: &'static str,
+    /// What carries the links, as `HIVEMIND_TRANSPORT` takes it, and the floor's bytes as well.
+    pub(crate) transport: &'static str,
     /// What an operation and its floor are.
     pub(crate) what: &'static str,
     /// How the value is shown.
@@ -30,6 +32,14 @@ pub(crate) struct Case {
     pub(crate) goal: Option<Goal>,
     /// Does it; collective.
     run: fn(&mut Bench) -> anyhow::Result<Series>,
+}
+
+impl Case {
+    /// Whether both can be measured in one job.
+    pub(crate) fn fits_with(&self, other: &Self) -> bool {
+        let wants = |case: &Self| (case.drones, case.without, case.transport);
+        wants(self) == wants(other)
+    }
 }
 
 /// How a value is shown.
@@ -50,11 +60,12 @@ pub(crate) enum Goal {
     AtLeast(f64),
 }
 
-/// What happens by time alone, with all economies, without a goal.
+/// What happens by time alone, over TCP, with all economies, without a goal.
 const PLAIN: Case = Case {
     name: "",
     drones: 2,
     without: "",
+    transport: "tcp",
     what: "",
     unit: Unit::Microseconds,
     goal: None,

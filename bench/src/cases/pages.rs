@@ -59,6 +59,26 @@ pub(super) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case {
+        name: "shared/fetch/1",
+        without: "push",
+        transport: "shared",
+        what: "a page that another drone wrote is read, through shared memory; floor: a bare round trip with 4 KiB through shared memory, and the fault by itself",
+        goal: Some(Goal::AtMost(1.5)),
+        run: |bench| fetch(bench, 1),
+        ..PLAIN
+    },
+    Case {
+        name: "shared/fetch/64MiB",
+        without: "push",
+        transport: "shared",
+        what: "64 MiB that another drone wrote are read in sequence, through shared memory; floor: as much through bare shared memory",
+        unit: Unit::MebibytesPerSecond {
+            operation_bytes: PAGE_SIZE as u32,
+        },
+        run: stream,
+        ..PLAIN
+    },
+    Case {
         name: "fault/own",
         drones: 1,
         what: "a read fault whose page is here; floor: the kernel's own first touch of a page",

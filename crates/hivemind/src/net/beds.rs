@@ -32,6 +32,9 @@ pub(super) struct Beds<B> {
     pub(super) service: Bed<B>,
     pub(super) watcher: Bed<B>,
     attention: Mutex<Attention>,
+    /// Nothing comes but bells that were asked for. Then who looks by himself need not be kept from waking others, which
+    /// costs two system calls each time.
+    bells_only: bool,
 }
 
 /// What a change of who is there meant for who looks.
@@ -52,14 +55,17 @@ pub(super) struct Attention {
     pub(super) spinning: usize,
     /// Threads that sleep in the watcher's bed, or are about to.
     pub(super) watching: usize,
+    /// Who hears of what comes, as the system knows it.
+    listening: Listener,
 }
 
 /// Who hears of what comes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 enum Listener {
     /// Somebody finds it by himself.
     Nobody,
     Watcher,
+    #[default]
     Service,
 }
 
@@ -69,6 +75,7 @@ impl Attention {
             Self {
                 spinning: 0,
                 watching: 0,
+                ..
             } => Listener::Service,
             Self { spinning: 0, .. } => Listener::Watcher,
             _ => Listener::Nobody,
@@ -77,12 +84,13 @@ impl Attention {
 }
 
 impl<B: Berth> Beds<B> {
-    /// Beds in which nobody is yet. `service` listens and `watcher` does not.
-    pub(super) fn new(service: B, watcher: B) -> Self {
+    /// Beds in which nobody is yet. `service` listens and `watcher` does not. `bells_only`: nothing comes unasked.
+    pub(super) fn new(service: B, watcher: B, bells_only: bool) -> Self {
         Self {
             service: Bed::new(service),
             watcher: Bed::new(watcher),
             attention: Mutex::new(Attention::default()),
+            bells_only,
         }
     }
 
@@ -92,9 +100,11 @@ impl<B: Berth> Beds<B> {
         let before = attention.listener();
         change(&mut attention);
         let now = attention.listener();
-        if now != before {
-            self.listen(before, false);
+        let needless = self.bells_only && now == Listener::Nobody;
+        if now != attention.listening && !needless {
+            self.listen(attention.listening, false);
             self.listen(now, true);
+            attention.listening = now;
         }
         match (before, now) {
             (Listener::Nobody, Listener::Watcher | Listener::Service) => Turn::Sleeps,
@@ -274,7 +284,8 @@ pub(crate) mod modelled {
     impl ModelBeds {
         pub(crate) fn new() -> Self {
             let wire = Arc::new(Mutex::new(VecDeque::new()));
-            let beds = Beds::new(ModelBerth::new(&wire, true), ModelBerth::new(&wire, false));
+            let (service, watcher) = (ModelBerth::new(&wire, true), ModelBerth::new(&wire, false));
+            let beds = Beds::new(service, watcher, false);
             Self { wire, beds }
         }
 

@@ -493,7 +493,7 @@ mod models {
             };
             Arc::new(Self {
                 link: Link::new(ENDS.0, ENDS.1, Box::new(stream), 1 << 20),
-                poller: Poller::new().unwrap(),
+                poller: Poller::new(false).unwrap(),
                 wire,
             })
         }

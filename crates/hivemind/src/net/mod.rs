@@ -220,10 +220,10 @@ impl Links {
     ) -> io::Result<Self> {
         #[cfg(hivemind_mutants)]
         hivemind_protocol::choose_mutant(|variable| std::env::var(variable).ok());
-        let poller = Poller::new()?;
         let peers = streams.len();
         let shared = streams.iter().filter(|(_, stream)| stream.is_shared());
         let shared_peers = shared.count();
+        let poller = Poller::new(shared_peers == peers)?;
         let places = streams
             .iter()
             .map(|(peer, _)| peer.0 as usize + 1)

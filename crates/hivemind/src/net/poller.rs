@@ -89,11 +89,12 @@ pub(super) struct EpollBerth {
 }
 
 impl Poller {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// An empty set. `bells_only`: what will come was asked for each time (see [`Beds`]).
+    pub(crate) fn new(bells_only: bool) -> io::Result<Self> {
         let inner = Arc::new(epoll::create(CreateFlags::CLOEXEC)?);
         let service = EpollBerth::new(&inner, LISTEN)?;
         let watcher = EpollBerth::new(&inner, EventFlags::empty())?;
-        let beds = Beds::new(service, watcher);
+        let beds = Beds::new(service, watcher, bells_only);
         Ok(Self { inner, beds })
     }
 
