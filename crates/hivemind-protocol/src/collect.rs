@@ -8,8 +8,13 @@ use crate::mutant::{Mutant, mutant};
 use crate::{DroneId, EpochId, Memory, Message, Misbehaviour};
 
 impl<M: Memory> Core<M> {
-    /// Asks for a collection once an epoch's records have grown beyond the limit.
+    /// Asks for a collection once an epoch's records have grown beyond the limit. Not from within a meeting: its end is
+    /// the epoch's end, and better, for homes move to their writers then. Until it comes nothing more is told to
+    /// this drone, and whoever goes on meanwhile minds its own limit.
     pub(crate) fn mind_limit(&mut self) {
+        if self.calls.meeting().is_some() {
+            return;
+        }
         let large = self.log.bytes > self.metadata_limit_bytes;
         let large = large && !mutant(Mutant::CollectionNeverAsked);
         if large && !self.epoch.collecting && !self.log.asked {

@@ -69,6 +69,7 @@ scenarios! {
     a_page_of_writers_in_a_row_comes_from_the_last: "page-miss-migratory.txt",
     a_call_to_the_heap_is_two_messages: "heap.txt",
     a_collection_is_three_messages_a_drone: "collection.txt",
+    who_waits_in_a_meeting_asks_for_no_collection: "collection-not-from-a-meeting.txt",
 }
 
 /// A program that walks through the same pages in every epoch asks for no more of them one by one in a later one: where
