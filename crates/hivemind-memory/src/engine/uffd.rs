@@ -189,7 +189,7 @@ impl Uffd {
                 push(into, before, run)
             })?;
         }
-        if (self.has_swap)() {
+        if !spans.is_empty() && (self.has_swap)() {
             self.take_vanished(&spans, into, before, state)?;
         }
         Ok(())

@@ -113,6 +113,11 @@ impl<B: Berth> Beds<B> {
         }
     }
 
+    /// Whether somebody looks by himself now. Who does so last sees to what came until then.
+    pub(super) fn somebody_looks(&self) -> bool {
+        lock(&self.attention).spinning > 0
+    }
+
     /// Wakes whoever sleeps in either bed, or is about to: there is something that no bell tells of.
     pub(super) fn rouse(&self) {
         self.service.wake();

@@ -82,12 +82,22 @@ impl Links {
         if !link.lost.load(Ordering::SeqCst) {
             frames += self.read(link, inbound, receive);
         }
-        // In shared memory something may have come since, of which no bell tells.
-        if glance == Glance::Awoken && !link.ended() && !link.stream.rest() {
-            frames += self.read(link, inbound, receive);
-            if !link.ended() && !link.stream.rest() {
-                self.poller.beds.rouse();
-            }
+        if glance == Glance::Awoken && link.stream.is_shared() {
+            frames += self.before_sleep(link, inbound, receive);
+        }
+        frames
+    }
+
+    /// Asks a link in shared memory for a bell, so that this thread may sleep. Not where another one looks: each bell
+    /// would cost the peer a system call, and wake us for nothing.
+    fn before_sleep(&self, link: &Link, inbound: &mut Inbound, receive: &mut Receive<'_>) -> usize {
+        if link.ended() || self.poller.beds.somebody_looks() || link.stream.rest() {
+            return 0;
+        }
+        // Something has come since, of which no bell tells.
+        let frames = self.read(link, inbound, receive);
+        if !link.ended() && !link.stream.rest() {
+            self.poller.beds.rouse();
         }
         frames
     }
