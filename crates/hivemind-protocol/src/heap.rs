@@ -48,7 +48,7 @@ pub struct Heap {
 /// All sizes are rounded up to this, so that blocks stay aligned for every plain type.
 const GRAIN_BYTES: u64 = 16;
 
-/// Large blocks lie a page further apart than they need where there is room. A program that walks through two arrays whose
+/// A large block leaves a page free before it where there is room, for small ones. A program that walks through two arrays whose
 /// distance is a large power of two would have both in the same sets of every cache and the same banks of memory: Jacobi's
 /// iteration on 2048² points takes a fifth longer then. Where a C library maps large blocks, its own header does the same.
 const LARGE_BYTES: u64 = 128 << 10;
@@ -94,18 +94,18 @@ impl Heap {
         }
         let align = align.max(GRAIN_BYTES);
         let wanted = bytes.max(1).checked_next_multiple_of(GRAIN_BYTES);
-        let apart = wanted
-            .filter(|wanted| *wanted >= LARGE_BYTES)
-            .and_then(|wanted| wanted.checked_add(APART_BYTES));
-        let mut sizes = apart.into_iter().chain(wanted);
-        let found = sizes.find_map(|wanted| Some((self.best_fit(wanted, align)?, wanted)));
-        let Some(((size, start), wanted)) = found else {
+        let found = wanted.and_then(|wanted| {
+            let is_large = wanted >= LARGE_BYTES && align <= APART_BYTES;
+            let apart = is_large.then(|| self.best_fit(wanted, align, APART_BYTES));
+            let found = apart.flatten().or_else(|| self.best_fit(wanted, align, 0));
+            found.map(|found| (found, wanted))
+        });
+        let Some(((size, start, address), wanted)) = found else {
             return Err(Refusal::Insufficient {
                 bytes,
                 largest: self.largest_free(),
             });
         };
-        let address = start.next_multiple_of(align);
         self.remove_free(start, size);
         self.insert_free(start, address - start);
         self.insert_free(address + wanted, start + size - address - wanted);
@@ -181,17 +181,16 @@ impl Heap {
         self.used.len()
     }
 
-    /// The smallest free block that holds so many bytes at such an address: its size and start.
-    fn best_fit(&self, wanted: u64, align: u64) -> Option<(u64, u64)> {
-        let fits = |start: u64, size: u64| {
-            let skip = start
-                .checked_next_multiple_of(align)
-                .map(|aligned| aligned - start);
-            let need = skip.and_then(|skip| skip.checked_add(wanted));
-            need.is_some_and(|need| need <= size)
+    /// The smallest free block that holds so many bytes at such an address, and so many before it: its size, its start,
+    /// and that address.
+    fn best_fit(&self, wanted: u64, align: u64, before: u64) -> Option<(u64, u64, u64)> {
+        let place = |start: u64, size: u64| {
+            let address = start.checked_add(before)?.checked_next_multiple_of(align)?;
+            let need = (address - start).checked_add(wanted)?;
+            (need <= size).then_some((size, start, address))
         };
         let mut large_enough = self.by_size.range((wanted, 0)..).map(|(key, ())| *key);
-        large_enough.find(|(size, start)| fits(*start, *size))
+        large_enough.find_map(|(size, start)| place(start, size))
     }
 
     fn insert_free(&mut self, start: u64, bytes: u64) {
@@ -266,8 +265,11 @@ mod tests {
             (second - first, third - second),
             ((1 << 20) + 4096, (1 << 20) + 4096)
         );
-        let (mut full, page) = (Heap::new((1 << 20) + 4096), 4096);
-        assert!(full.allocate(1 << 20, page).is_ok());
+        // What lies between is free.
+        let between = heap.allocate(4096, 4096).unwrap().address.0;
+        assert!(between < third, "{between}");
+        let mut full = Heap::new((1 << 20) + 4096);
+        assert!(full.allocate(1 << 20, 4096).is_ok());
     }
 
     #[test]
