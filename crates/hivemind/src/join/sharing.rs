@@ -107,7 +107,7 @@ fn ring_bytes(drones: u32) -> Option<usize> {
     (drones <= MOST_DRONES).then(|| 1 << share.ilog2())
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
