@@ -25,8 +25,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Ranges that one scan can report before it is called again. 24 bytes each.
 const SCAN_RANGES: usize = 512;
 
-/// How often a page is populated again that the kernel took away between two calls. Memory so short that it happens
-/// that often cannot be worked with.
+/// How often pages are populated that are not in the file when they shall be mapped: once those that nobody used yet,
+/// and again what the kernel took away between two calls. Memory so short that it happens that often cannot be worked
+/// with.
 const POPULATE_TRIES: usize = 100;
 
 struct Uffd {
@@ -137,12 +138,12 @@ impl Uffd {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the program see these pages, none of which it sees now.
+    /// Makes the program see these pages, none of which it sees now. Most were just written through the system view,
+    /// so they exist in the file: only where the kernel misses one are they made to, since that takes as long as
+    /// mapping them does.
     fn map_in(&self, pages: PageRun, write_protected: bool) -> Result<(), Errno> {
         let (address, bytes) = self.mapping.application(pages);
         let (system, _) = self.mapping.system(pages);
-        // SAFETY: both ranges are views of our own region.
-        unsafe { sys::populate(system, bytes) }?;
         let (mut done, mut tries) = (0, 0);
         while done < bytes {
             // SAFETY: the range lies in the watched application view; the core decided that the program may see it.
@@ -159,7 +160,7 @@ impl Uffd {
                 Err(Errno::EXIST) => done += PAGE_SIZE,
                 Err(Errno::FAULT) if tries < POPULATE_TRIES => {
                     tries += 1;
-                    // SAFETY: as above.
+                    // SAFETY: both ranges are views of our own region.
                     unsafe { sys::populate(system.add(done), bytes - done) }?;
                 }
                 Err(errno) => return Err(errno),
