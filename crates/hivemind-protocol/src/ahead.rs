@@ -291,7 +291,7 @@ impl<M: Memory> Core<M> {
         let traps = self.memory.write_detection() == WriteDetection::Traps;
         for page in opened.pages() {
             if traps {
-                self.fetches.forget_arrived(page);
+                self.fetches.forget_arrived(page, &mut self.spare);
             } else if self.pages.get_mut(page).home != self.me {
                 self.make_twin(page);
             }

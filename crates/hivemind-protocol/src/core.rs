@@ -11,8 +11,10 @@ use crate::mutant::{Mutant, mutant};
 use crate::note::{Note, Notes};
 use crate::page::PageTable;
 use crate::push::Pushes;
+use crate::spare::SparePages;
 use crate::{
-    Command, DroneId, Effect, Event, Failure, Memory, Message, Misbehaviour, Outcome, Stats, Ticket,
+    Command, DroneId, Effect, Event, Failure, Memory, Message, Misbehaviour, Outcome, Stats,
+    Ticket, WireError,
 };
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -183,6 +185,7 @@ pub struct Core<M> {
     /// deferred and whose time has come.
     inbox: VecDeque<(DroneId, Message)>,
     effects: Vec<Effect>,
+    pub(crate) spare: SparePages,
 }
 
 impl<M: Memory> Core<M> {
@@ -219,6 +222,7 @@ impl<M: Memory> Core<M> {
             lost: None,
             inbox: VecDeque::new(),
             effects: Vec::new(),
+            spare: SparePages::default(),
         }
     }
 
@@ -330,6 +334,37 @@ impl<M: Memory> Core<M> {
         self.note_metadata();
         effects.append(&mut self.effects);
         result
+    }
+
+    /// Reads a message that fills `bytes` exactly, as [`Message::decode`] does. What earlier ones left behind is where
+    /// its pages go.
+    ///
+    /// ```
+    /// use hivemind_protocol::{EpochId, Message};
+    #[doc = alone!()]
+    /// # let mut core = Core::new(config, Zeros);
+    /// let message = Message::CollectWanted { epoch: EpochId(3) };
+    /// let mut bytes = Vec::new();
+    /// message.encode(&mut bytes);
+    /// assert_eq!(core.read_message(&bytes), Ok(message));
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Message::decode`].
+    pub fn read_message(&mut self, bytes: &[u8]) -> Result<Message, WireError> {
+        Message::decode_into(bytes, &mut self.spare)
+    }
+
+    /// Takes a message back that was to be sent and has been: its pages' memory is used again.
+    ///
+    /// ```
+    /// use hivemind_protocol::{EpochId, Message};
+    #[doc = alone!()]
+    /// # let mut core = Core::new(config, Zeros);
+    /// core.take_back(Message::CollectWanted { epoch: EpochId(3) });
+    /// ```
+    pub fn take_back(&mut self, message: Message) {
+        self.spare.give_message(message);
     }
 
     fn empty_inbox(&mut self) -> Result<(), Misbehaviour> {
@@ -513,6 +548,7 @@ impl<M: Memory> Core<M> {
             lost,
             inbox,
             effects,
+            spare: _,
         } = self;
         let place = (me, drones, metadata_limit_bytes, economies, lost);
         let tables = (

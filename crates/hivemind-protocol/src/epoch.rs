@@ -231,6 +231,7 @@ impl<M: Memory> Core<M> {
         };
         let turned = self.turn_pages(departure);
         self.log.clear();
+        self.spare.end_epoch();
         let epoch = self.epoch.id;
         let collection = met.is_none();
         self.notes.add(|| Note::EpochEnded { epoch, collection });
@@ -350,7 +351,7 @@ impl<M: Memory> Core<M> {
             entry.copies = CopySet::Nobody;
         }
         if !mutant(Mutant::TwinKept) {
-            entry.twin = None;
+            self.spare.give_twin(entry.twin.take());
         }
         let history = entry.history.take();
         let applied = |id: IntervalId| {
@@ -389,7 +390,7 @@ impl<M: Memory> Core<M> {
             entry.home = home;
         }
         entry.based = false;
-        self.fetches.forget_arrived(page);
+        self.fetches.forget_arrived(page, &mut self.spare);
         entry.unwanted |= core::mem::take(&mut entry.ahead);
         entry.copies = CopySet::Nobody;
         let own = entry

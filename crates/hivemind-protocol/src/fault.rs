@@ -8,6 +8,7 @@ use crate::message::{Label, PAGES_A_MESSAGE_MOST, PageCopy};
 use crate::mutant::{Mutant, mutant};
 use crate::note::Note;
 use crate::page::Trust;
+use crate::spare::SparePages;
 use crate::{
     Access, AccessKind, Diff, DroneId, IntervalId, IntervalIndex, Memory, Message, Misbehaviour,
     Outcome, PageBytes, PageId, PageRun, Ticket, VectorTimestamp, WriteDetection,
@@ -22,7 +23,8 @@ pub(crate) type Fetches = FetchTable;
 /// One fetch a page, however many threads wait for it.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct FetchTable {
-    fetches: PageMap<Fetch>,
+    /// Boxed, so that the map has little to move when pages come and go by the window.
+    fetches: PageMap<Box<Fetch>>,
     /// Whole pages to ask for when this event is over, so that neighbours go into one request.
     wanted: BTreeSet<Wanted>,
     /// Pages that are here and not open, as they came: each is the page's twin when it is opened.
@@ -96,9 +98,18 @@ impl FetchTable {
         self.arrived.remove(&page)
     }
 
+    /// The page came whole, as this.
+    fn keep_arrived(&mut self, page: PageId, bytes: Box<PageBytes>, spare: &mut SparePages) {
+        if let Some(older) = self.arrived.insert(page, bytes) {
+            spare.give(older);
+        }
+    }
+
     /// The page is not any more as it came.
-    pub(crate) fn forget_arrived(&mut self, page: PageId) {
-        self.arrived.remove(&page);
+    pub(crate) fn forget_arrived(&mut self, page: PageId, spare: &mut SparePages) {
+        if let Some(bytes) = self.arrived.remove(&page) {
+            spare.give(bytes);
+        }
     }
 
     /// Who has yet to answer for a page.
@@ -275,9 +286,10 @@ impl<M: Memory> Core<M> {
 
     /// Everything is here: the page is put together and the program goes on.
     fn finish_fetch(&mut self, page: PageId) {
-        let Some(mut fetch) = self.fetches.fetches.remove(&page) else {
+        let Some(fetch) = self.fetches.fetches.remove(&page) else {
             return;
         };
+        let mut fetch = *fetch;
         let waiting = core::mem::take(&mut fetch.waiting);
         self.install(page, fetch);
         let writes = waiting.iter().any(|(_, kind)| *kind == AccessKind::Write);
@@ -362,9 +374,15 @@ impl<M: Memory> Core<M> {
             });
         }
         match fetch.base {
-            Some((_, bytes)) if as_it_came => drop(self.fetches.arrived.insert(page, bytes)),
+            Some((_, bytes)) if as_it_came => {
+                self.fetches.keep_arrived(page, bytes, &mut self.spare)
+            }
             None if as_it_came => {}
-            _ => self.fetches.forget_arrived(page),
+            base => {
+                self.fetches.forget_arrived(page, &mut self.spare);
+                base.into_iter()
+                    .for_each(|(_, bytes)| self.spare.give(bytes));
+            }
         }
         entry.based = true;
         for notice in entry
@@ -399,7 +417,7 @@ impl<M: Memory> Core<M> {
             Access::ReadOnly
         };
         // Nobody needs it as a twin now.
-        self.fetches.forget_arrived(page);
+        self.fetches.forget_arrived(page, &mut self.spare);
         let entry = self.pages.get_mut(page);
         entry.ahead = false;
         entry.access = entry.access.max(access);
@@ -450,7 +468,7 @@ impl<M: Memory> Core<M> {
             fetch.base = Some((Label { known, without }, bytes));
         }
         // Those that a thread waits for last: the others are opened with them.
-        pages.sort_by_key(|page| self.fetches.has_waiters(*page));
+        pages.sort_by_cached_key(|page| self.fetches.has_waiters(*page));
         for page in pages {
             self.advance_fetch(page);
         }
@@ -509,19 +527,20 @@ impl<M: Memory> Core<M> {
 
     /// The fetch that waits for this peer's answer.
     fn expected_fetch(&mut self, from: DroneId, page: PageId) -> Result<&mut Fetch, Misbehaviour> {
-        let asked = |fetch: &&mut Fetch| {
+        let asked = |fetch: &&mut Box<Fetch>| {
             fetch.page_from == Some(from) || fetch.diffs_from.contains_key(&from)
         };
         let fetch = match mutant(Mutant::ReplyToAnotherFetch) {
             true => self.fetches.fetches.values_mut().find(asked),
             false => self.fetches.fetches.get_mut(&page),
         };
-        fetch.filter(asked).ok_or_else(|| {
+        let fetch = fetch.filter(asked).ok_or_else(|| {
             misbehaviour(
                 from,
                 &alloc::format!("it answers for {page}, for which nobody asked it"),
             )
-        })
+        })?;
+        Ok(fetch)
     }
 
     pub(crate) fn pages_home(

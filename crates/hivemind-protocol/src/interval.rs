@@ -9,10 +9,9 @@ use crate::mutant::{Mutant, mutant};
 use crate::note::Note;
 use crate::page::{Notice, Twin};
 use crate::{
-    Access, DroneId, IntervalId, IntervalIndex, Memory, Misbehaviour, PAGE_SIZE, PageBytes, PageId,
-    PageRun, VectorTimestamp, WriteDetection,
+    Access, DroneId, IntervalId, IntervalIndex, Memory, Misbehaviour, PageId, PageRun,
+    VectorTimestamp, WriteDetection,
 };
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
@@ -306,7 +305,7 @@ impl<M: Memory> Core<M> {
             let entry = self.pages.get_mut(page);
             entry.access = Access::Invalid;
             entry.stale = false;
-            entry.twin = None;
+            self.spare.give_twin(entry.twin.take());
             gone.push(page);
         }
         self.stats.invalidations += gone.len() as u64;
@@ -332,7 +331,7 @@ impl<M: Memory> Core<M> {
             entry.access = Access::ReadOnly;
             self.memory.set_access(PageRun::one(page), Access::ReadOnly);
         }
-        let mut now: Box<PageBytes> = Box::new([0; PAGE_SIZE]);
+        let mut now = self.spare.take();
         self.memory.read(page, &mut now);
         let diff = twin.diff(self.memory.kernels(), &now);
         if freezes && mutant(Mutant::FrozenAfterReading) {
@@ -363,7 +362,11 @@ impl<M: Memory> Core<M> {
             entry.history_mut().own.push((first, diff));
         }
         // Where stores are found by scanning, the page stays writable and needs a twin all the time.
-        entry.twin = (!traps).then_some(Twin::Copy(now));
+        let now = Some(Twin::Copy(now));
+        let (twin, unneeded) = if traps { (None, now) } else { (now, None) };
+        self.spare.give_twin(unneeded);
+        self.spare
+            .give_twin(core::mem::replace(&mut entry.twin, twin));
     }
 
     /// Keeps the page as it is now, to find later what the program wrote.
@@ -372,13 +375,13 @@ impl<M: Memory> Core<M> {
         if entry.twin.is_some() {
             return;
         }
-        let memory = &self.memory;
+        let (memory, spare) = (&self.memory, &mut self.spare);
         let arrived = self.fetches.take_arrived(page);
         entry.twin = Some(entry.twin_of(|| {
             if let Some(bytes) = arrived {
                 return bytes;
             }
-            let mut bytes: Box<PageBytes> = Box::new([0; PAGE_SIZE]);
+            let mut bytes = spare.take();
             memory.read(page, &mut bytes);
             bytes
         }));

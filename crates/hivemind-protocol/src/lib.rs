@@ -15,6 +15,7 @@ extern crate alloc;
 
 #[macro_use]
 mod shown;
+mod spare;
 
 mod ahead;
 mod clock;

@@ -8,9 +8,8 @@ use crate::message::{PAGES_A_MESSAGE_MOST, PageCopy};
 use crate::mutant::{Mutant, mutant};
 use crate::{
     Access, Diff, DroneId, IntervalId, IntervalIndex, Memory, Message, Misbehaviour, PAGE_SIZE,
-    PageBytes, PageId, PageRun,
+    PageId, PageRun,
 };
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 impl<M: Memory> Core<M> {
@@ -95,7 +94,7 @@ impl<M: Memory> Core<M> {
 
     /// The page as it is here.
     fn copy_of(&mut self, page: PageId) -> PageCopy {
-        let mut bytes: Box<PageBytes> = Box::new([0; PAGE_SIZE]);
+        let mut bytes = self.spare.take();
         self.memory.read(page, &mut bytes);
         if !mutant(Mutant::FiledDiffsNotSent) {
             let kernels = self.memory.kernels();

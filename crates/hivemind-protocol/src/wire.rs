@@ -7,6 +7,7 @@ use crate::diff::Diff;
 use crate::heap::Block;
 use crate::message::{Interval, Message, Met, PageCopy};
 use crate::mutant::{Mutant, mutant};
+use crate::spare::SparePages;
 use crate::{
     Address, BarrierId, DroneId, EpochId, IntervalId, IntervalIndex, LockId, Meeting, MeetingKind,
     PAGE_SIZE, PageBytes, PageId, PageRun, Refusal, VectorTimestamp,
@@ -61,7 +62,12 @@ impl Message {
     /// # Errors
     /// [`WireError`] when the bytes are no message; nothing larger than they are was allocated.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
-        let mut from = Reader { bytes };
+        Self::decode_into(bytes, &mut SparePages::default())
+    }
+
+    /// As [`decode`](Self::decode): pages go into spare memory.
+    pub(crate) fn decode_into(bytes: &[u8], spare: &mut SparePages) -> Result<Self, WireError> {
+        let mut from = Reader { bytes, spare };
         let message = Self::take(&mut from)?;
         if from.bytes.is_empty() {
             Ok(message)
@@ -74,6 +80,8 @@ impl Message {
 /// What is left to read.
 struct Reader<'a> {
     bytes: &'a [u8],
+    /// Where pages go.
+    spare: &'a mut SparePages,
 }
 
 impl<'a> Reader<'a> {
@@ -296,7 +304,7 @@ impl Wire for Box<PageBytes> {
     }
     fn take(from: &mut Reader<'_>) -> Result<Self, WireError> {
         let bytes = from.bytes(PAGE_SIZE)?;
-        let mut page = Box::new([0; PAGE_SIZE]);
+        let mut page = from.spare.take();
         page.copy_from_slice(bytes);
         Ok(page)
     }

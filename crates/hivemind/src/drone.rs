@@ -202,7 +202,10 @@ impl Drone {
         }
         for effect in effects.drain(..) {
             match effect {
-                Effect::Send { to, message } => self.send(state, to, &message),
+                Effect::Send { to, message } => {
+                    self.send(state, to, &message);
+                    state.core.take_back(message);
+                }
                 Effect::Complete { ticket, result } => {
                     if let Some(tracer) = &mut state.tracer {
                         tracer.complete(ticket, &result);
@@ -396,7 +399,8 @@ impl State {
             None => frame,
             Some(tracer) => tracer.hear(frame)?,
         };
-        Message::decode(message).map_err(|error| error.to_string())
+        let message = self.core.read_message(message);
+        message.map_err(|error| error.to_string())
     }
 
     fn new_ticket(&mut self) -> (Ticket, Arc<Waiter<Done>>) {
