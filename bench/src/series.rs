@@ -101,13 +101,16 @@ impl Bench {
         Ok(())
     }
 
-    /// Does something of `operations` operations, and notes its time and what this drone sent and received.
+    /// Does something of `operations` operations, all drones at the same time, and notes its time and what this drone
+    /// sent and received. Collective.
     pub(crate) fn timed(
         &mut self,
         operations: u32,
         work: impl FnOnce(&mut Self) -> anyhow::Result<()>,
     ) -> anyhow::Result<Turn> {
+        // Asking for it takes longer than many a message, and not as long on each drone.
         let before = self.traffic();
+        self.line_up()?;
         let begin = Instant::now();
         work(self)?;
         let took = begin.elapsed();
@@ -130,6 +133,10 @@ impl Bench {
         let (mut operations, mut messages, mut bytes) = (0, 0, 0);
         for round in 0..WARM_UP_ROUNDS + self.rounds {
             let floor_first = round % 2 == 0;
+            let mut floor = |bench: &mut Self| {
+                bench.line_up()?;
+                floor(bench)
+            };
             let before = floor_first.then(|| floor(self)).transpose()?;
             let turn = ours(self)?;
             let floor_turn = match before {

@@ -82,7 +82,6 @@ fn fresh(bench: &mut Bench, manager: u32) -> anyhow::Result<Series> {
     let mut next = FRESH;
     bench.compare(
         |bench| {
-            bench.line_up()?;
             let turn = bench.timed(COUNT, |bench| {
                 for number in 0..COUNT {
                     if first {
@@ -124,7 +123,6 @@ fn three_hops(bench: &mut Bench) -> anyhow::Result<Series> {
                 }
             }
             bench.hive.barrier()?;
-            bench.line_up()?;
             let turn = bench.timed(COUNT, |bench| {
                 for &id in ids.iter().filter(|_| first) {
                     bench.hive.lock(id)?.release()?;
@@ -146,7 +144,6 @@ fn contended(bench: &mut Bench) -> anyhow::Result<Series> {
     const COUNT: u32 = 200;
     bench.compare(
         |bench| {
-            bench.line_up()?;
             let before = bench.hive.stats().counts;
             let turn = bench.timed(COUNT, |bench| {
                 for _ in 0..COUNT {

@@ -111,7 +111,6 @@ fn barrier(bench: &mut Bench, dirty: usize, valid: usize) -> anyhow::Result<Seri
                         page[0] += 1;
                     }
                 }
-                bench.line_up()?;
                 let turn = bench.timed(1, |bench| Ok(bench.hive.barrier()?))?;
                 whole = Some(whole.map_or(turn, |whole| whole.and(turn)));
             }
@@ -135,7 +134,6 @@ fn collective(
     const COUNT: u32 = 64;
     bench.compare(
         |bench| {
-            bench.line_up()?;
             bench.timed(COUNT, |bench| {
                 for _ in 0..COUNT {
                     std::hint::black_box(call(bench)?);

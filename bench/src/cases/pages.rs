@@ -162,7 +162,6 @@ fn fetch(bench: &mut Bench, pages: usize) -> anyhow::Result<Series> {
                 spots.write(&bench.hive, pages);
             }
             bench.hive.barrier()?;
-            bench.line_up()?;
             let turn = bench.timed(SPOTS as u32, |bench| {
                 if first {
                     spots.read(&bench.hive, pages);
@@ -194,7 +193,6 @@ fn stream(bench: &mut Bench) -> anyhow::Result<Series> {
                 }
             }
             bench.hive.barrier()?;
-            bench.line_up()?;
             let turn = bench.timed(PAGES as u32, |bench| {
                 if first {
                     for page in words.view(&bench.hive).chunks(PAGE_WORDS) {
@@ -239,7 +237,6 @@ fn write_after_fetch(bench: &mut Bench) -> anyhow::Result<Series> {
             if first {
                 spots.read(&bench.hive, 1);
             }
-            bench.line_up()?;
             let turn = bench.timed(SPOTS as u32, |bench| {
                 if first {
                     spots.write(&bench.hive, 1);
