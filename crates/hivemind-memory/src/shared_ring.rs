@@ -99,14 +99,17 @@ impl Cursor {
         Ok(())
     }
 
-    /// Says that `bytes` more were done by this end, and whether the other, resting, is to be woken.
-    fn advance(&mut self, bytes: u64, cursor: &AtomicU64, other_rests: &AtomicU32) -> bool {
+    /// Says that `bytes` more were done by this end. Sooner or later [`wakes`] has to be asked: two stores and two loads
+    /// that cross (Dekker). This end stores its cursor and looks whether the other rests; the other stores that it rests
+    /// and looks at the cursor. With a fence between store and load on both sides, at least one of them sees.
+    fn advance(&mut self, bytes: u64, cursor: &AtomicU64) {
         self.own += bytes;
-        // Two stores and two loads that cross (Dekker): this end stores its cursor and looks whether the other rests;
-        // the other stores that it rests and looks at the cursor. With a fence between store and load on both sides,
-        // at least one of them sees.
         cursor.store(self.own, Ordering::Release);
-        wakes(other_rests)
+    }
+
+    /// Whether the receiver, resting, is to be woken for what was sent: not where it took all without that.
+    fn wakes_receiver(&self, lane: &Lane) -> bool {
+        lane.taken.0.load(Ordering::Acquire) != self.own && wakes(&lane.receiver_rests.0)
     }
 }
 
@@ -160,11 +163,37 @@ mod models {
             let lane = Arc::new(lane());
             let theirs = Arc::clone(&lane);
             let sender = thread::spawn(move || {
-                Cursor::new().advance(1, &theirs.sent.0, &theirs.receiver_rests.0)
+                let mut cursor = Cursor::new();
+                cursor.advance(1, &theirs.sent.0);
+                cursor.wakes_receiver(&theirs)
             });
             let sleeps = lane.receiver_may_sleep(&mut Cursor::new(), 1).unwrap();
             let bell = sender.join().unwrap();
             assert!(!sleeps || bell, "a receiver sleeps and nobody wakes it");
+        });
+    }
+
+    #[test]
+    fn who_takes_a_byte_and_rests_gets_the_bell_for_the_next() {
+        check(|| {
+            let lane = Arc::new(lane());
+            let theirs = Arc::clone(&lane);
+            let sender = thread::spawn(move || {
+                let mut cursor = Cursor::new();
+                cursor.advance(1, &theirs.sent.0);
+                cursor.advance(1, &theirs.sent.0);
+                // The bell is owed until now, for both.
+                cursor.wakes_receiver(&theirs)
+            });
+            let mut cursor = Cursor::new();
+            let first = cursor.waiting(&lane, 2).unwrap();
+            cursor.advance(first, &lane.taken.0);
+            let sleeps = lane.receiver_may_sleep(&mut cursor, 2).unwrap();
+            let bell = sender.join().unwrap();
+            assert!(
+                !sleeps || bell || first == 2,
+                "a receiver sleeps and nobody wakes it"
+            );
         });
     }
 
@@ -189,7 +218,7 @@ mod models {
             let lane = Arc::new(lane());
             let theirs = Arc::clone(&lane);
             let sender = thread::spawn(move || {
-                Cursor::new().advance(1, &theirs.sent.0, &theirs.receiver_rests.0);
+                Cursor::new().advance(1, &theirs.sent.0);
                 theirs.end();
             });
             assert!(!Cursor::new().is_over(&lane, 1).unwrap(), "a byte was lost");
@@ -204,7 +233,8 @@ mod models {
             lane.sent.0.store(1, Ordering::SeqCst);
             let theirs = Arc::clone(&lane);
             let receiver = thread::spawn(move || {
-                Cursor::new().advance(1, &theirs.taken.0, &theirs.sender_rests.0)
+                Cursor::new().advance(1, &theirs.taken.0);
+                wakes(&theirs.sender_rests.0)
             });
             let mut cursor = Cursor { own: 1, others: 0 };
             rest(&lane.sender_rests.0);

@@ -49,6 +49,10 @@ struct State {
 /// How a ticket ends.
 type Done = std::result::Result<Outcome, Failure>;
 
+/// A thread that looks for an answer lets a peer of its machine find by itself for so long what it sent: the peer may be
+/// amid a critical section, and looks at its end.
+const BELL_PATIENCE: Duration = Duration::from_micros(8);
+
 /// The service thread looks after silent peers this often.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -99,7 +103,11 @@ impl Drone {
         let waiter = {
             let mut state = self.state();
             let (ticket, waiter) = state.new_ticket();
-            self.drive(&mut state, Event::Command { command, ticket });
+            self.drive(
+                &mut state,
+                Event::Command { command, ticket },
+                self.before_waiting(),
+            );
             waiter
         };
         self.wait(&waiter, operation)
@@ -111,7 +119,11 @@ impl Drone {
         let waiter = {
             let mut state = self.state();
             let (ticket, waiter) = state.new_ticket();
-            self.drive(&mut state, Event::Fault { page, kind, ticket });
+            self.drive(
+                &mut state,
+                Event::Fault { page, kind, ticket },
+                self.before_waiting(),
+            );
             waiter
         };
         let outcome = self.wait(&waiter, &|| match kind {
@@ -129,7 +141,8 @@ impl Drone {
             && !self.spin.is_zero()
         {
             // What goes wrong here does so again where somebody waits.
-            let _ = links.try_poll(&mut |from, incoming| self.receive(from, incoming));
+            let _ =
+                links.try_poll(&mut |from, incoming| self.receive(from, incoming, Bell::AtOnce));
         }
     }
 
@@ -147,12 +160,12 @@ impl Drone {
         while !self.stopping.load(Ordering::Acquire) {
             let left = next_tick.saturating_duration_since(Instant::now());
             if let Err(error) = links.poll(Some(left), &mut |from, incoming| {
-                self.receive(from, incoming)
+                self.receive(from, incoming, Bell::AtOnce)
             }) {
                 self.end_process(&format!("cannot wait for messages: {error}"));
             }
             if Instant::now() >= next_tick {
-                links.tick(&mut |from, incoming| self.receive(from, incoming));
+                links.tick(&mut |from, incoming| self.receive(from, incoming, Bell::AtOnce));
                 self.write_trace();
                 next_tick = Instant::now() + TICK;
             }
@@ -173,7 +186,9 @@ impl Drone {
         let Some(links) = &self.links else {
             return Ok(());
         };
-        let farewell = links.close(FAREWELL, &mut |from, incoming| self.receive(from, incoming));
+        let farewell = links.close(FAREWELL, &mut |from, incoming| {
+            self.receive(from, incoming, Bell::AtOnce)
+        });
         farewell.map_err(|error| Error::Farewell {
             me: self.me,
             why: error.to_string(),
@@ -201,7 +216,7 @@ impl Drone {
 
     /// Hands an event to the core and does what it says. Sends happen under the lock, so that each link
     /// carries messages in the order of the core's effects; they never block.
-    fn drive(&self, state: &mut State, event: Event) {
+    fn drive(&self, state: &mut State, event: Event, bell: Bell) {
         let _broken = BrokenInvariant::ends_the_process();
         if let Some(tracer) = &mut state.tracer {
             tracer.event(&event);
@@ -214,7 +229,7 @@ impl Drone {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { to, message } => {
-                    self.send(state, to, &message);
+                    self.send(state, to, &message, bell);
                     state.core.take_back(message);
                 }
                 Effect::Complete { ticket, result } => {
@@ -233,23 +248,26 @@ impl Drone {
         }
     }
 
-    fn send(&self, state: &mut State, to: DroneId, message: &Message) {
+    fn send(&self, state: &mut State, to: DroneId, message: &Message, bell: Bell) {
         if let Some(links) = &self.links {
             state.frame.clear();
             message.encode(&mut state.frame);
             if let Some(tracer) = &mut state.tracer {
                 tracer.send(to, message, &mut state.frame);
             }
-            links.send(to, &state.frame);
+            match bell {
+                Bell::AtOnce => links.send(to, &state.frame),
+                Bell::Owed => links.send_owing(to, &state.frame),
+            }
         }
     }
 
     /// Takes what a link brings.
-    fn receive(&self, from: DroneId, incoming: Incoming<'_>) {
+    fn receive(&self, from: DroneId, incoming: Incoming<'_>, bell: Bell) {
         let mut state = self.state();
         match incoming {
             Incoming::Frame(body) => match state.open(body) {
-                Ok(message) => self.drive(&mut state, Event::Message { from, message }),
+                Ok(message) => self.drive(&mut state, Event::Message { from, message }, bell),
                 Err(error) => {
                     self.lose(&mut state, from, format!("{from} sent no message: {error}"))
                 }
@@ -264,7 +282,7 @@ impl Drone {
         if state.lost_how.is_empty() {
             state.lost_how = how;
         }
-        self.drive(state, Event::Lost { drone });
+        self.drive(state, Event::Lost { drone }, Bell::AtOnce);
     }
 
     fn complete(&self, waiter: &Waiter<Done>, result: Done) {
@@ -279,6 +297,7 @@ impl Drone {
         if !waiter.is_done() {
             self.spin(waiter, self.wait_limit);
         }
+        self.ring_owed();
         let lookout = || Watching {
             drone: self,
             watch: self.links().watch(),
@@ -321,8 +340,10 @@ impl Drone {
         let _attention = links.attend();
         let begin = Instant::now();
         let mut end = begin + self.spin;
+        let mut bells = begin + BELL_PATIENCE;
         while !waiter.is_done() {
-            let polled = links.try_poll(&mut |from, incoming| self.receive(from, incoming));
+            let polled =
+                links.try_poll(&mut |from, incoming| self.receive(from, incoming, Bell::Owed));
             let now = Instant::now();
             if matches!(polled, Some(Ok(1..))) {
                 end = now + self.spin;
@@ -330,8 +351,27 @@ impl Drone {
                 std::thread::yield_now();
             }
             if now >= end || now.duration_since(begin) >= longest {
-                return;
+                break;
             }
+            if now >= bells {
+                links.ring_owed();
+                bells = now + BELL_PATIENCE;
+            }
+        }
+    }
+
+    /// How what a thread sends that waits then wakes who sleeps over it.
+    fn before_waiting(&self) -> Bell {
+        if self.spin.is_zero() {
+            Bell::AtOnce
+        } else {
+            Bell::Owed
+        }
+    }
+
+    fn ring_owed(&self) {
+        if let Some(links) = &self.links {
+            links.ring_owed();
         }
     }
 
@@ -346,6 +386,15 @@ impl Drone {
         self.end_trace();
         std::process::exit(FAULT_FAILED_STATUS)
     }
+}
+
+/// When a drone that sleeps is woken for what is sent to it through shared memory.
+#[derive(Clone, Copy)]
+enum Bell {
+    AtOnce,
+    /// When it has not found it by itself for a while, or the sender stops looking for the answer: it may well look before
+    /// it has woken up, and a bell costs both more than a message does. The thread that sends sees to it.
+    Owed,
 }
 
 /// A panic while it lives is a broken invariant of ours: whatever is half done then, nobody shall go on with, and peers
@@ -385,11 +434,15 @@ impl Lookout for Watching<'_> {
 
     fn watch(&self, wakes_seen: u64, longest: Duration) {
         let drone = self.drone;
-        let receive = &mut |from, incoming: Incoming<'_>| drone.receive(from, incoming);
+        let receive =
+            &mut |from, incoming: Incoming<'_>| drone.receive(from, incoming, Bell::AtOnce);
         match self.watch.poll_since(wakes_seen, longest, receive) {
             Ok(0) => {}
             // Who asked once may ask again before a sleep would have paid.
-            Ok(_) => drone.spin(self.waiter, longest),
+            Ok(_) => {
+                drone.spin(self.waiter, longest);
+                drone.ring_owed();
+            }
             Err(error) => drone.end_process(&format!("cannot wait for messages: {error}")),
         }
     }

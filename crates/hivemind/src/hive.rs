@@ -68,8 +68,8 @@ pub struct Hive {
 }
 
 /// A release looks for who wants the lock when none has for so long. A look takes a third of a microsecond, as long as
-/// taking and releasing a lock that is here: in a loop of nothing else it costs a tenth.
-const GLANCE_AFTER: Duration = Duration::from_micros(3);
+/// taking and releasing a lock that is here: in a loop of nothing else this costs a third.
+const GLANCE_AFTER: Duration = Duration::from_micros(1);
 
 /// Above all locks of programs and mutexes.
 const HEAP_LOCK: LockId = LockId(u64::MAX);

@@ -1,7 +1,7 @@
 //! The two ends of a ring in a segment: who puts bytes in, and who takes them out. The segment itself is `segment.rs`.
 
 use super::segment::Segment;
-use super::{Cursor, Nonsense, rest};
+use super::{Cursor, Nonsense, rest, wakes};
 use crate::primitive::Ordering;
 use std::sync::Arc;
 
@@ -46,18 +46,55 @@ impl RingSender {
     ///
     /// Where the other process wrote nonsense.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(usize, bool), Nonsense> {
+        let fits = self.put(bytes)?;
+        Ok((fits, fits > 0 && self.needs_bell()))
+    }
+
+    /// As [`send`](Self::send), but owes the bell: whoever calls this asks [`needs_bell`](Self::needs_bell) soon.
+    ///
+    /// ```
+    /// # use hivemind_memory::shared_ring;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (mut ours, offer, file) = shared_ring::share([7; 32], 1 << 16)?;
+    /// # let mut theirs = shared_ring::open(&offer, 1 << 16)?;
+    /// theirs.receiver.rest()?;
+    /// assert_eq!(ours.sender.put(b"hello")?, 5);
+    /// assert!(ours.sender.needs_bell());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Where the other process wrote nonsense.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<usize, Nonsense> {
         let lane = self.segment.lane(self.direction);
         let room = self.cursor.room(lane, self.segment.capacity())? as usize;
         let fits = bytes.len().min(room);
-        if fits == 0 {
-            return Ok((0, false));
+        if fits > 0 {
+            self.segment
+                .put(self.direction, self.cursor.own, &bytes[..fits]);
+            self.cursor.advance(fits as u64, &lane.sent.0);
         }
-        self.segment
-            .put(self.direction, self.cursor.own, &bytes[..fits]);
-        let bell = self
-            .cursor
-            .advance(fits as u64, &lane.sent.0, &lane.receiver_rests.0);
-        Ok((fits, bell))
+        Ok(fits)
+    }
+
+    /// Whether the other rests and needs the bell for something that was put in and not taken. Says so once.
+    ///
+    /// ```
+    /// # use hivemind_memory::shared_ring;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (mut ours, offer, file) = shared_ring::share([7; 32], 1 << 16)?;
+    /// # let mut theirs = shared_ring::open(&offer, 1 << 16)?;
+    /// theirs.receiver.rest()?;
+    /// ours.sender.put(b"hello")?;
+    /// theirs.receiver.receive(&mut [0; 9])?;
+    /// assert!(!ours.sender.needs_bell(), "it has looked without one");
+    /// # Ok(()) }
+    /// ```
+    #[must_use = "the other may sleep until the bell rings"]
+    pub fn needs_bell(&mut self) -> bool {
+        let lane = self.segment.lane(self.direction);
+        self.cursor.wakes_receiver(lane)
     }
 
     /// Asks for the bell when there is room again. Says whether there is none yet; otherwise nothing was asked.
@@ -153,10 +190,8 @@ impl RingReceiver {
         }
         self.segment
             .take(self.direction, self.cursor.own, &mut space[..fits]);
-        let bell = self
-            .cursor
-            .advance(fits as u64, &lane.taken.0, &lane.sender_rests.0);
-        Ok((fits, bell))
+        self.cursor.advance(fits as u64, &lane.taken.0);
+        Ok((fits, wakes(&lane.sender_rests.0)))
     }
 
     /// Asks for the bell when there are bytes, or the end. Says whether there is neither yet; otherwise nothing was asked.

@@ -170,6 +170,12 @@ impl Link {
     /// Sends a data frame, or queues what the stream won't take. On a link that has ended it does nothing: the end is
     /// reported by the receiving half.
     pub(crate) fn send(&self, body: &[u8], poller: &Poller) {
+        self.send_quietly(body, poller);
+        self.stream.ring_bell();
+    }
+
+    /// As [`send`](Self::send), but a peer that sleeps need not be woken before the stream's bell is rung.
+    pub(crate) fn send_quietly(&self, body: &[u8], poller: &Poller) {
         let mut outbound = lock(&self.outbound);
         if outbound.stage != Stage::Open {
             return;
@@ -188,6 +194,7 @@ impl Link {
         if !outbound.spoken && outbound.queue.is_empty() {
             outbound.heartbeats += 1;
             self.send_frame(&mut outbound, Kind::Heartbeat, &[], poller);
+            self.stream.ring_bell();
         }
         outbound.spoken = false;
     }
@@ -198,6 +205,7 @@ impl Link {
         if outbound.stage == Stage::Open {
             outbound.stage = Stage::Leaving;
             self.send_frame(&mut outbound, Kind::Goodbye, &[], poller);
+            self.stream.ring_bell();
             self.finish_if_drained(&mut outbound);
         }
     }
@@ -298,11 +306,11 @@ impl Link {
             let mut joined = [0; INLINE_BYTES];
             joined[..header.len()].copy_from_slice(header);
             joined[header.len()..whole].copy_from_slice(body);
-            none_if_blocked(self.stream.send(&[IoSlice::new(&joined[..whole])]))
+            none_if_blocked(self.stream.send_quietly(&[IoSlice::new(&joined[..whole])]))
         } else {
             none_if_blocked(
                 self.stream
-                    .send(&[IoSlice::new(header), IoSlice::new(body)]),
+                    .send_quietly(&[IoSlice::new(header), IoSlice::new(body)]),
             )
         }
     }

@@ -137,6 +137,8 @@ pub(crate) struct Links {
     /// The wakes that [`poll`](Self::poll) has answered.
     wakes_answered: AtomicU64,
     closing: AtomicBool,
+    /// Something was sent to a peer that may sleep over it, and who sent it has yet to see to that.
+    owes_bells: AtomicBool,
     silence_limit_ticks: u32,
     frames_received: AtomicU64,
     bytes_received: AtomicU64,
@@ -251,6 +253,7 @@ impl Links {
             role: Mutex::new(Receiver { ready, inbound }),
             wakes_answered: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            owes_bells: AtomicBool::new(false),
             silence_limit_ticks: config.silence_limit_ticks,
             frames_received: AtomicU64::new(0),
             bytes_received: AtomicU64::new(0),
@@ -285,9 +288,27 @@ impl Links {
     ///
     /// When there is no such peer, or the body is longer than [`MAX_BODY_BYTES`].
     pub(crate) fn send(&self, to: DroneId, body: &[u8]) {
-        let link = self.links.get(to.0 as usize).and_then(Option::as_ref);
-        link.unwrap_or_else(|| panic!("a message for {to}, to which there is no link"))
-            .send(body, &self.poller);
+        self.link(to).send(body, &self.poller);
+    }
+
+    /// As [`send`](Self::send), but a peer that sleeps is not woken before [`ring_owed`](Self::ring_owed): for who calls
+    /// that soon, unless the answer comes first.
+    pub(crate) fn send_owing(&self, to: DroneId, body: &[u8]) {
+        let link = self.link(to);
+        link.send_quietly(body, &self.poller);
+        if link.stream.is_shared() {
+            self.owes_bells.store(true, Ordering::Release);
+        }
+    }
+
+    /// Wakes every peer that sleeps over something that was [sent](Self::send_owing) and that it has not taken.
+    pub(crate) fn ring_owed(&self) {
+        if self.owes_bells.load(Ordering::Relaxed) && self.owes_bells.swap(false, Ordering::Acquire)
+        {
+            for link in self.shared() {
+                link.stream.ring_bell();
+            }
+        }
     }
 
     /// Waits up to `timeout` (none: without end) for anything, then hands every whole frame that came to `receive`.
@@ -401,6 +422,11 @@ impl Links {
         } else {
             Err(NetError::Unfinished { peers })
         }
+    }
+
+    fn link(&self, to: DroneId) -> &Link {
+        let link = self.links.get(to.0 as usize).and_then(Option::as_ref);
+        link.unwrap_or_else(|| panic!("a message for {to}, to which there is no link"))
     }
 
     fn all(&self) -> impl Iterator<Item = &Link> {

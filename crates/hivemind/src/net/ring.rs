@@ -56,7 +56,7 @@ impl Ring {
         }
     }
 
-    fn ring_bell(&self) -> io::Result<()> {
+    fn give_bell(&self) -> io::Result<()> {
         match self.bell.send(&[IoSlice::new(&[1])]) {
             // Then bells enough lie there.
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
@@ -71,25 +71,36 @@ impl ByteStream for Ring {
     }
 
     fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let sent = self.send_quietly(parts);
+        if lock(&self.sending).needs_bell() {
+            self.give_bell()?;
+        }
+        sent
+    }
+
+    fn ring_bell(&self) {
+        if lock(&self.sending).needs_bell() {
+            // Fails only where the peer is gone, of which the next bell's answer tells.
+            let _ = self.give_bell();
+        }
+    }
+
+    fn send_quietly(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.ended.load(Ordering::Acquire) {
             // The ring would take it, and nobody out of it.
             return Err(ErrorKind::BrokenPipe.into());
         }
         let mut ring = lock(&self.sending);
-        let (mut sent, mut wakes, mut full) = (0, false, false);
+        let (mut sent, mut full) = (0, false);
         for part in parts {
             let mut rest = &part[..];
             while !rest.is_empty() && !full {
-                let (taken, needs_bell) = ring.send(rest).map_err(nonsense)?;
+                let taken = ring.put(rest).map_err(nonsense)?;
                 sent += taken;
-                wakes |= needs_bell;
                 rest = &rest[taken..];
                 // Asked for at once, and not by the next call: whoever queues the rest waits for the bell.
                 full = !rest.is_empty() && ring.rest().map_err(nonsense)?;
             }
-        }
-        if wakes {
-            self.ring_bell()?;
         }
         match sent {
             0 if full => Err(ErrorKind::WouldBlock.into()),
@@ -114,7 +125,7 @@ impl ByteStream for Ring {
         }
         if needs_bell {
             // Fails only where the peer is gone, of which the next bell's answer tells.
-            let _ = self.ring_bell();
+            let _ = self.give_bell();
         }
         if taken == 0 && !ring.is_over().map_err(nonsense)? {
             return Err(ErrorKind::WouldBlock.into());
@@ -129,7 +140,7 @@ impl ByteStream for Ring {
     fn finish_sending(&self) -> io::Result<()> {
         // The connection stays open both ways: bells for room may be needed yet.
         if lock(&self.sending).end() {
-            self.ring_bell()?;
+            self.give_bell()?;
         }
         Ok(())
     }
@@ -241,6 +252,22 @@ mod tests {
         near.send(&[IoSlice::new(b"three")]).unwrap();
         assert_eq!(far.bell.receive(&mut space).unwrap(), 1, "one bell a rest");
         assert!(!far.rest(), "there is something to receive");
+    }
+
+    #[test]
+    fn what_is_sent_quietly_rings_when_it_is_asked_to_and_was_not_taken() {
+        let (near, far, _) = ends();
+        let mut space = [0; 64];
+        for taken in [true, false] {
+            assert!(far.rest());
+            near.send_quietly(&[IoSlice::new(b"frame")]).unwrap();
+            assert!(is_blocked(far.bell.receive(&mut space)), "too early");
+            if taken {
+                assert_eq!(far.receive(&mut space).unwrap(), 5);
+            }
+            near.ring_bell();
+            assert_eq!(far.bell.receive(&mut space).is_ok(), !taken);
+        }
     }
 
     #[test]

@@ -17,6 +17,15 @@ pub(crate) trait ByteStream: Send + Sync {
     /// did not take is offered again before anything else is, and no less of it at a time.
     fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// As [`send`](Self::send), but a receiver that sleeps need not be woken before [`ring_bell`](Self::ring_bell) is
+    /// called.
+    fn send_quietly(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send(parts)
+    }
+
+    /// Wakes the receiver if it sleeps over something that was [sent quietly](Self::send_quietly).
+    fn ring_bell(&self) {}
+
     /// Receives into `space`. 0 says that the peer sends no more. When it gives less than there is room for and
     /// [holds](Self::holds_input) nothing, there is nothing more now, and the descriptor becomes readable anew when
     /// there is.
