@@ -251,6 +251,19 @@ impl RegionView {
         self.mapping.bytes() as u64
     }
 
+    /// Whether this process made the region; a forked child has none. Costs two loads.
+    ///
+    /// ```
+    /// use hivemind_memory::{EngineKind, RegionMemory, free_bases};
+    /// let base = free_bases(4096).trailing_zeros() as usize;
+    /// let memory = RegionMemory::create(4096, base, EngineKind::Mprotect)?;
+    /// assert!(memory.view().is_of_this_process());
+    /// # Ok::<(), hivemind_memory::MemoryError>(())
+    /// ```
+    pub fn is_of_this_process(&self) -> bool {
+        self.mapping.owner().is_this_process()
+    }
+
     /// Touches every page of a range of byte offsets, so that what follows does not fault: before a system call gets
     /// a buffer in the region, which it would answer with `EFAULT`. Faults, and so blocks, as an access of the program
     /// does. With [`AccessKind::Write`] the pages count as written.

@@ -4,6 +4,7 @@
 //! thread that calls, or the service thread when a peer asks. What the core decides lives in
 //! `hivemind-protocol`; what a program sees lives in `hive`.
 
+use crate::calls::Glances;
 use crate::net::{Closed, Incoming, Links, Watch};
 use crate::parking::{Lookout, Parking, Waiter};
 use crate::primitive::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, lock};
@@ -26,6 +27,7 @@ pub(crate) struct Drone {
     links: Option<Links>,
     parking: Parking<Done>,
     pub(crate) times: Times,
+    pub(crate) glances: Glances,
     wait_limit: Duration,
     /// How long a waiting thread looks for messages itself before it sleeps.
     spin: Duration,
@@ -92,6 +94,7 @@ impl Drone {
             parking: Parking::new(links.is_some()),
             links,
             times: Times::default(),
+            glances: Glances::new(),
             wait_limit,
             spin: if may_spin { SPIN } else { Duration::ZERO },
             stopping: AtomicBool::new(false),

@@ -3,6 +3,7 @@
 //! Collective values live in `collective`, locks in `lock`, single values in `place`, the byte-level calls in `bytes`,
 //! views in `view`.
 
+use crate::calls::Brought;
 use crate::cores::Cores;
 use crate::drone::Drone;
 use crate::join::{Key, Offer, join};
@@ -16,15 +17,14 @@ use crate::{Error, Result};
 use bytemuck::Pod;
 use hivemind_memory::{FaultGuard, RegionMemory};
 use hivemind_protocol::{
-    Address, BarrierId, Block, Command, Core, CoreConfig, DroneId, LockId, Meeting, MeetingKind,
-    Mutant, Outcome, PAGE_SIZE, mutant,
+    Address, BarrierId, Block, Core, CoreConfig, DroneId, LockId, MeetingKind, PAGE_SIZE,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// This process's seat in a hive of drones, and its way to the memory that they share.
 ///
@@ -57,8 +57,6 @@ pub struct Hive {
     /// may tell of another drone that has the memory now.
     freed: BTreeMap<u64, u64>,
     sizes: BTreeMap<u64, u64>,
-    /// When a release looked last for who wants a lock.
-    glanced: Instant,
     pub(crate) next_mutex: u64,
     pub(crate) next_stamp: u16,
     service: Option<JoinHandle<()>>,
@@ -66,13 +64,6 @@ pub struct Hive {
     started: Instant,
     _faults: FaultGuard,
 }
-
-/// A release looks for who wants the lock when none has for so long. A look takes a third of a microsecond, as long as
-/// taking and releasing a lock that is here: in a loop of nothing else this costs a third.
-const GLANCE_AFTER: Duration = Duration::from_micros(1);
-
-/// Above all locks of programs and mutexes.
-const HEAP_LOCK: LockId = LockId(u64::MAX);
 
 static JOINED: AtomicBool = AtomicBool::new(false);
 
@@ -166,7 +157,6 @@ impl Hive {
             cores,
             local_drones,
             freed: BTreeMap::new(),
-            glanced: Instant::now(),
             sizes: BTreeMap::new(),
             next_mutex: 0,
             next_stamp: first_stamp(me.0),
@@ -419,77 +409,37 @@ impl Hive {
     }
 
     /// One collective call: what each drone brought, and the block that an allocation made.
-    pub(crate) fn meet(
-        &mut self,
-        kind: MeetingKind,
-        payload: Vec<u8>,
-    ) -> Result<(Vec<Vec<u8>>, Option<Block>)> {
-        let begin = Instant::now();
-        let command = Command::Meet(Meeting { kind, payload });
-        let outcome = self.drone.call(command, &|| format!("waiting at {kind}"));
-        self.drone.times.meeting(begin.elapsed());
+    pub(crate) fn meet(&mut self, kind: MeetingKind, payload: Vec<u8>) -> Result<Brought> {
+        let brought = self.drone.meet(kind, payload);
         self.freed.clear();
-        match outcome? {
-            Outcome::Met {
-                payloads,
-                allocated,
-            } => Ok((payloads, allocated)),
-            other => unreachable!("INV-10: a meeting ends as a meeting, not as {other:?}"),
-        }
+        brought
     }
 
     pub(crate) fn acquire(&mut self, lock: LockId) -> Result<()> {
-        self.acquire_for(lock, &|| format!("waiting for {lock}"))
-    }
-
-    fn acquire_for(&mut self, lock: LockId, operation: &dyn Fn() -> String) -> Result<()> {
-        let begin = Instant::now();
-        let acquired = self.drone.call(Command::Acquire(lock), operation);
-        self.drone.times.lock(begin.elapsed());
+        let acquired = self.drone.acquire(lock);
         self.freed.clear();
-        acquired.map(|_| ())
+        acquired
     }
 
     pub(crate) fn release(&mut self, lock: LockId) -> Result<()> {
-        self.drone
-            .call(Command::Release(lock), &|| format!("releasing {lock}"))?;
-        let now = Instant::now();
-        if now.duration_since(self.glanced) >= GLANCE_AFTER {
-            self.glanced = now;
-            self.drone.glance();
-        }
-        Ok(())
+        self.drone.release(lock)
     }
 
     pub(crate) fn allocate(&mut self, bytes: u64, align: u64) -> Result<Address> {
-        let operation = || format!("allocating {bytes} bytes");
-        let command = Command::Allocate { bytes, align };
-        match self.in_turn(command, &operation)? {
-            Outcome::Allocated(block) => {
-                self.remember(block, bytes);
-                Ok(block.address)
-            }
-            other => unreachable!("INV-10: an allocation ends as one, not as {other:?}"),
-        }
+        let block = self.drone.allocate(bytes, align);
+        // The heap's turn was an acquire.
+        self.freed.clear();
+        let block = block?;
+        self.remember(block, bytes);
+        Ok(block.address)
     }
 
     pub(crate) fn release_block(&mut self, address: Address) -> Result<()> {
-        let operation = || format!("freeing {address}");
-        self.in_turn(Command::Free(address), &operation)?;
+        let freed = self.drone.free_block(address);
+        self.freed.clear();
+        freed?;
         self.forget(address);
         Ok(())
-    }
-
-    /// Calls on the heap take turns under a lock of their own, so that what a drone wrote before it freed a
-    /// block happens before what the block's next owner writes: without it, old bytes could win.
-    fn in_turn(&mut self, command: Command, operation: &dyn Fn() -> String) -> Result<Outcome> {
-        if mutant(Mutant::LibraryOutOfTurn) {
-            return self.drone.call(command, operation);
-        }
-        self.acquire_for(HEAP_LOCK, operation)?;
-        let done = self.drone.call(command, operation);
-        self.release(HEAP_LOCK)?;
-        done
     }
 
     /// Whether the bytes are in the region and not in a block that this drone has just freed.

@@ -57,6 +57,7 @@
 #![deny(unsafe_code)]
 
 mod bytes;
+mod calls;
 mod collective;
 mod cores;
 mod drone;
@@ -73,6 +74,7 @@ mod parking;
 mod place;
 mod primitive;
 mod program;
+mod raw;
 mod report;
 pub mod settings;
 mod trace;
@@ -86,8 +88,9 @@ pub use crate::hive::Hive;
 pub use crate::join::{JoinError, KeyError};
 pub use crate::launch::LaunchError;
 pub use crate::lock::{Guard, Held, Mutex};
+pub use crate::raw::{RawBlock, RawHive};
 pub use crate::report::Report;
 pub use crate::view::{Ptr, Shared};
 pub use bytemuck::{self, Pod, Zeroable};
 pub use hivemind_memory::MemoryError;
-pub use hivemind_protocol::{Address, DroneId, Refusal, Stats};
+pub use hivemind_protocol::{Address, DroneId, LockId, PAGE_SIZE, Refusal, Stats};

@@ -328,7 +328,7 @@ impl Hive {
         let start = first.wrapping_sub(self.region().base() as u64);
         let end = start.checked_add(size_of_val(values) as u64);
         if let Some(end) = end.filter(|end| *end <= self.region().bytes()) {
-            self.region().view.touch(start..end, AccessKind::Read);
+            self.region().touch(start..end, AccessKind::Read);
         }
     }
 
@@ -379,6 +379,16 @@ impl Region {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.view.bytes()
+    }
+
+    /// Whether this process made it, and is no forked child of that.
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.view.is_of_this_process()
+    }
+
+    /// Touches each page of a range of offsets, so that the system's tables have it.
+    pub(crate) fn touch(&self, offsets: std::ops::Range<u64>, kind: AccessKind) {
+        self.view.touch(offsets, kind);
     }
 
     /// Where `bytes` bytes at `address` lie in this process.

@@ -1,0 +1,114 @@
+//! What a drone asks of the core for its program: locks, meetings, the heap. Both faces stand on it: `hive`, which the
+//! compiler checks, and `raw`, the hive by address.
+//!
+//! Deliberately elsewhere: how a call waits (`drone`), and what it does (`hivemind-protocol`).
+
+use crate::Result;
+use crate::drone::Drone;
+use hivemind_protocol::{
+    Address, Block, Command, LockId, Meeting, MeetingKind, Mutant, Outcome, mutant,
+};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Above all locks of programs and mutexes.
+const HEAP_LOCK: LockId = LockId(u64::MAX);
+
+/// A release looks for who wants the lock when none has for so long. A look takes a third of a microsecond, as long as
+/// taking and releasing a lock that is here: in a loop of nothing else this costs a third.
+const GLANCE_AFTER: Duration = Duration::from_micros(1);
+
+/// What all drones get of a meeting: what each brought, and the block that an allocation made.
+pub(crate) type Brought = (Vec<Vec<u8>>, Option<Block>);
+
+/// When a release looked last for who wants a lock.
+#[derive(Debug)]
+pub(crate) struct Glances {
+    begin: Instant,
+    last_ns: AtomicU64,
+}
+
+impl Glances {
+    pub(crate) fn new() -> Self {
+        Self {
+            begin: Instant::now(),
+            last_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether it is time for another, which then counts as taken.
+    fn are_due(&self) -> bool {
+        let now_ns = self.begin.elapsed().as_nanos() as u64;
+        let last_ns = self.last_ns.load(Ordering::Relaxed);
+        let due = now_ns.saturating_sub(last_ns) >= GLANCE_AFTER.as_nanos() as u64;
+        if due {
+            self.last_ns.store(now_ns, Ordering::Relaxed);
+        }
+        due
+    }
+}
+
+impl Drone {
+    /// One collective call. Blocks until all drones make it.
+    pub(crate) fn meet(&self, kind: MeetingKind, payload: Vec<u8>) -> Result<Brought> {
+        let begin = Instant::now();
+        let command = Command::Meet(Meeting { kind, payload });
+        let outcome = self.call(command, &|| format!("waiting at {kind}"));
+        self.times.meeting(begin.elapsed());
+        match outcome? {
+            Outcome::Met {
+                payloads,
+                allocated,
+            } => Ok((payloads, allocated)),
+            other => unreachable!("INV-10: a meeting ends as a meeting, not as {other:?}"),
+        }
+    }
+
+    /// Takes a lock. Blocks until it is here.
+    pub(crate) fn acquire(&self, lock: LockId) -> Result<()> {
+        self.acquire_for(lock, &|| format!("waiting for {lock}"))
+    }
+
+    fn acquire_for(&self, lock: LockId, operation: &dyn Fn() -> String) -> Result<()> {
+        let begin = Instant::now();
+        let acquired = self.call(Command::Acquire(lock), operation);
+        self.times.lock(begin.elapsed());
+        acquired.map(|_| ())
+    }
+
+    /// Lets a lock go. Blocks for nobody.
+    pub(crate) fn release(&self, lock: LockId) -> Result<()> {
+        self.call(Command::Release(lock), &|| format!("releasing {lock}"))?;
+        if self.glances.are_due() {
+            self.glance();
+        }
+        Ok(())
+    }
+
+    /// Takes memory for this drone alone. Blocks for the heap's turn and its keeper.
+    pub(crate) fn allocate(&self, bytes: u64, align: u64) -> Result<Block> {
+        let operation = || format!("allocating {bytes} bytes");
+        match self.in_turn(Command::Allocate { bytes, align }, &operation)? {
+            Outcome::Allocated(block) => Ok(block),
+            other => unreachable!("INV-10: an allocation ends as one, not as {other:?}"),
+        }
+    }
+
+    /// Gives memory back, whoever took it. Blocks as [`Drone::allocate`] does.
+    pub(crate) fn free_block(&self, address: Address) -> Result<()> {
+        let operation = || format!("freeing {address}");
+        self.in_turn(Command::Free(address), &operation).map(|_| ())
+    }
+
+    /// Calls on the heap take turns under a lock of their own, so that what a drone wrote before it freed a
+    /// block happens before what the block's next owner writes: without it, old bytes could win.
+    fn in_turn(&self, command: Command, operation: &dyn Fn() -> String) -> Result<Outcome> {
+        if mutant(Mutant::LibraryOutOfTurn) {
+            return self.call(command, operation);
+        }
+        self.acquire_for(HEAP_LOCK, operation)?;
+        let done = self.call(command, operation);
+        self.release(HEAP_LOCK)?;
+        done
+    }
+}

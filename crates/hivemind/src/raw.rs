@@ -1,0 +1,394 @@
+//! The hive by address: what bindings for other languages stand on. No call here follows a pointer; whoever does must
+//! keep to the memory model himself, since no borrow checks it.
+//!
+//! Deliberately elsewhere: the calls into the core (`calls`), joining (`hive`), the C library itself (`hivemind-capi`).
+
+use crate::primitive::{Mutex, lock};
+use crate::{Error, Hive, Report, Result};
+use hivemind_protocol::{
+    AccessKind, Address, BarrierId, DroneId, LockId, MeetingKind, PAGE_SIZE, PageId,
+};
+use std::ops::Range;
+
+/// A hive for code that has only pointers. All calls take `&self`, from any thread of the process that joined; calls that
+/// may wait (all but [`RawHive::release`] and questions) take turns, so a thread that waits for a lock keeps other threads
+/// from waiting too. A lock belongs to the drone, not to a thread of it.
+///
+/// ```
+/// # fn main() -> hivemind::Result<()> {
+/// use hivemind::{LockId, RawHive};
+///
+/// let hive = RawHive::join()?;
+/// let block = hive.allocate(100, 16)?;
+/// assert!(block.address.0 + 100 <= hive.bytes() && block.is_zero);
+/// hive.acquire(LockId(1))?; // … and store through `hive.base() + block.address` …
+/// hive.release(LockId(1))?;
+/// hive.free(block.address)?;
+/// hive.leave()
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct RawHive {
+    hive: Hive,
+    /// Held by the thread that waits.
+    turn: Mutex<()>,
+}
+
+/// Memory that [`RawHive::allocate`] found.
+///
+/// ```
+/// # fn main() -> hivemind::Result<()> {
+/// let hive = hivemind::RawHive::join()?;
+/// let block = hive.allocate(1, 4096)?;
+/// assert_eq!(block.address.0 % 4096, 0);
+/// hive.leave()
+/// # }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RawBlock {
+    /// Where it begins, counted from [`RawHive::base`].
+    pub address: Address,
+    /// Whether nobody had it before: then its bytes are zero; else they are anything.
+    pub is_zero: bool,
+}
+
+impl RawHive {
+    /// Joins as [`Hive::join`] does, and blocks as long.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// assert!(hive.me() < hive.drones() && hive.threads() > 0);
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Hive::join`].
+    pub fn join() -> Result<Self> {
+        Ok(Self {
+            hive: Hive::join()?,
+            turn: Mutex::new(()),
+        })
+    }
+
+    /// How many drones there are.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// assert!(hive.drones() > 0);
+    /// hive.leave()
+    /// # }
+    /// ```
+    pub fn drones(&self) -> usize {
+        self.hive.drones()
+    }
+
+    /// Which drone this is, counted from 0.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// assert!(hive.me() < hive.drones());
+    /// hive.leave()
+    /// # }
+    /// ```
+    pub fn me(&self) -> usize {
+        self.hive.me()
+    }
+
+    /// How many threads this drone may use; see [`Hive::threads`].
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// assert!(hive.threads() > 0);
+    /// hive.leave()
+    /// # }
+    /// ```
+    pub fn threads(&self) -> usize {
+        self.hive.threads()
+    }
+
+    /// Where the shared memory begins in this process: the same on all drones.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// assert_eq!(hive.base() % 4096, 0);
+    /// hive.leave()
+    /// # }
+    /// ```
+    pub fn base(&self) -> usize {
+        self.hive.region().base()
+    }
+
+    /// How many bytes the shared memory has.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// assert!(hive.bytes() >= 4096);
+    /// hive.leave()
+    /// # }
+    /// ```
+    pub fn bytes(&self) -> u64 {
+        self.hive.region().bytes()
+    }
+
+    /// Whether this is the process that joined, and not a forked child, which has no shared memory. Costs two loads.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// assert!(hive.is_of_this_process());
+    /// hive.leave()
+    /// # }
+    /// ```
+    pub fn is_of_this_process(&self) -> bool {
+        self.hive.region().is_of_this_process()
+    }
+
+    /// Takes memory for whoever is told of it; no other drone takes part. Blocks for the heap's turn and its keeper.
+    /// `align` is a power of two.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// let block = hive.allocate(1 << 20, 4096)?;
+    /// hive.free(block.address)?;
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Not enough memory, no such alignment, a lost drone.
+    pub fn allocate(&self, bytes: u64, align: u64) -> Result<RawBlock> {
+        let _turn = lock(&self.turn);
+        let block = self.hive.drone.allocate(bytes, align)?;
+        Ok(RawBlock {
+            address: block.address,
+            is_zero: block.fresh,
+        })
+    }
+
+    /// Gives memory back, whoever took it. Blocks as [`RawHive::allocate`] does.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// let block = hive.allocate(8, 16)?;
+    /// hive.free(block.address)?;
+    /// assert!(hive.free(block.address).is_err()); // twice
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// No block in use begins there; a lost drone.
+    pub fn free(&self, address: Address) -> Result<()> {
+        let _turn = lock(&self.turn);
+        self.hive.drone.free_block(address)
+    }
+
+    /// Takes a lock and sees what its last holder saw. Blocks until it is here.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// use hivemind::{LockId, RawHive};
+    /// let hive = RawHive::join()?;
+    /// hive.acquire(LockId(7))?;
+    /// assert!(hive.acquire(LockId(7)).is_err()); // it is held here
+    /// hive.release(LockId(7))?;
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// This drone holds it already; a lost drone; the limit of every wait.
+    pub fn acquire(&self, id: LockId) -> Result<()> {
+        let _turn = lock(&self.turn);
+        self.hive.drone.acquire(id)
+    }
+
+    /// Lets a lock go. Blocks for nobody.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// use hivemind::{LockId, RawHive};
+    /// let hive = RawHive::join()?;
+    /// assert!(hive.release(LockId(7)).is_err()); // it isn't held
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// This drone doesn't hold it.
+    pub fn release(&self, id: LockId) -> Result<()> {
+        self.hive.drone.release(id)
+    }
+
+    /// The lock that goes with an address of shared memory, whatever lies there: no other call names it.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// let block = hive.allocate(8, 16)?;
+    /// hive.acquire(hive.lock_at(block.address))?;
+    /// hive.release(hive.lock_at(block.address))?;
+    /// hive.leave()
+    /// # }
+    /// ```
+    pub fn lock_at(&self, address: Address) -> LockId {
+        LockId(FIRST_LOCK_AT + address.0)
+    }
+
+    /// Waits until all drones are at barrier `id`; then each sees what all have written.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// hive.barrier(0)?;
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Hive::barrier`].
+    pub fn barrier(&self, id: u32) -> Result<()> {
+        let _turn = lock(&self.turn);
+        let kind = MeetingKind::Barrier(BarrierId(id));
+        self.hive.drone.meet(kind, Vec::new()).map(|_| ())
+    }
+
+    /// `bytes` of drone `root`, to all; the others bring a buffer of the same length. Collective: blocks until all drones
+    /// call it, and is a barrier.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// let mut word = if hive.me() == 0 { *b"from the first" } else { [0; 14] };
+    /// hive.broadcast(0, &mut word)?;
+    /// assert_eq!(&word, b"from the first");
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Hive::barrier`]; buffers of different lengths are a mismatch.
+    ///
+    /// # Panics
+    /// If there is no drone `root`.
+    pub fn broadcast(&self, root: usize, bytes: &mut [u8]) -> Result<()> {
+        assert!(root < self.drones(), "no drone {root} can broadcast");
+        let _turn = lock(&self.turn);
+        let kind = MeetingKind::Broadcast {
+            root: DroneId(root as u32),
+            bytes: bytes.len() as u64,
+        };
+        let own = match root == self.me() {
+            true => bytes.to_vec(),
+            false => Vec::new(),
+        };
+        let (payloads, _) = self.hive.drone.meet(kind, own)?;
+        // A drone's core has checked that all say the same kind; what the root brought may still be shorter.
+        let brought = &payloads[root];
+        let len = brought.len().min(bytes.len());
+        bytes[..len].copy_from_slice(&brought[..len]);
+        Ok(())
+    }
+
+    /// What each drone brings, to all, in the order of the drones; each brings as many bytes. Collective: blocks until all
+    /// drones call it, and is a barrier.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// let all = hive.gather(&[hive.me() as u8])?;
+    /// assert_eq!(all[hive.me()], [hive.me() as u8]);
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Hive::barrier`]; different lengths are a mismatch.
+    pub fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let _turn = lock(&self.turn);
+        let kind = MeetingKind::Reduce {
+            bytes: bytes.len() as u64,
+        };
+        let (payloads, _) = self.hive.drone.meet(kind, bytes.to_vec())?;
+        Ok(payloads)
+    }
+
+    /// Fetches the pages of a range of addresses, so that a system call finds them here; until this drone's next acquire
+    /// they stay. `write` makes them writable too. Blocks until all are here.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// let block = hive.allocate(10_000, 16)?;
+    /// hive.make_present(block.address.0..block.address.0 + 10_000, true)?;
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The range isn't in the shared memory; a lost drone.
+    pub fn make_present(&self, range: Range<u64>, write: bool) -> Result<()> {
+        if range.start > range.end || range.end > self.bytes() {
+            return Err(Error::OutOfBounds {
+                address: range.start,
+                bytes: range.end.saturating_sub(range.start),
+                region_bytes: self.bytes(),
+            });
+        }
+        let kind = match write {
+            true => AccessKind::Write,
+            false => AccessKind::Read,
+        };
+        if range.is_empty() {
+            return Ok(());
+        }
+        let page = PAGE_SIZE as u64;
+        for page in range.start / page..=(range.end - 1) / page {
+            self.hive.drone.fetch(PageId(page), kind)?;
+        }
+        // The core has them; the system's own tables have them once each was touched.
+        self.hive.region().touch(range, kind);
+        Ok(())
+    }
+
+    /// What this drone's shared memory has done so far; see [`Hive::stats`].
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// hive.barrier(0)?;
+    /// assert_eq!(hive.stats().counts.meetings, 1);
+    /// hive.leave()
+    /// # }
+    /// ```
+    pub fn stats(&self) -> Report {
+        self.hive.stats()
+    }
+
+    /// Takes leave as [`Hive::leave`] does, and blocks as long. The shared memory is gone afterwards.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Hive::leave`].
+    pub fn leave(self) -> Result<()> {
+        self.hive.leave()
+    }
+}
+
+/// Above the locks of programs and the mutexes of Rust programs, below the heap's.
+const FIRST_LOCK_AT: u64 = 1 << 62;
