@@ -390,6 +390,11 @@ impl Hive {
     /// A drone was lost or still makes other collective calls; a lock is held; the statistics cannot be written.
     pub fn leave(mut self) -> Result<()> {
         self.meet(MeetingKind::Leave, Vec::new())?;
+        self.close()
+    }
+
+    /// What is left to do once all drones have met to take leave.
+    pub(crate) fn close(mut self) -> Result<()> {
         let report = self.stats();
         self.end_service();
         self.drone.say_goodbye()?;

@@ -374,7 +374,47 @@ impl RawHive {
         self.hive.stats()
     }
 
-    /// Takes leave as [`Hive::leave`] does, and blocks as long. The shared memory is gone afterwards.
+    /// Waits until all drones want to take leave. Where that is refused the hive goes on; else [`RawHive::close`] is what is
+    /// left. Collective.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// use hivemind::{LockId, RawHive};
+    /// let hive = RawHive::join()?;
+    /// hive.acquire(LockId(1))?;
+    /// assert!(hive.agree_to_leave().is_err()); // a lock is held
+    /// hive.release(LockId(1))?;
+    /// hive.agree_to_leave()?;
+    /// hive.close()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Hive::leave`].
+    pub fn agree_to_leave(&self) -> Result<()> {
+        let _turn = lock(&self.turn);
+        self.hive.drone.meet(MeetingKind::Leave, Vec::new())?;
+        Ok(())
+    }
+
+    /// Closes the links and gives the shared memory back, after all drones have agreed to leave. Blocks until the others
+    /// do too, for a few seconds at most.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// hive.agree_to_leave()?;
+    /// hive.close()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A drone doesn't say goodbye; the statistics cannot be written.
+    pub fn close(self) -> Result<()> {
+        self.hive.close()
+    }
+
+    /// Both in one: takes leave as [`Hive::leave`] does, and blocks as long.
     ///
     /// ```
     /// # fn main() -> hivemind::Result<()> {
@@ -386,7 +426,8 @@ impl RawHive {
     /// # Errors
     /// Those of [`Hive::leave`].
     pub fn leave(self) -> Result<()> {
-        self.hive.leave()
+        self.agree_to_leave()?;
+        self.close()
     }
 }
 
