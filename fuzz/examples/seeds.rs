@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::{fs, io};
 
-use hivemind_fuzz::core::{DRONES, Drone, LOCKS, PAGES, Step, payload, write_input};
+use hivemind_fuzz::core::{CONDITIONS, DRONES, Drone, LOCKS, PAGES, Step, payload, write_input};
 use hivemind_protocol::{
-    Address, BarrierId, Command, DroneId, EpochId, LockId, Meeting, MeetingKind, Message, PageId,
-    WriteDetection,
+    Address, BarrierId, Command, ConditionId, DroneId, EpochId, LockId, Meeting, MeetingKind,
+    Message, PageId, WriteDetection,
 };
 
 /// So many runs give a seed each for `core`,
@@ -82,6 +82,14 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::write(path, bytes)
 }
 
+fn signal(lock: LockId, condition: ConditionId, all: bool) -> Step {
+    Step::Call(Command::Signal {
+        lock,
+        condition,
+        all,
+    })
+}
+
 /// Correct drones, and messages on their way. Each link keeps its order.
 struct World {
     drones: Vec<Drone>,
@@ -148,6 +156,15 @@ impl World {
                     let byte = self.below(256) as u8;
                     program.push_back(Step::Store(page, self.below(64) as u16, byte));
                 }
+                let condition = ConditionId(self.below(CONDITIONS.into()) as u32);
+                // Drone 0 never sleeps, and wakes all before it meets them.
+                match self.below(4) {
+                    0 if me != DroneId::FIRST => {
+                        program.push_back(Step::Call(Command::Wait { lock, condition }));
+                    }
+                    1 => program.push_back(signal(lock, condition, false)),
+                    _ => {}
+                }
                 program.push_back(Step::Call(Command::Release(lock)));
             }
             let own = PageId(PAGES - 1 - u64::from(me.0 % 2));
@@ -169,7 +186,8 @@ impl World {
             let mut can: Vec<Result<u32, (u32, u32)>> = Vec::new();
             for me in 0..DRONES {
                 let drone = &self.drones[me as usize];
-                if !drone.waits() && !self.programs[me as usize].is_empty() {
+                let idle = drone.waits() || self.programs[me as usize].is_empty();
+                if !idle && (me > 0 || self.may_meet()) {
                     can.push(Ok(me));
                 }
             }
@@ -186,6 +204,31 @@ impl World {
                 Err((from, to)) => self.deliver(from, to),
             }
         }
+    }
+
+    /// Whether drone 0 may go on: it meets when all others have come to the meeting, and wakes those that sleep before.
+    fn may_meet(&mut self) -> bool {
+        if !matches!(self.programs[0].front(), Some(Step::Call(Command::Meet(_)))) {
+            return true;
+        }
+        let mut asleep = Vec::new();
+        for me in 1..DRONES as usize {
+            let own = |step: &&Step| !matches!(step, Step::Hear(..));
+            match self.steps[me].iter().rfind(own) {
+                Some(Step::Call(Command::Meet(_))) if self.drones[me].waits() => {}
+                Some(Step::Call(Command::Wait { lock, condition })) => {
+                    asleep.push((*lock, *condition));
+                }
+                _ => return false,
+            }
+        }
+        for (lock, condition) in asleep {
+            let program = &mut self.programs[0];
+            program.push_front(Step::Call(Command::Release(lock)));
+            program.push_front(signal(lock, condition, true));
+            program.push_front(Step::Call(Command::Acquire(lock)));
+        }
+        true
     }
 
     fn go_on(&mut self, me: u32) {

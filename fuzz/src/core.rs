@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 
 use hivemind_protocol::{
-    Access, AccessKind, Address, BarrierId, Command, Core, CoreConfig, DroneId, Economies, Effect,
-    Event, Failure, LockId, Meeting, MeetingKind, Memory, Message, Outcome, PAGE_SIZE, PageBytes,
-    PageId, PageRun, Ticket, WriteDetection,
+    Access, AccessKind, Address, BarrierId, Command, ConditionId, Core, CoreConfig, DroneId,
+    Economies, Effect, Event, Failure, LockId, Meeting, MeetingKind, Memory, Message, Outcome,
+    PAGE_SIZE, PageBytes, PageId, PageRun, Ticket, WriteDetection,
 };
 
 use crate::Bytes;
@@ -23,6 +23,8 @@ pub const PAGES: u64 = 40;
 pub const METADATA_LIMIT_BYTES: u64 = 1 << 10;
 /// How many locks the program knows.
 pub const LOCKS: u64 = 4;
+/// How many conditions each has.
+pub const CONDITIONS: u32 = 2;
 /// A longer message is cut.
 const MESSAGE_MOST: usize = u16::MAX as usize;
 
@@ -66,6 +68,14 @@ fn write_step(step: &Step, into: &mut Vec<u8>) {
             into.push(6);
             into.extend((address.0 as u16).to_le_bytes());
         }
+        Step::Call(Command::Wait { lock, condition }) => {
+            into.extend([9, lock.0 as u8, condition.0 as u8]);
+        }
+        Step::Call(Command::Signal {
+            lock,
+            condition,
+            all,
+        }) => into.extend([10, lock.0 as u8, condition.0 as u8, u8::from(*all)]),
         Step::Hear(from, message) => {
             into.extend([7, from.0 as u8]);
             let count = message.len().min(MESSAGE_MOST);
@@ -91,7 +101,8 @@ fn write_meeting(meeting: &Meeting, into: &mut Vec<u8>) {
 fn read_step(me: DroneId, input: &mut Bytes<'_>) -> Step {
     let page = |input: &mut Bytes<'_>| PageId(u64::from(input.byte()) % PAGES);
     let lock = |input: &mut Bytes<'_>| LockId(u64::from(input.byte()) % LOCKS);
-    match input.byte() % 9 {
+    let condition = |input: &mut Bytes<'_>| ConditionId(u32::from(input.byte()) % CONDITIONS);
+    match input.byte() % 11 {
         0 => Step::Store(page(input), input.short() % PAGE_SIZE as u16, input.byte()),
         1 => Step::Load(page(input)),
         2 => Step::Call(Command::Acquire(lock(input))),
@@ -107,7 +118,16 @@ fn read_step(me: DroneId, input: &mut Bytes<'_>) -> Step {
             let count = usize::from(input.short());
             Step::Hear(from, input.take(count).to_vec())
         }
-        _ => Step::Lose(read_peer(me, input)),
+        8 => Step::Lose(read_peer(me, input)),
+        9 => Step::Call(Command::Wait {
+            lock: lock(input),
+            condition: condition(input),
+        }),
+        _ => Step::Call(Command::Signal {
+            lock: lock(input),
+            condition: condition(input),
+            all: input.byte() % 2 == 1,
+        }),
     }
 }
 

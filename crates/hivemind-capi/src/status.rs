@@ -72,7 +72,7 @@ impl From<Error> for Trouble {
                 Refusal::Mismatch { .. } => HIVE_MISMATCH,
                 Refusal::Insufficient { .. } => HIVE_NO_MEMORY,
                 Refusal::BadAddress(_) => HIVE_BAD_POINTER,
-                Refusal::BadAlignment(_) => HIVE_BAD_ARGUMENT,
+                Refusal::BadAlignment(_) | Refusal::Alone(_) => HIVE_BAD_ARGUMENT,
                 Refusal::Busy => HIVE_BUSY,
             },
             Error::Lost { .. } | Error::Farewell { .. } => HIVE_LOST,

@@ -381,6 +381,12 @@ impl<M: Memory> Core<M> {
         match command {
             Command::Acquire(lock) => self.acquire(lock, ticket),
             Command::Release(lock) => self.release(lock, ticket),
+            Command::Wait { lock, condition } => self.wait(lock, condition, ticket),
+            Command::Signal {
+                lock,
+                condition,
+                all,
+            } => self.signal(lock, condition, all, ticket),
             Command::Meet(meeting) => self.meet(meeting, ticket),
             Command::Allocate { bytes, align } => {
                 self.ask_heap(ticket, |request| Message::Allocate {
@@ -440,9 +446,20 @@ impl<M: Memory> Core<M> {
                 epoch,
                 lock,
                 intervals,
+                sleepers,
                 known,
                 pages,
-            } => self.lock_grant(from, (epoch, lock), intervals, (known, pages)),
+            } => {
+                let grant = crate::lock::Grant {
+                    epoch,
+                    intervals,
+                    sleepers,
+                    known,
+                    pages,
+                };
+                self.lock_grant(from, lock, grant)
+            }
+            Message::Wake { lock, condition } => self.wake(from, lock, condition),
             Message::Arrive {
                 intervals,
                 meeting,

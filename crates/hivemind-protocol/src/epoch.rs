@@ -151,9 +151,11 @@ impl<M: Memory> Core<M> {
             Message::CollectWanted { epoch } => (*epoch <= mine, false),
             // A flush belongs to the epoch after the one that it ends.
             Message::Flush { epoch, .. } => (*epoch < mine, *epoch == mine),
-            Message::Allocate { .. } | Message::Free { .. } | Message::HeapReply { .. } => {
-                (true, false)
-            }
+            // Neither waking nor the heap has to do with intervals.
+            Message::Wake { .. }
+            | Message::Allocate { .. }
+            | Message::Free { .. }
+            | Message::HeapReply { .. } => (true, false),
         };
         if fits || (waits && mutant(Mutant::EarlyMessageTaken)) {
             return Ok(Some(message));

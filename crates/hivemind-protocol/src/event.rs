@@ -1,8 +1,8 @@
 //! What goes into the core and what comes out: two arms, no back and forth.
 
 use crate::{
-    AccessKind, Address, BarrierId, Block, DroneId, Failure, LockId, Message, PageId, Refusal,
-    Ticket,
+    AccessKind, Address, BarrierId, Block, ConditionId, DroneId, Failure, LockId, Message, PageId,
+    Refusal, Ticket,
 };
 use alloc::vec::Vec;
 
@@ -45,7 +45,7 @@ pub enum Event {
     },
 }
 
-/// What a program can ask for. A drone has at most one `Acquire` or `Meet` outstanding at any time.
+/// What a program can ask for. A drone has at most one `Acquire`, `Wait` or `Meet` outstanding at any time.
 ///
 /// ```
 /// use hivemind_protocol::{Command, Event, LockId, Ticket};
@@ -58,6 +58,24 @@ pub enum Command {
     Acquire(LockId),
     /// Let a lock go. Completes at once.
     Release(LockId),
+    /// Let a lock go that is held, and sleep until somebody signals this condition of it. Completes with `Done` once
+    /// this drone holds the lock again and sees what its last holder saw.
+    Wait {
+        /// The lock.
+        lock: LockId,
+        /// Which of its conditions.
+        condition: ConditionId,
+    },
+    /// Wake who sleeps until this condition of a lock that is held: the drone that sleeps longest. Completes at once,
+    /// whether or not anybody sleeps; the woken wait for the lock.
+    Signal {
+        /// The lock.
+        lock: LockId,
+        /// Which of its conditions.
+        condition: ConditionId,
+        /// Whether all that sleep are woken, not only the first.
+        all: bool,
+    },
     /// Take part in a collective call. Completes with [`Outcome::Met`] when all drones take part in it.
     Meet(Meeting),
     /// Get memory. Completes with [`Outcome::Allocated`].

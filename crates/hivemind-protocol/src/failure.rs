@@ -34,6 +34,9 @@ pub enum Refusal {
     /// The lock is not held by this drone.
     #[error("{0} is not held by this drone: release only what was acquired")]
     NotHeld(LockId),
+    /// A drone that is alone would sleep until a condition is signalled.
+    #[error("this drone is alone in its hive: nobody could wake it from a wait under {0}")]
+    Alone(LockId),
     /// The lock is held by this drone already.
     #[error("{0} is held by this drone already: locks are not re-entrant")]
     AlreadyHeld(LockId),

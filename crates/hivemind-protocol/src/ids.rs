@@ -52,6 +52,15 @@ id!(
     LockId(u64), "lock "
 );
 id!(
+    /// A condition of a lock: what drones that hold the lock may wait for. Each lock has its own.
+    ///
+    /// ```
+    /// use hivemind_protocol::ConditionId;
+    /// assert_eq!(ConditionId(3).to_string(), "condition 3");
+    /// ```
+    ConditionId(u32), "condition "
+);
+id!(
     /// A barrier's name. Two drones that meet at different barriers are told so.
     ///
     /// ```

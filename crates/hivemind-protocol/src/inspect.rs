@@ -1,7 +1,9 @@
 //! A core's state for people: what replays and traces show. Nothing here decides anything.
 
 use crate::core::Core;
-use crate::{Access, DroneId, EpochId, IntervalId, LockId, Memory, PageId, VectorTimestamp};
+use crate::{
+    Access, DroneId, EpochId, IntervalId, LockId, Memory, PageId, Sleeper, VectorTimestamp,
+};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -84,6 +86,8 @@ pub struct LockState {
     pub next: Option<DroneId>,
     /// At the manager: who asked last.
     pub tail: Option<DroneId>,
+    /// With the token: who sleeps until a condition of it is signalled, in turn.
+    pub sleepers: Vec<Sleeper>,
 }
 
 impl<M: Memory> Core<M> {

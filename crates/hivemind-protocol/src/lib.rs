@@ -20,6 +20,7 @@ mod spare;
 mod ahead;
 mod clock;
 mod collect;
+mod condition;
 mod core;
 mod diff;
 mod encryption;
@@ -61,14 +62,15 @@ pub use crate::failure::{Failure, Misbehaviour, Refusal};
 pub use crate::grant::PAGES_A_GRANT_MOST;
 pub use crate::heap::{Block, Heap};
 pub use crate::ids::{
-    Address, BarrierId, DroneId, EpochId, IntervalId, IntervalIndex, LockId, PageId, Ticket,
+    Address, BarrierId, ConditionId, DroneId, EpochId, IntervalId, IntervalIndex, LockId, PageId,
+    Ticket,
 };
 pub use crate::inspect::{Inspection, LockState, PageState};
 pub use crate::kernels::Kernels;
 pub use crate::mask::{ByteMask, Extent};
 pub use crate::membership::{Fact, Membership, Newcomer};
 pub use crate::memory::{Access, AccessKind, Memory, PAGE_SIZE, PageBytes, WriteDetection};
-pub use crate::message::{Interval, Label, Message, Met, PAGES_A_MESSAGE_MOST, PageCopy};
+pub use crate::message::{Interval, Label, Message, Met, PAGES_A_MESSAGE_MOST, PageCopy, Sleeper};
 #[cfg(hivemind_mutants)]
 pub use crate::mutant::choose_mutant;
 pub use crate::mutant::{Mutant, mutant};
@@ -83,4 +85,4 @@ pub use crate::wire::WireError;
 /// ```
 /// println!("protocol {}", hivemind_protocol::PROTOCOL_VERSION);
 /// ```
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;

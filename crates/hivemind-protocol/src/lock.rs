@@ -1,15 +1,16 @@
 //! Locks: a manager that knows the last requester, a queue that lives with the holders, a token that stays
 //! where it was used last. (Keleher et al., USENIX Winter 1994, section 2.2.)
 //!
-//! What a grant's intervals do lives in `interval`.
+//! What a grant's intervals do lives in `interval`; who sleeps until a condition is signalled, in `condition`.
 
+use crate::condition::Wait;
 use crate::core::{Core, misbehaviour};
 use crate::grant::Holding;
 use crate::message::Interval;
 use crate::mutant::{Mutant, mutant};
 use crate::{
     DroneId, EpochId, LockId, LockState, MeetingKind, Memory, Message, Misbehaviour, Outcome,
-    PageCopy, PageId, Refusal, Ticket, VectorTimestamp,
+    PageCopy, PageId, Refusal, Sleeper, Ticket, VectorTimestamp,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -27,30 +28,42 @@ pub(crate) struct Wish {
     pub(crate) wants: Vec<PageId>,
 }
 
+/// What a token brings.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) epoch: EpochId,
+    pub(crate) intervals: Vec<Interval>,
+    pub(crate) sleepers: Vec<Sleeper>,
+    pub(crate) known: VectorTimestamp,
+    pub(crate) pages: Vec<PageCopy>,
+}
+
 /// All locks that this drone ever had to do with.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct LockTable {
     locks: BTreeMap<LockId, Lock>,
     /// Those that the program holds.
-    held: BTreeSet<LockId>,
+    pub(crate) held: BTreeSet<LockId>,
     /// What it touches under the one that it took last.
     pub(crate) holding: Holding,
     /// The one that the program waits for.
-    waiting: Option<(LockId, Ticket)>,
+    pub(crate) waiting: Option<Wait>,
     /// Those that somebody waits for and that could not be sent on between arrival and departure.
     owed: BTreeSet<LockId>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
-struct Lock {
+pub(crate) struct Lock {
     /// Whether the token is here.
-    token: bool,
+    pub(crate) token: bool,
     /// Whom the token goes to next.
     next: Option<Wish>,
     /// At the manager: who asked last.
     tail: DroneId,
     /// The pages that the program touched when it held the lock last.
     touched: Vec<PageId>,
+    /// With the token: who sleeps until a condition of the lock is signalled, in the order in which they fell asleep.
+    pub(crate) sleepers: Vec<Sleeper>,
 }
 
 impl LockTable {
@@ -64,14 +77,25 @@ impl LockTable {
         }
     }
 
-    /// Whether the program waits for a token.
+    /// Whether the program waits for a token, or sleeps before it asks for one.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
 
+    /// Whether this token was asked for and has not come.
+    fn is_coming(&self, id: LockId) -> bool {
+        self.waiting
+            .is_some_and(|wait| wait.lock == id && wait.asleep.is_none())
+    }
+
+    /// Whether this token is here.
+    pub(crate) fn has_token(&self, id: LockId) -> bool {
+        self.locks.get(&id).is_some_and(|lock| lock.token)
+    }
+
     /// The ticket that waits for a token, which it will not get any more.
     pub(crate) fn give_up(&mut self) -> Option<Ticket> {
-        self.waiting.take().map(|(_, ticket)| ticket)
+        self.waiting.take().map(|wait| wait.ticket)
     }
 
     /// Every lock, for people.
@@ -80,9 +104,10 @@ impl LockTable {
             let state = LockState {
                 token: lock.token,
                 held: self.held.contains(id),
-                wanted: self.waiting.is_some_and(|(wanted, _)| wanted == *id),
+                wanted: self.waiting.is_some_and(|wait| wait.lock == *id),
                 next: lock.next.as_ref().map(|wish| wish.requester),
                 tail: Some(lock.tail),
+                sleepers: lock.sleepers.clone(),
             };
             (*id, state)
         };
@@ -101,7 +126,7 @@ fn manager(lock: LockId, drones: u32) -> DroneId {
 }
 
 impl<M: Memory> Core<M> {
-    fn lock(&mut self, id: LockId) -> &mut Lock {
+    pub(crate) fn lock(&mut self, id: LockId) -> &mut Lock {
         let tail = manager(id, self.drones);
         let token = tail == self.me;
         let id = match mutant(Mutant::NarrowLockId) {
@@ -113,6 +138,7 @@ impl<M: Memory> Core<M> {
             next: None,
             tail,
             touched: Vec::new(),
+            sleepers: Vec::new(),
         })
     }
 
@@ -131,7 +157,16 @@ impl<M: Memory> Core<M> {
             self.stats.locks_cached += 1;
             return self.complete(ticket, Ok(Outcome::Done));
         }
-        self.locks.waiting = Some((id, ticket));
+        self.locks.waiting = Some(Wait {
+            lock: id,
+            ticket,
+            asleep: None,
+        });
+        self.ask_for(id);
+    }
+
+    /// Asks for a token that is elsewhere.
+    pub(crate) fn ask_for(&mut self, id: LockId) {
         let touched = self.lock(id).touched.clone();
         let request = Message::LockRequest {
             epoch: self.epoch.id,
@@ -146,14 +181,20 @@ impl<M: Memory> Core<M> {
 
     /// The program lets a lock go.
     pub(crate) fn release(&mut self, id: LockId, ticket: Ticket) {
-        if !self.locks.held.remove(&id) {
+        if !self.locks.held.contains(&id) {
             return self.complete(ticket, Err(Refusal::NotHeld(id).into()));
         }
+        self.let_go(id);
+        self.complete(ticket, Ok(Outcome::Done));
+    }
+
+    /// A lock that the program holds is free from here on, for whoever wants it.
+    pub(crate) fn let_go(&mut self, id: LockId) {
+        self.locks.held.remove(&id);
         if let Some(touched) = self.locks.holding.end(id) {
             self.lock(id).touched = touched;
         }
         self.pass_on(id);
-        self.complete(ticket, Ok(Outcome::Done));
     }
 
     /// A wish arrives: at the manager for the first time, or forwarded to whoever asked before.
@@ -214,7 +255,7 @@ impl<M: Memory> Core<M> {
     }
 
     fn queue_wish(&mut self, from: DroneId, id: LockId, wish: Wish) -> Result<(), Misbehaviour> {
-        let coming = self.locks.waiting.is_some_and(|(lock, _)| lock == id);
+        let coming = self.locks.is_coming(id);
         let lock = self.lock(id);
         if lock.next.is_some() || !(lock.token || coming) {
             return Err(misbehaviour(
@@ -245,6 +286,10 @@ impl<M: Memory> Core<M> {
         }
         let Some(wish) = lock.next.take() else { return };
         lock.token = false;
+        let mut sleepers = core::mem::take(&mut lock.sleepers);
+        if mutant(Mutant::SleepersLeftBehind) {
+            core::mem::swap(&mut sleepers, &mut lock.sleepers);
+        }
         if !arrived {
             self.close_interval();
         }
@@ -275,6 +320,7 @@ impl<M: Memory> Core<M> {
                 epoch,
                 lock: id,
                 intervals,
+                sleepers,
                 known,
                 pages,
             },
@@ -292,16 +338,24 @@ impl<M: Memory> Core<M> {
     pub(crate) fn lock_grant(
         &mut self,
         from: DroneId,
-        (epoch, id): (EpochId, LockId),
-        intervals: Vec<Interval>,
-        (known, pages): (VectorTimestamp, Vec<PageCopy>),
+        id: LockId,
+        grant: Grant,
     ) -> Result<(), Misbehaviour> {
-        let Some((_, ticket)) = self.locks.waiting.filter(|(lock, _)| *lock == id) else {
+        let coming = self.locks.is_coming(id);
+        let Some(Wait { ticket, .. }) = self.locks.waiting.filter(|_| coming) else {
             return Err(misbehaviour(
                 from,
                 &format!("it grants {id}, for which nobody waits here"),
             ));
         };
+        let Grant {
+            epoch,
+            intervals,
+            sleepers,
+            known,
+            pages,
+        } = grant;
+        self.check_sleepers(from, id, &sleepers)?;
         // Pages of an epoch that is over are void, like its intervals.
         let pages = match epoch == self.epoch.id {
             true => pages,
@@ -324,6 +378,7 @@ impl<M: Memory> Core<M> {
             self.lock(id).next = None;
         }
         self.lock(id).token = true;
+        self.lock(id).sleepers = sleepers;
         self.locks.held.insert(id);
         self.locks.holding.begin(id);
         self.stats.locks_acquired += 1;

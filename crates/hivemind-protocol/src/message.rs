@@ -2,8 +2,8 @@
 //! form lives in `wire`.
 
 use crate::{
-    Address, Block, Diff, DroneId, EpochId, IntervalId, IntervalIndex, LockId, Meeting, PageId,
-    PageRun, Refusal, VectorTimestamp,
+    Address, Block, ConditionId, Diff, DroneId, EpochId, IntervalId, IntervalIndex, LockId,
+    Meeting, PageId, PageRun, Refusal, VectorTimestamp,
 };
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -96,10 +96,20 @@ pub enum Message {
         lock: LockId,
         /// Ascending by creator and index.
         intervals: Vec<Interval>,
+        /// Who sleeps until a condition of the lock, in the order in which they fell asleep; each drone once, the
+        /// requester not.
+        sleepers: Vec<Sleeper>,
         /// What the granter knows, if it sends pages: they contain all of it.
         known: VectorTimestamp,
         /// Of the pages that the requester wants, those that are whole at the granter.
         pages: Vec<PageCopy>,
+    },
+    /// From the holder of a lock, which has taken the receiver from the list of the lock's sleepers: ask for the lock.
+    Wake {
+        /// Which lock.
+        lock: LockId,
+        /// The condition that the receiver sleeps for.
+        condition: ConditionId,
     },
     /// To the first drone: this drone has reached the end of its epoch, by a meeting or by a collection.
     Arrive {
@@ -183,6 +193,7 @@ impl Message {
             Self::DiffReply { .. } => "DiffReply",
             Self::LockRequest { .. } => "LockRequest",
             Self::LockGrant { .. } => "LockGrant",
+            Self::Wake { .. } => "Wake",
             Self::Arrive { .. } => "Arrive",
             Self::Depart { .. } => "Depart",
             Self::CollectWanted { .. } => "CollectWanted",
@@ -215,6 +226,21 @@ pub struct Interval {
     pub known: VectorTimestamp,
     /// Its write notices, ascending.
     pub pages: Vec<PageRun>,
+}
+
+/// A drone whose program sleeps until a condition of a lock is signalled. The list of them travels with the lock.
+///
+/// ```
+/// use hivemind_protocol::{ConditionId, DroneId, Sleeper};
+/// let sleeper = Sleeper { condition: ConditionId(0), drone: DroneId(2) };
+/// println!("{} sleeps for {}", sleeper.drone, sleeper.condition);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Sleeper {
+    /// What it sleeps for.
+    pub condition: ConditionId,
+    /// Who sleeps.
+    pub drone: DroneId,
 }
 
 /// How many pages a request may ask for and a reply may bring: 256 KiB, so that no link is busy with one

@@ -185,6 +185,12 @@ mutants! {
     PushOutlivesHome = "push-outlives-home", None;
     /// A home goes on to send a page that its reader wants no more.
     DeclinedStillPushed = "declined-still-pushed", None;
+    /// The list of those who sleep until a lock's conditions are signalled stays where the lock was.
+    SleepersLeftBehind = "sleepers-left-behind", None;
+    /// Who sleeps shortest is woken first.
+    LatestSleeperWoken = "latest-sleeper-woken", None;
+    /// Who is woken stays on the list of those who sleep.
+    SleeperStaysListed = "sleeper-stays-listed", None;
 }
 
 /// Whether this mutant is on.

@@ -5,12 +5,12 @@
 
 use crate::diff::Diff;
 use crate::heap::Block;
-use crate::message::{Interval, Message, Met, PageCopy};
+use crate::message::{Interval, Message, Met, PageCopy, Sleeper};
 use crate::mutant::{Mutant, mutant};
 use crate::spare::SparePages;
 use crate::{
-    Address, BarrierId, DroneId, EpochId, IntervalId, IntervalIndex, LockId, Meeting, MeetingKind,
-    PAGE_SIZE, PageBytes, PageId, PageRun, Refusal, VectorTimestamp,
+    Address, BarrierId, ConditionId, DroneId, EpochId, IntervalId, IntervalIndex, LockId, Meeting,
+    MeetingKind, PAGE_SIZE, PageBytes, PageId, PageRun, Refusal, VectorTimestamp,
 };
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -134,6 +134,7 @@ wire_struct! {
     DroneId { 0: u32 }
     PageId { 0: u64 }
     LockId { 0: u64 }
+    ConditionId { 0: u32 }
     BarrierId { 0: u32 }
     EpochId { 0: u64 }
     IntervalIndex { 0: u32 }
@@ -143,6 +144,7 @@ wire_struct! {
     PageCopy { page: PageId, without: Vec<IntervalId>, bytes: Box<PageBytes> }
     Interval { id: IntervalId, known: VectorTimestamp, pages: Vec<PageRun> }
     Meeting { kind: MeetingKind, payload: Vec<u8> }
+    Sleeper { condition: ConditionId, drone: DroneId }
 }
 
 /// An enum: a tag, then the variant's fields, each `field as name: type`.
@@ -179,8 +181,8 @@ wire_enum!(Message {
         epoch as epoch: EpochId, lock as lock: LockId, requester as requester: DroneId, known as known: VectorTimestamp, forwarded as forwarded: bool, wants as wants: Vec<PageId>
     }
     7 => LockGrant {
-        epoch as epoch: EpochId, lock as lock: LockId, intervals as intervals: Vec<Interval>, known as known: VectorTimestamp,
-        pages as pages: Vec<PageCopy>
+        epoch as epoch: EpochId, lock as lock: LockId, intervals as intervals: Vec<Interval>, sleepers as sleepers: Vec<Sleeper>,
+        known as known: VectorTimestamp, pages as pages: Vec<PageCopy>
     }
     8 => Arrive {
         epoch as epoch: EpochId, intervals as intervals: Vec<Interval>, meeting as meeting: Option<Meeting>, declined as declined: Vec<PageRun>
@@ -194,6 +196,7 @@ wire_enum!(Message {
     13 => Allocate { request as request: u64, bytes as bytes: u64, align as align: u64 }
     14 => Free { request as request: u64, address as address: Address }
     15 => HeapReply { request as request: u64, result as result: Result<Block, Refusal> }
+    16 => Wake { lock as lock: LockId, condition as condition: ConditionId }
 });
 wire_enum!(MeetingKind {
     1 => Barrier { 0 as id: BarrierId }
@@ -216,6 +219,7 @@ wire_enum!(Refusal {
     6 => BadAddress { 0 as address: Address }
     7 => BadAlignment { 0 as align: u64 }
     8 => Busy {}
+    9 => Alone { 0 as lock: LockId }
 });
 
 impl Wire for bool {
@@ -436,12 +440,20 @@ mod tests {
                 epoch,
                 lock: LockId(3),
                 intervals: vec![interval.clone()],
+                sleepers: vec![Sleeper {
+                    condition: ConditionId(1 << 30),
+                    drone: id.creator,
+                }],
                 known,
                 pages: vec![PageCopy {
                     page,
                     without: vec![],
                     bytes: Box::new([9; PAGE_SIZE]),
                 }],
+            },
+            Message::Wake {
+                lock: LockId(1 << 35),
+                condition: ConditionId(1 << 30),
             },
             Message::Arrive {
                 epoch,
@@ -517,7 +529,7 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_byte_never_panics(which in 0usize..9, at in any::<usize>(), byte in any::<u8>()) {
+        fn a_changed_byte_never_panics(which in 0usize..10, at in any::<usize>(), byte in any::<u8>()) {
             let mut bytes = Vec::new();
             samples()[which].encode(&mut bytes);
             let at = at % bytes.len();

@@ -2,10 +2,10 @@
 //! no message at all are refused in the wire form; random ones are the business of the fuzz targets.
 
 use hivemind_protocol::{
-    Access, AccessKind, Address, BarrierId, Block, Command, Core, CoreConfig, DroneId, Economies,
-    Effect, EpochId, Event, Failure, Interval, IntervalId, IntervalIndex, LockId, Meeting,
-    MeetingKind, Memory, Message, Met, PAGE_SIZE, PageBytes, PageCopy, PageId, PageRun, Ticket,
-    VectorTimestamp, WriteDetection,
+    Access, AccessKind, Address, BarrierId, Block, Command, ConditionId, Core, CoreConfig, DroneId,
+    Economies, Effect, EpochId, Event, Failure, Interval, IntervalId, IntervalIndex, LockId,
+    Meeting, MeetingKind, Memory, Message, Met, PAGE_SIZE, PageBytes, PageCopy, PageId, PageRun,
+    Sleeper, Ticket, VectorTimestamp, WriteDetection,
 };
 
 const PAGES: u64 = 64;
@@ -113,6 +113,24 @@ fn grant(intervals: Vec<Interval>) -> Message {
         epoch: EPOCH,
         lock: LockId(0),
         intervals,
+        sleepers: Vec::new(),
+        known: VectorTimestamp::new(),
+        pages: Vec::new(),
+    }
+}
+
+/// A lock's token, with a list of who sleeps under it.
+fn token(sleepers: &[u32]) -> Message {
+    let condition = ConditionId(4);
+    let sleepers = sleepers.iter().map(|drone| Sleeper {
+        condition,
+        drone: DroneId(*drone),
+    });
+    Message::LockGrant {
+        epoch: EPOCH,
+        lock: LockId(0),
+        intervals: Vec::new(),
+        sleepers: sleepers.collect(),
         known: VectorTimestamp::new(),
         pages: Vec::new(),
     }
@@ -209,6 +227,52 @@ fn a_wish_is_forwarded_for_other_drones_of_the_hive_only() {
         let said = drone(1).calls(Command::Acquire(LockId(0))).refuses(0, wish);
         assert!(said.contains("forwards a wish"), "{said}");
     }
+}
+
+#[test]
+fn nobody_sleeps_who_cannot() {
+    let acquiring = || drone(1).calls(Command::Acquire(LockId(0)));
+    for sleepers in [&[1][..], &[3], &[u32::MAX], &[2, 0, 2]] {
+        let said = acquiring().refuses(0, token(sleepers));
+        assert!(said.contains("cannot sleep"), "{said}");
+    }
+    assert!(!acquiring().hears(0, token(&[2, 0])).waits());
+}
+
+#[test]
+fn only_who_sleeps_is_woken() {
+    let (lock, condition) = (LockId(1), ConditionId(4));
+    let asleep = || {
+        let mut sleeper = drone(1);
+        let (command, ticket) = (Command::Acquire(lock), Ticket(1));
+        let acquires = Event::Command { command, ticket };
+        sleeper.core.handle(acquires, &mut sleeper.effects).unwrap();
+        sleeper.calls(Command::Wait { lock, condition })
+    };
+    // Its token is here still: nobody can hold it.
+    let said = asleep().refuses(2, Message::Wake { lock, condition });
+    assert!(said.contains("nobody sleeps"), "{said}");
+    let gone = || {
+        asleep().hears(
+            2,
+            Message::LockRequest {
+                epoch: EPOCH,
+                lock,
+                requester: DroneId(2),
+                known: VectorTimestamp::new(),
+                forwarded: false,
+                wants: Vec::new(),
+            },
+        )
+    };
+    for (lock, condition) in [(LockId(4), condition), (lock, ConditionId(5))] {
+        let said = gone().refuses(2, Message::Wake { lock, condition });
+        assert!(said.contains("nobody sleeps"), "{said}");
+    }
+    let woken = || gone().hears(2, Message::Wake { lock, condition });
+    assert!(woken().waits(), "it waits for the lock now");
+    let said = woken().refuses(2, Message::Wake { lock, condition });
+    assert!(said.contains("nobody sleeps"), "{said}");
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Items become steps: here is what each item of a program means, also where that depends on what was
 //! loaded. Steps are executed in `run`.
 
-use crate::layout::{Guard, HEAP_LOCK, Layout, SLOT_BYTES};
+use crate::layout::{Guard, HEAP_LOCK, Layout, SHELF_BYTES, SHELF_CONDITIONS, SLOT_BYTES};
 use crate::program::{Deed, End, Item, Phase, Touch, Wrong};
 use hivemind_protocol::{
-    Address, BarrierId, Block, Command, DroneId, LockId, Meeting, MeetingKind, Mutant, PAGE_SIZE,
-    Refusal, mutant,
+    Address, BarrierId, Block, Command, ConditionId, DroneId, LockId, Meeting, MeetingKind, Mutant,
+    PAGE_SIZE, Refusal, mutant,
 };
 
 /// The smallest thing that a thread does.
@@ -27,6 +27,9 @@ pub(crate) enum Step {
     },
     Acquire(LockId),
     Release(LockId),
+    Wait(LockId, ConditionId),
+    /// Whether all are woken.
+    Signal(LockId, ConditionId, bool),
     Meet(Meeting, Purpose),
     Allocate {
         bytes: u64,
@@ -85,12 +88,26 @@ pub(crate) enum Decision {
         content: Vec<u8>,
         frees: bool,
     },
+    Put {
+        shelf: usize,
+        condition: u32,
+        all: bool,
+    },
+    Take {
+        shelf: usize,
+        condition: u32,
+    },
+    Close {
+        shelf: usize,
+    },
 }
 
 /// What an item's meaning depends on.
 pub(crate) struct Scene<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) drone: DroneId,
+    /// The phase's number, as drawn.
+    pub(crate) phase: u64,
     /// Where the area begins.
     pub(crate) base: u64,
     /// The collective blocks: address and size.
@@ -177,6 +194,25 @@ impl Scene<'_> {
                 element,
                 content,
             } => self.stripe(*block, *element, content),
+            Item::Put {
+                shelf,
+                condition,
+                all,
+            } => {
+                let (shelf, condition, all) = (*shelf, *condition, *all);
+                self.at_shelf(
+                    shelf,
+                    Decision::Put {
+                        shelf,
+                        condition,
+                        all,
+                    },
+                )
+            }
+            Item::Take { shelf, condition } => {
+                let (shelf, condition) = (*shelf, *condition);
+                self.at_shelf(shelf, Decision::Take { shelf, condition })
+            }
             Item::Wrong(wrong) => vec![self.wrong(*wrong)],
         }
     }
@@ -248,12 +284,35 @@ impl Scene<'_> {
                 }
                 steps
             }
+            Decision::Put {
+                shelf,
+                condition,
+                all,
+            } => {
+                let count = self.loaded[0].saturating_add(1);
+                vec![
+                    self.store_shelf(shelf, count, self.loaded[1]),
+                    self.signal(shelf, condition, all),
+                ]
+            }
+            Decision::Take { shelf, condition } => self.take(shelf, condition),
+            Decision::Close { shelf } => {
+                let mut steps = vec![self.store_shelf(shelf, self.loaded[0], self.after_phase())];
+                let each =
+                    (0..SHELF_CONDITIONS).map(|which| self.signal(shelf, which, self.tells_all()));
+                steps.extend(each);
+                steps
+            }
         }
     }
 
     /// The steps at a phase's end.
     pub(crate) fn phase_end(&self, phase: &Phase) -> Vec<Step> {
         let mut steps = Vec::new();
+        if self.layout.keeper(phase.number) == self.drone {
+            let shelves = 0..self.layout.shelves.len();
+            steps.extend(shelves.flat_map(|shelf| self.at_shelf(shelf, Decision::Close { shelf })));
+        }
         if phase.mismatch {
             // The last drone differs from all others.
             let kind = match self.drone.0 + 1 == self.layout.drones {
@@ -409,6 +468,59 @@ impl Scene<'_> {
         if heap { self.in_turn(steps) } else { steps }
     }
 
+    /// Under the shelf's lock, with what lies there loaded.
+    fn at_shelf(&self, shelf: usize, decision: Decision) -> Vec<Step> {
+        let lock = self.lock(self.layout.shelves[shelf]);
+        vec![
+            Step::Acquire(lock),
+            load(self.cell(Guard::Shelf(shelf)), SHELF_BYTES),
+            Step::Decide(decision),
+            Step::Release(lock),
+        ]
+    }
+
+    /// Takes a thing, if there is one; sleeps, if there is none and the shelf is not closed, and looks again.
+    fn take(&self, shelf: usize, condition: u32) -> Vec<Step> {
+        let (count, open_from) = (self.loaded[0], self.loaded[1]);
+        let is_closed = open_from >= self.after_phase();
+        let lock = self.lock(self.layout.shelves[shelf]);
+        if count == 0 && !is_closed {
+            return vec![
+                Step::Wait(lock, self.layout.condition(shelf, condition)),
+                load(self.cell(Guard::Shelf(shelf)), SHELF_BYTES),
+                Step::Decide(Decision::Take { shelf, condition }),
+            ];
+        }
+        let mut steps = Vec::new();
+        if count > 0 {
+            steps.push(self.store_shelf(shelf, count - 1, open_from));
+        }
+        if is_closed && !self.tells_all() {
+            steps.push(self.signal(shelf, condition, false));
+        }
+        steps
+    }
+
+    /// How the keeper tells those who wait that a shelf is closed: all of them, or the first, who tells the next. Then
+    /// one that is forgotten is never woken.
+    fn tells_all(&self) -> bool {
+        self.phase % 3 == 2
+    }
+
+    /// The first phase for which a shelf is not closed, once it is for this one.
+    fn after_phase(&self) -> u8 {
+        self.phase as u8 + 1
+    }
+
+    fn store_shelf(&self, shelf: usize, count: u8, open_from: u8) -> Step {
+        store(self.cell(Guard::Shelf(shelf)), vec![count, open_from])
+    }
+
+    fn signal(&self, shelf: usize, condition: u32, all: bool) -> Step {
+        let lock = self.lock(self.layout.shelves[shelf]);
+        Step::Signal(lock, self.layout.condition(shelf, condition), all)
+    }
+
     /// Under the heap's lock, as the library makes each call to the heap: who gets a block happens after whoever
     /// freed it.
     fn in_turn(&self, mut steps: Vec<Step>) -> Vec<Step> {
@@ -454,6 +566,20 @@ impl Scene<'_> {
             Wrong::Release(lock) => {
                 let lock = self.lock(lock);
                 Step::Refused(Command::Release(lock), Refusal::NotHeld(lock))
+            }
+            Wrong::Wait(lock) => {
+                let (lock, condition) = (self.lock(lock), ConditionId(0));
+                let command = Command::Wait { lock, condition };
+                Step::Refused(command, Refusal::NotHeld(lock))
+            }
+            Wrong::Signal(lock) => {
+                let (lock, condition, all) = (self.lock(lock), ConditionId(0), true);
+                let command = Command::Signal {
+                    lock,
+                    condition,
+                    all,
+                };
+                Step::Refused(command, Refusal::NotHeld(lock))
             }
             Wrong::Free(at) => {
                 let address = Address(at);

@@ -3,7 +3,7 @@
 //! is in `program`.
 
 use crate::prng::{Prng, splitmix};
-use hivemind_protocol::{DroneId, LockId, PAGE_SIZE};
+use hivemind_protocol::{ConditionId, DroneId, LockId, PAGE_SIZE};
 
 /// Who may touch a cell, and when.
 ///
@@ -32,6 +32,8 @@ pub enum Guard {
     BatonData(usize),
     /// Under the slot's lock: where the slot's block of the heap lies, if it has one.
     Slot(usize),
+    /// Under the shelf's lock: how many things lie there, and up to which phase it is closed.
+    Shelf(usize),
 }
 
 /// Some bytes that have one guard.
@@ -73,6 +75,8 @@ pub struct Layout {
     pub batons: Vec<usize>,
     /// For each slot, its lock's number.
     pub slots: Vec<usize>,
+    /// For each shelf, its lock's number. Drones put things there and wait for things to take.
+    pub shelves: Vec<usize>,
 }
 
 /// The number of the lock that guards the heap.
@@ -80,6 +84,12 @@ pub(crate) const HEAP_LOCK: usize = 0;
 
 /// A slot's cell holds an address and a size.
 pub(crate) const SLOT_BYTES: u64 = 16;
+
+/// A shelf's cell holds a count and the number of the first phase for which it is not closed.
+pub(crate) const SHELF_BYTES: u64 = 2;
+
+/// How many conditions a shelf has.
+pub(crate) const SHELF_CONDITIONS: u32 = 2;
 
 /// What the layout of a world is drawn from.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +116,9 @@ impl Layout {
             .collect::<Vec<_>>();
         let slot_count = if of.heap { prng.between(1, 4) } else { 0 };
         let slots = (0..slot_count).map(|_| own_lock(prng)).collect::<Vec<_>>();
+        let shelves = (0..prng.below(4))
+            .map(|_| own_lock(prng))
+            .collect::<Vec<_>>();
         let mut layout = Self {
             drones: of.drones,
             area_bytes: of.pages * PAGE_SIZE as u64,
@@ -113,6 +126,7 @@ impl Layout {
             locks,
             batons,
             slots,
+            shelves,
         };
         for (start, end) in draw_segments(prng, of) {
             layout.cut(prng, start, end, of);
@@ -206,10 +220,31 @@ impl Layout {
             .filter(|slot| self.reserve_cell(prng, SLOT_BYTES, Guard::Slot(*slot)));
         let slots = slots.count();
         self.slots.truncate(slots);
+        let shelves = (0..self.shelves.len())
+            .filter(|shelf| self.reserve_cell(prng, SHELF_BYTES, Guard::Shelf(*shelf)));
+        let shelves = shelves.count();
+        self.shelves.truncate(shelves);
+    }
+
+    /// The drone that closes the shelves when it has done its part of a phase. It takes nothing there in that phase, so
+    /// it waits for nobody, and all who wait for it come out.
+    pub(crate) fn keeper(&self, phase: u64) -> DroneId {
+        let mut word = phase ^ self.area_bytes;
+        DroneId((splitmix(&mut word) % u64::from(self.drones)) as u32)
+    }
+
+    /// A condition of a shelf.
+    pub(crate) fn condition(&self, shelf: usize, which: u32) -> ConditionId {
+        ConditionId(shelf as u32 * SHELF_CONDITIONS + which)
     }
 
     fn reserve_cell(&mut self, prng: &mut Prng, bytes: u64, guard: Guard) -> bool {
-        let reserved = |cell: &Cell| matches!(cell.guard, Guard::BatonOwner(_) | Guard::Slot(_));
+        let reserved = |cell: &Cell| {
+            matches!(
+                cell.guard,
+                Guard::BatonOwner(_) | Guard::Slot(_) | Guard::Shelf(_)
+            )
+        };
         let fits = self
             .cells
             .iter_mut()

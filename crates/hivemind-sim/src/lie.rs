@@ -3,8 +3,8 @@
 
 use crate::prng::Prng;
 use hivemind_protocol::{
-    Address, Diff, DroneId, EpochId, Interval, IntervalIndex, Kernels, LockId, Message, Met,
-    PAGE_SIZE, PageCopy, PageId, PageRun, VectorTimestamp,
+    Address, ConditionId, Diff, DroneId, EpochId, Interval, IntervalIndex, Kernels, LockId,
+    Message, Met, PAGE_SIZE, PageCopy, PageId, PageRun, Sleeper, VectorTimestamp,
 };
 
 /// The lie that changes nothing but says it two times.
@@ -38,8 +38,8 @@ pub(crate) fn lie(
 }
 
 /// Messages that are worth saying twice. Who asks twice is answered twice, which concerns only himself. And a token that
-/// is granted twice, or a wish for it that is forwarded twice, may come when its receiver waits for that lock again: a
-/// counterfeit that nobody can tell from the real one, so that is for the mad.
+/// is granted twice, or a wish for it that is forwarded twice, may come when its receiver waits for that lock again, who
+/// is woken twice may sleep again: a counterfeit that nobody can tell from the real one, so that is for the mad.
 fn repeats(message: &Message) -> bool {
     !matches!(
         message,
@@ -47,6 +47,7 @@ fn repeats(message: &Message) -> bool {
             | Message::Free { .. }
             | Message::CollectWanted { .. }
             | Message::LockGrant { .. }
+            | Message::Wake { .. }
             | Message::LockRequest {
                 forwarded: true,
                 ..
@@ -68,7 +69,10 @@ fn epoch_of(message: &mut Message) -> Option<&mut EpochId> {
         | Message::CollectWanted { epoch }
         | Message::Collect { epoch }
         | Message::Flush { epoch, .. } => Some(epoch),
-        Message::Allocate { .. } | Message::Free { .. } | Message::HeapReply { .. } => None,
+        Message::Wake { .. }
+        | Message::Allocate { .. }
+        | Message::Free { .. }
+        | Message::HeapReply { .. } => None,
     }
 }
 
@@ -147,6 +151,20 @@ fn contradict(
         Message::LockGrant { lock, .. } if prng.chance(30) => {
             lock.0 += far;
             Some("grants a lock for which nobody asked")
+        }
+        Message::LockGrant { sleepers, .. } if prng.chance(30) => {
+            let drone = DroneId(drones + prng.below(9) as u32);
+            let condition = ConditionId(far as u32);
+            sleepers.push(Sleeper { condition, drone });
+            Some("tells of a sleeper that is not")
+        }
+        Message::Wake { lock, .. } if prng.chance(50) => {
+            lock.0 += far;
+            Some("wakes from a lock under which nobody sleeps")
+        }
+        Message::Wake { condition, .. } => {
+            condition.0 += far as u32;
+            Some("wakes from what nobody sleeps for")
         }
         Message::Depart {
             met: Some(Met::Together { payloads, .. }),
@@ -271,7 +289,7 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
         pages: vec![PageRun::one(page)],
     };
     let intervals = vec![interval];
-    match prng.below(12) {
+    match prng.below(13) {
         0 => Message::PageRequest {
             epoch,
             pages: PageRun::one(page),
@@ -303,6 +321,10 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
             epoch,
             lock,
             intervals,
+            sleepers: vec![Sleeper {
+                condition: ConditionId(0),
+                drone,
+            }],
             known,
             pages: vec![PageCopy {
                 page,
@@ -328,6 +350,10 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
             epoch,
             pages: vec![(page, vec![(index, diff(prng))])],
             more: false,
+        },
+        11 => Message::Wake {
+            lock,
+            condition: ConditionId(prng.below(2) as u32),
         },
         _ => Message::Free {
             request: prng.below(10),

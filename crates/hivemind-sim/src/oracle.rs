@@ -6,7 +6,9 @@
 
 use crate::finding::{Finding, Verdict};
 use crate::shadow::Shadow;
-use hivemind_protocol::{Address, Block, DroneId, LockId, Meeting, Outcome, Refusal};
+use hivemind_protocol::{
+    Address, Block, ConditionId, DroneId, LockId, Meeting, Outcome, Refusal, Sleeper,
+};
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
@@ -45,6 +47,8 @@ pub(crate) struct Together {
 struct Lock {
     holder: Option<DroneId>,
     left_behind: Option<HappensBefore>,
+    /// Who sleeps until a condition of it is signalled, in turn.
+    sleepers: Vec<Sleeper>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -132,6 +136,40 @@ impl Oracle {
         found.holder = None;
         found.left_behind = Some(self.known[drone.0 as usize].clone());
         self.known[drone.0 as usize][drone.0 as usize] += 1;
+    }
+
+    /// A drone is about to fall asleep: it lets the lock go.
+    pub(crate) fn falls_asleep(&mut self, drone: DroneId, lock: LockId, condition: ConditionId) {
+        self.releases(drone, lock);
+        let found = self.locks.entry(lock).or_default();
+        found.sleepers.push(Sleeper { condition, drone });
+    }
+
+    /// A drone is about to signal: who sleeps longest is awake from here on, or all are.
+    pub(crate) fn signals(&mut self, lock: LockId, condition: ConditionId, all: bool) {
+        let found = self.locks.entry(lock).or_default();
+        let mut awake = false;
+        found.sleepers.retain(|sleeper| {
+            let wakes = sleeper.condition == condition && (all || !awake);
+            awake |= wakes;
+            !wakes
+        });
+    }
+
+    /// A drone that slept was given its lock.
+    ///
+    /// # Errors
+    /// Nobody woke it, or another was to be woken; or another holds the lock.
+    pub(crate) fn woke(&mut self, drone: DroneId, lock: LockId) -> Verdict<()> {
+        let found = self.locks.entry(lock).or_default();
+        if found.sleepers.iter().any(|sleeper| sleeper.drone == drone) {
+            let what = format!(
+                "{drone} came out of a wait under {lock}: {:?}",
+                found.sleepers
+            );
+            return Err(Finding::new("a sleeper that nobody woke", what));
+        }
+        self.acquired(drone, lock)
     }
 
     /// A drone is about to take part in a collective call.
@@ -395,6 +433,26 @@ mod tests {
                 allocated: None
             })
         );
+    }
+
+    #[test]
+    fn a_sleeper_that_is_woken_out_of_turn_is_found() {
+        let condition = ConditionId(3);
+        let mut oracle = Oracle::new(3, 8192);
+        for drone in [ONE, TWO] {
+            oracle.acquired(drone, LOCK).expect("free");
+            oracle.falls_asleep(drone, LOCK, condition);
+        }
+        let mut other = oracle.clone();
+        assert!(oracle.clone().woke(ONE, LOCK).is_err());
+        oracle.signals(LOCK, ConditionId(4), true);
+        assert!(oracle.clone().woke(ONE, LOCK).is_err());
+        oracle.signals(LOCK, condition, false);
+        assert!(oracle.woke(TWO, LOCK).is_err());
+        assert_eq!(oracle.woke(ONE, LOCK), Ok(()));
+        other.signals(LOCK, condition, true);
+        assert_eq!(other.woke(TWO, LOCK), Ok(()));
+        assert!(other.woke(ONE, LOCK).is_err(), "two hold the lock");
     }
 
     #[test]

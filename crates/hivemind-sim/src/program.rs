@@ -1,7 +1,7 @@
 //! Random programs that have no data races by construction. Here they are drawn and written down; `expand`
 //! turns their items into steps, `run` executes these.
 
-use crate::layout::{Cell, Freedom, Guard, Layout};
+use crate::layout::{Cell, Freedom, Guard, Layout, SHELF_CONDITIONS};
 use crate::prng::Prng;
 use hivemind_protocol::{BarrierId, DroneId};
 
@@ -163,6 +163,22 @@ pub enum Item {
         /// What to store; its length is the width of an element. Empty: load instead.
         content: Vec<u8>,
     },
+    /// Put a thing on a shelf, and tell who waits.
+    Put {
+        /// Which.
+        shelf: usize,
+        /// Which of its conditions is signalled.
+        condition: u32,
+        /// Whether all that wait are told.
+        all: bool,
+    },
+    /// Wait until there is a thing on a shelf, or the shelf is closed, and take it.
+    Take {
+        /// Which.
+        shelf: usize,
+        /// Which of its conditions is waited for.
+        condition: u32,
+    },
     /// A call that must be refused and change nothing.
     Wrong(Wrong),
 }
@@ -237,6 +253,10 @@ pub enum Touch {
 pub enum Wrong {
     /// Let go of a lock that is not held.
     Release(usize),
+    /// Sleep under a lock that is not held.
+    Wait(usize),
+    /// Signal under a lock that is not held.
+    Signal(usize),
     /// Free an address where no block starts.
     Free(u64),
     /// Ask for an odd alignment.
@@ -345,6 +365,9 @@ impl Draw<'_> {
     }
 
     fn item(&mut self) -> Item {
+        if !self.layout.shelves.is_empty() && self.prng.chance(18) {
+            return self.shelf_item();
+        }
         match self.prng.below(100) {
             0..=44 => self.section(),
             45..=64 => self.free_item(),
@@ -352,7 +375,7 @@ impl Draw<'_> {
             75..=89 if !self.layout.slots.is_empty() => self.heap_item(),
             90..=93 if self.amount.heap => self.own(),
             94..=95 => self.wrong(),
-            96..=99 => Item::Compute(self.prng.skewed(self.amount.longest_us)),
+            96..=97 => Item::Compute(self.prng.skewed(self.amount.longest_us)),
             _ => self.section(),
         }
     }
@@ -554,6 +577,20 @@ impl Draw<'_> {
         }
     }
 
+    fn shelf_item(&mut self) -> Item {
+        let shelf = self.prng.below(self.layout.shelves.len() as u64) as usize;
+        let condition = self.prng.below(u64::from(SHELF_CONDITIONS)) as u32;
+        if self.layout.keeper(self.phase) == self.drone || self.prng.chance(45) {
+            Item::Put {
+                shelf,
+                condition,
+                all: self.prng.chance(30),
+            }
+        } else {
+            Item::Take { shelf, condition }
+        }
+    }
+
     fn own(&mut self) -> Item {
         let bytes = 1 + self.prng.skewed(200);
         Item::Own {
@@ -565,8 +602,10 @@ impl Draw<'_> {
 
     fn wrong(&mut self) -> Item {
         let lock = self.prng.below(self.layout.locks.len() as u64) as usize;
-        Item::Wrong(match self.prng.below(3) {
+        Item::Wrong(match self.prng.below(5) {
             0 => Wrong::Release(lock),
+            3 => Wrong::Wait(lock),
+            4 => Wrong::Signal(lock),
             1 => Wrong::Free(self.prng.below(self.layout.area_bytes) | 1),
             _ => Wrong::Align(3 + 2 * self.prng.below(5)),
         })

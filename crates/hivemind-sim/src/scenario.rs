@@ -246,7 +246,11 @@ impl Stage {
                 player.deeds.pop_front();
                 self.oracle.acquired(drone, lock)
             }
-            Some(Deed::Unlock(_) | Deed::Free) => {
+            Some(Deed::Wait(lock, _)) => {
+                player.deeds.pop_front();
+                self.oracle.woke(drone, lock)
+            }
+            Some(Deed::Unlock(_) | Deed::Signal(..) | Deed::Free) => {
                 player.deeds.pop_front();
                 Ok(())
             }
@@ -280,6 +284,19 @@ impl Stage {
                 Deed::Unlock(lock) => {
                     self.oracle.releases(drone, lock);
                     self.call(drone, Command::Release(lock))?;
+                }
+                Deed::Wait(lock, condition) => {
+                    self.oracle.falls_asleep(drone, lock, condition);
+                    self.call(drone, Command::Wait { lock, condition })?;
+                }
+                Deed::Signal(lock, condition, all) => {
+                    self.oracle.signals(lock, condition, all);
+                    let command = Command::Signal {
+                        lock,
+                        condition,
+                        all,
+                    };
+                    self.call(drone, command)?;
                 }
                 Deed::Allocate(bytes) => {
                     let align = ALIGN;

@@ -8,6 +8,8 @@
 //! d0: write p0+8 = 1 2 3        stores bytes at page 0, offset 8
 //! d0: read p0+8 = 1 2 3         loads them, and they must be these
 //! d0: lock 1   d0: unlock 1     d0: barrier 0   d0: leave
+//! d0: wait 1 0                  sleeps, under lock 1, until its condition 0 is signalled
+//! d0: signal 1 0                wakes who sleeps longest for it; `broadcast` wakes all
 //! d0: allocate 64   d0: free    a block from the heap; gives back the one that this drone got last
 //! all: barrier 0                every drone, in turn
 //! repeat 300   …   end          the lines between, so many times
@@ -27,7 +29,9 @@
 //!
 //! A drone does its lines in order, each at once if the one before is done; else it waits its turn.
 
-use hivemind_protocol::{Address, BarrierId, DroneId, LockId, PAGE_SIZE, WriteDetection};
+use hivemind_protocol::{
+    Address, BarrierId, ConditionId, DroneId, LockId, PAGE_SIZE, WriteDetection,
+};
 
 /// A line of a scenario.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,6 +59,9 @@ pub(crate) enum Deed {
     Read(Address, Vec<u8>),
     Lock(LockId),
     Unlock(LockId),
+    Wait(LockId, ConditionId),
+    /// Whether all are woken.
+    Signal(LockId, ConditionId, bool),
     Allocate(u64),
     Free,
     Barrier(BarrierId),
@@ -194,8 +201,11 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
     Ok(match words {
         ["write", place, "=", bytes @ ..] => Deed::Write(address(place)?, content(bytes)?),
         ["read", place, "=", bytes @ ..] => Deed::Read(address(place)?, content(bytes)?),
-        ["lock", id] => Deed::Lock(LockId(number(id)?)),
-        ["unlock", id] => Deed::Unlock(LockId(number(id)?)),
+        ["lock", id] => Deed::Lock(lock(id)?),
+        ["unlock", id] => Deed::Unlock(lock(id)?),
+        ["wait", id, condition] => Deed::Wait(lock(id)?, self::condition(condition)?),
+        ["signal", id, condition] => Deed::Signal(lock(id)?, self::condition(condition)?, false),
+        ["broadcast", id, condition] => Deed::Signal(lock(id)?, self::condition(condition)?, true),
         ["allocate", bytes] => Deed::Allocate(number(bytes)?),
         ["free"] => Deed::Free,
         ["barrier", id] => Deed::Barrier(BarrierId(number(id)? as u32)),
@@ -217,6 +227,15 @@ pub(crate) fn address(word: &str) -> Result<Address, String> {
 pub(crate) fn content(words: &[&str]) -> Result<Vec<u8>, String> {
     let byte = |word: &&str| word.parse().map_err(|_| format!("{word} is no byte"));
     words.iter().map(byte).collect()
+}
+
+pub(crate) fn lock(word: &str) -> Result<LockId, String> {
+    number(word).map(LockId)
+}
+
+pub(crate) fn condition(word: &str) -> Result<ConditionId, String> {
+    let id = word.parse().map(ConditionId);
+    id.map_err(|_| format!("{word} is no condition"))
 }
 
 pub(crate) fn number(word: &str) -> Result<u64, String> {

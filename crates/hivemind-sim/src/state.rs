@@ -96,7 +96,16 @@ fn of_lock(state: Option<&LockState>) -> Vec<Field> {
         ("wanted", yes(state.wanted)),
         ("next", short(&state.next)),
         ("last asked", short(&state.tail)),
+        ("asleep", sleepers(&state)),
     ]
+}
+
+fn sleepers(state: &LockState) -> String {
+    let sleepers = state.sleepers.iter();
+    let sleepers: Vec<String> = sleepers
+        .map(|sleeper| format!("{} for {}", sleeper.drone, sleeper.condition))
+        .collect();
+    sleepers.join(", ")
 }
 
 fn yes(flag: bool) -> String {

@@ -17,6 +17,8 @@ pub(crate) struct Actor {
     pub(crate) drone: DroneId,
     pub(crate) threads: [Thread; 2],
     pub(crate) stage: Stage,
+    /// The number of the phase that it is in, as drawn.
+    pub(crate) phase: u64,
     /// The locks that it holds.
     pub(crate) held: Vec<LockId>,
     /// Whether the main thread is in an acquire or a meeting: nobody touches memory then.
@@ -80,6 +82,7 @@ impl Actor {
             drone,
             threads: [main, Thread::default()],
             stage: Stage::Opening,
+            phase: 0,
             held: Vec::new(),
             in_call: false,
             wants_call: false,
@@ -95,6 +98,7 @@ impl Actor {
         Scene {
             layout: &program.layout,
             drone: self.drone,
+            phase: self.phase,
             base: self.base,
             blocks: &self.blocks,
             loaded: &self.threads[thread].loaded,
@@ -122,6 +126,7 @@ impl Actor {
                     self.threads[MAIN].items = work.main.iter().cloned().collect();
                     self.threads[HELPER].items = work.helper.iter().cloned().collect();
                     helper_begins |= !work.helper.is_empty();
+                    self.phase = program.phases[phase].number;
                     self.stage = Stage::Within(phase);
                     Vec::new()
                 }

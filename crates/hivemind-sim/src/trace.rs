@@ -301,14 +301,28 @@ impl About<'_> {
     fn has_lock(&self, wanted: LockId) -> bool {
         match (self, self.message()) {
             (About::Lock(lock), _)
-            | (_, Some(Message::LockRequest { lock, .. } | Message::LockGrant { lock, .. })) => {
-                *lock == wanted
-            }
-            (About::Event(Event::Command { command, .. }), _) => {
-                matches!(command, Command::Acquire(lock) | Command::Release(lock) if *lock == wanted)
-            }
+            | (
+                _,
+                Some(
+                    Message::LockRequest { lock, .. }
+                    | Message::LockGrant { lock, .. }
+                    | Message::Wake { lock, .. },
+                ),
+            ) => *lock == wanted,
+            (About::Event(Event::Command { command, .. }), _) => lock_of(command) == Some(wanted),
             _ => false,
         }
+    }
+}
+
+/// The lock that a call is about.
+fn lock_of(command: &Command) -> Option<LockId> {
+    match command {
+        Command::Acquire(lock)
+        | Command::Release(lock)
+        | Command::Wait { lock, .. }
+        | Command::Signal { lock, .. } => Some(*lock),
+        _ => None,
     }
 }
 

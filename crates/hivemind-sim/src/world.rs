@@ -373,7 +373,7 @@ impl World {
     /// # Errors
     /// What is found to be wrong.
     pub(crate) fn command(&mut self, drone: DroneId, command: Command) -> Verdict<Started> {
-        if matches!(command, Command::Acquire(_) | Command::Meet(_)) {
+        if may_wait(&command) {
             self.memory_mut(drone).set_waits(true);
         }
         let ticket = self.ticket(drone, || format!("{command:?}"));
@@ -496,8 +496,8 @@ impl World {
             let what = format!("{drone} completes {ticket}, which waits for nothing: {result:?}");
             return Err(Finding::new("a wait ends twice", what));
         };
-        let is_call = what.starts_with("Acquire") || what.starts_with("Meet");
-        if is_call {
+        let is_call = ["Acquire", "Wait", "Meet"];
+        if is_call.iter().any(|call| what.starts_with(call)) {
             seat.core.memory_mut().set_waits(false);
         }
         Ok(Completed {
@@ -537,6 +537,14 @@ impl World {
     fn seat_mut(&mut self, drone: DroneId) -> &mut Seat {
         &mut self.seats[drone.0 as usize]
     }
+}
+
+/// Whether the program waits in this call, and touches no memory meanwhile.
+pub(crate) fn may_wait(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Acquire(_) | Command::Wait { .. } | Command::Meet(_)
+    )
 }
 
 /// A fault or a command that was handed in.

@@ -11,7 +11,8 @@
 //! | `waits WHAT ticket= thread=` … | the program faults or calls; WHAT says on what |
 //! | `resumes WHAT ticket= thread= waited_us=` … | that wait is over |
 //! | `releases lock=` | the program lets a lock go |
-//! | `fails release lock=` | … which is refused |
+//! | `signals lock= condition= all=` | the program wakes who sleeps until a condition of a lock is signalled |
+//! | `fails release lock=`, `fails signal lock=` | … which is refused |
 //! | `makes twin pages=`, `makes diff pages= bytes=` | what the protocol does with a page that is written |
 //! | `applies diff pages= bytes=` | another's writes go into a page |
 //! | `drops pages=` | pages become invalid |

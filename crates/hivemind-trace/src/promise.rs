@@ -126,6 +126,9 @@ impl<'a> Books<'a> {
             }
             "waits" => {
                 page.begin_wait(&happening)?;
+                if happening.name() == "sleep" {
+                    self.let_go(page, &happening, entry.clock.get(host));
+                }
                 if let Some(number) = happening.number("meeting") {
                     self.met.insert((host, number), entry.clock.get(host));
                 }
@@ -143,20 +146,22 @@ impl<'a> Books<'a> {
                     });
                 }
             }
-            "releases" => {
-                if let Some(lock) = happening.number("lock") {
-                    // Without having it: the core refuses that.
-                    if let Some(held) = page.held.remove(&lock) {
-                        let holdings = self.holdings.entry(lock).or_default();
-                        holdings[held].released = Some(entry.clock.get(host));
-                    }
-                }
-            }
+            "releases" => self.let_go(page, &happening, entry.clock.get(host)),
             "fills" => page.full = true,
             "ends" if !page.full => drop(self.open.remove(&host)),
             _ => {}
         }
         Ok(())
+    }
+
+    /// A drone lets a lock go at this time of its own, to be without it or to sleep.
+    fn let_go(&mut self, page: &mut Page, happening: &Happening<'_>, time: u64) {
+        let lock = happening.number("lock");
+        // Without having it: the core refuses that.
+        if let Some((lock, held)) = lock.and_then(|lock| page.held.remove_entry(&lock)) {
+            let holdings = self.holdings.entry(lock).or_default();
+            holdings[held].released = Some(time);
+        }
     }
 
     fn check_sent(&self, located: &Located, got: &Happening<'_>) -> Result<(), Broken> {
@@ -284,5 +289,5 @@ fn in_order(
 fn lock_taken(over: &Happening<'_>) -> Option<u64> {
     let good = over.get("result").is_none_or(|result| result == "done");
     over.number("lock")
-        .filter(|_| good && over.name() == "acquire")
+        .filter(|_| good && ["acquire", "sleep"].contains(&over.name()))
 }

@@ -78,6 +78,20 @@ fn kept_promises_pass() {
 }
 
 #[test]
+fn who_sleeps_under_a_lock_lets_it_go_and_has_it_when_it_wakes() {
+    let (released, sleeps) = (
+        "releases lock=5 thread=1",
+        "waits sleep lock=5 ticket=7 thread=2",
+    );
+    assert_eq!(check(&logs(with(0, released, sleeps))), Ok(()));
+    let mut texts = with(0, released, sleeps);
+    let wakes = "resumes sleep lock=5 result=done ticket=7 thread=2";
+    texts[0] = texts[0].replace("gets Arrive from=d1 no=2 bytes=9", wakes);
+    let found = check(&logs(texts)).unwrap_err();
+    assert_eq!((found.1, found.2), (Rule::Locks, 15), "{found:?}");
+}
+
+#[test]
 fn each_broken_promise_is_found_at_its_line() {
     for (log, old, new, found) in [
         (

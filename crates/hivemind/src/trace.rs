@@ -52,8 +52,8 @@ struct Wait {
     what: String,
     thread: u32,
     since_ns: u64,
-    /// It is over in the same moment: only its begin is told.
-    is_instant: bool,
+    /// Of what is over in the same moment only the begin is told.
+    kind: words::Kind,
 }
 
 /// Where the events go.
@@ -136,14 +136,14 @@ impl Tracer {
     pub(crate) fn event(&mut self, event: &Event) {
         match event {
             Event::Fault { page, kind, ticket } => {
-                self.wait(*ticket, words::fault(*page, *kind), false);
+                self.wait(*ticket, words::fault(*page, *kind), words::Kind::Waits);
             }
             Event::Command { command, ticket } => {
                 if matches!(command, hivemind_protocol::Command::Meet(_)) {
                     self.meetings += 1;
                 }
-                let (what, is_instant) = words::command(command, self.meetings);
-                self.wait(*ticket, what, is_instant);
+                let (what, kind) = words::command(command, self.meetings);
+                self.wait(*ticket, what, kind);
             }
             Event::Message { from, message } => self.got(*from, message),
             Event::Lost { drone } => {
@@ -183,10 +183,10 @@ impl Tracer {
         let Some(wait) = self.waits.remove(&ticket) else {
             return;
         };
-        if wait.is_instant {
+        if wait.kind != words::Kind::Waits {
             if result.is_err() {
                 self.happens("fails", |words| {
-                    words.say("release");
+                    words.say(wait.kind.word().trim_end_matches('s'));
                     words.say(&wait.what);
                     words::result(words, result);
                 });
@@ -241,12 +241,12 @@ impl Tracer {
         });
     }
 
-    fn wait(&mut self, ticket: Ticket, what: String, is_instant: bool) {
+    fn wait(&mut self, ticket: Ticket, what: String, kind: words::Kind) {
         let thread = thread_number();
         let since_ns = self.now_ns();
-        self.happens(if is_instant { "releases" } else { "waits" }, |words| {
+        self.happens(kind.word(), |words| {
             words.say(&what);
-            if !is_instant {
+            if kind == words::Kind::Waits {
                 words.field("ticket", ticket.0);
             }
             words.field("thread", thread);
@@ -255,7 +255,7 @@ impl Tracer {
             what,
             thread,
             since_ns,
-            is_instant,
+            kind,
         };
         self.waits.insert(ticket, wait);
     }

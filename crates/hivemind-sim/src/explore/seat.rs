@@ -5,9 +5,10 @@ use super::world::{Deed, SmallWorld};
 use crate::finding::{Finding, Verdict};
 use crate::memory::{Blocked, RacingStore, SimMemory};
 use crate::trace::{Trace, describe_effect, describe_event};
+use crate::world::may_wait;
 use hivemind_protocol::{
-    Address, Command, Core, CoreConfig, DroneId, Economies, Effect, Event, Failure, LockId,
-    Meeting, MeetingKind, Message, Outcome, Ticket,
+    Address, Command, ConditionId, Core, CoreConfig, DroneId, Economies, Effect, Event, Failure,
+    LockId, Meeting, MeetingKind, Message, Outcome, Ticket,
 };
 
 /// A drone.
@@ -49,6 +50,9 @@ pub(crate) enum Claim {
     Stored(Address, Vec<u8>),
     Acquired(LockId),
     Releases(LockId),
+    FallsAsleep(LockId, ConditionId),
+    Woke(LockId),
+    Signals(LockId, ConditionId, bool),
     Meets(Meeting),
     Met(Outcome),
 }
@@ -115,7 +119,7 @@ impl Seat {
                     Err(blocked) => self.fault(blocked, program, &mut deeds, trace)?,
                 }
             }
-            Deed::Add(at, _) if self.loaded.is_none() => {
+            Deed::Add(at, _) | Deed::Until(at, ..) if self.loaded.is_none() => {
                 match self.core.memory().load(*at, &mut [0]) {
                     Ok(()) => unreachable!("a load that needs no fault was made before"),
                     Err(blocked) => self.fault(blocked, program, &mut deeds, trace)?,
@@ -134,6 +138,23 @@ impl Seat {
             Deed::Unlock(lock) => {
                 deeds.claims.push(Claim::Releases(*lock));
                 self.call(Command::Release(*lock), program, &mut deeds, trace)?;
+            }
+            Deed::Until(_, _, lock, condition) => {
+                let (lock, condition) = (*lock, *condition);
+                deeds.claims.push(Claim::FallsAsleep(lock, condition));
+                self.again = !self.again;
+                let command = Command::Wait { lock, condition };
+                self.call(command, program, &mut deeds, trace)?;
+            }
+            Deed::Signal(lock, condition, all) => {
+                let (lock, condition, all) = (*lock, *condition, *all);
+                deeds.claims.push(Claim::Signals(lock, condition, all));
+                let command = Command::Signal {
+                    lock,
+                    condition,
+                    all,
+                };
+                self.call(command, program, &mut deeds, trace)?;
             }
             Deed::Barrier(barrier) => {
                 self.meet(MeetingKind::Barrier(*barrier), program, &mut deeds, trace)?;
@@ -211,7 +232,7 @@ impl Seat {
         while self.waits.is_none() && self.loaded.is_none() {
             let (at, count) = match program.get(self.next) {
                 Some(Deed::Read(at, count)) => (*at, *count),
-                Some(Deed::Add(at, _)) => (*at, 1),
+                Some(Deed::Add(at, _) | Deed::Until(at, ..)) => (*at, 1),
                 _ => return,
             };
             let mut bytes = vec![0; count];
@@ -219,11 +240,15 @@ impl Seat {
                 return;
             }
             trace.note(|| format!("{}  loads {bytes:?} at {at}", self.me));
-            if let Some(Deed::Add(..)) = program.get(self.next) {
-                self.loaded = Some(bytes[0]);
-                self.again = false;
-            } else {
-                self.advance();
+            match program.get(self.next) {
+                Some(Deed::Add(..)) => {
+                    self.loaded = Some(bytes[0]);
+                    self.again = false;
+                }
+                Some(Deed::Until(_, wanted, ..)) if *wanted != bytes[0] => {
+                    self.loaded = Some(bytes[0]);
+                }
+                _ => self.advance(),
             }
             deeds.claims.push(Claim::Loaded(at, bytes));
         }
@@ -270,7 +295,7 @@ impl Seat {
         deeds: &mut Deeds,
         trace: &mut Trace,
     ) -> Verdict<()> {
-        if !matches!(command, Command::Release(_)) {
+        if may_wait(&command) {
             self.core.memory_mut().set_waits(true);
         }
         let ticket = self.wait(true);
@@ -336,6 +361,12 @@ impl Seat {
             Ok(_) if !wait.call => Ok(()),
             Ok(outcome) => {
                 match &program[self.next] {
+                    Deed::Until(_, _, lock, _) => {
+                        // It looks again.
+                        deeds.claims.push(Claim::Woke(*lock));
+                        self.loaded = None;
+                        return Ok(());
+                    }
                     Deed::Lock(lock) => deeds.claims.push(Claim::Acquired(*lock)),
                     Deed::Barrier(_) | Deed::Leave => deeds.claims.push(Claim::Met(outcome)),
                     _ => {}

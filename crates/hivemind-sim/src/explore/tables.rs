@@ -397,6 +397,15 @@ impl Tables {
                 judge.releases(drone, *lock);
                 Ok(())
             }
+            Claim::FallsAsleep(lock, condition) => {
+                judge.falls_asleep(drone, *lock, *condition);
+                Ok(())
+            }
+            Claim::Woke(lock) => judge.woke(drone, *lock),
+            Claim::Signals(lock, condition, all) => {
+                judge.signals(*lock, *condition, *all);
+                Ok(())
+            }
             Claim::Meets(meeting) => {
                 judge.meets(drone, meeting);
                 Ok(())

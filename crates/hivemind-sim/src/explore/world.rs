@@ -10,13 +10,15 @@
 //! large                          only explored when asked for
 //! d0: lock 0; add p0+0 1         a drone's program goes on; add loads a byte and stores it plus a number
 //! d0: write p0+8 = 1 2; read p0+8 2; unlock 0; barrier 0; leave
+//! d0: until p0+0 = 1 wait 0 3    under lock 0: looks at a byte, and until it is 1 waits for condition 3 and looks again
+//! d0: signal 0 3; broadcast 0 3  wakes who sleeps longest for it, or all
 //! result p0+0 = 3 1              what these bytes are in the end, whatever the order was
 //! ```
 //!
 //! A read names no bytes to expect: the oracle knows them.
 
-use crate::script::{address, content, number};
-use hivemind_protocol::{Address, BarrierId, DroneId, LockId, WriteDetection};
+use crate::script::{address, condition, content, lock, number};
+use hivemind_protocol::{Address, BarrierId, ConditionId, DroneId, LockId, WriteDetection};
 
 /// A world that is small enough to go through every order of events in it.
 ///
@@ -67,6 +69,10 @@ pub(crate) enum Deed {
     Add(Address, u8),
     Lock(LockId),
     Unlock(LockId),
+    /// Waits under the lock for the condition until the byte there is this.
+    Until(Address, u8, LockId, ConditionId),
+    /// Whether all are woken.
+    Signal(LockId, ConditionId, bool),
     Barrier(BarrierId),
     Leave,
 }
@@ -201,8 +207,14 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
         ["read", place, count] => Deed::Read(address(place)?, number(count)? as usize),
         ["write", place, "=", bytes @ ..] => Deed::Write(address(place)?, content(bytes)?),
         ["add", place, more] => Deed::Add(address(place)?, number(more)? as u8),
-        ["lock", id] => Deed::Lock(LockId(number(id)?)),
-        ["unlock", id] => Deed::Unlock(LockId(number(id)?)),
+        ["lock", id] => Deed::Lock(lock(id)?),
+        ["unlock", id] => Deed::Unlock(lock(id)?),
+        ["until", place, "=", byte, "wait", id, cause] => {
+            let byte = number(byte)? as u8;
+            Deed::Until(address(place)?, byte, lock(id)?, condition(cause)?)
+        }
+        ["signal", id, cause] => Deed::Signal(lock(id)?, condition(cause)?, false),
+        ["broadcast", id, cause] => Deed::Signal(lock(id)?, condition(cause)?, true),
         ["barrier", id] => Deed::Barrier(BarrierId(number(id)? as u32)),
         ["leave"] => Deed::Leave,
         _ => return Err("not something that a drone does".to_owned()),

@@ -6,6 +6,7 @@ use crate::expand::{Purpose, Step};
 use crate::finding::{Finding, Verdict};
 use crate::program::End;
 use crate::thread::{HELPER, MAIN, State};
+use crate::world::may_wait;
 use hivemind_protocol::{
     BarrierId, Block, Command, DroneId, Failure, LockId, Meeting, MeetingKind, Outcome, Refusal,
 };
@@ -15,7 +16,7 @@ impl Run {
     pub(super) fn call(&mut self, drone: DroneId, thread: usize, step: Step) -> Verdict<()> {
         let me = drone.0 as usize;
         let command = command_of(&step);
-        let waits = matches!(command, Command::Acquire(_) | Command::Meet(_));
+        let waits = may_wait(&command);
         if waits {
             // Nobody may be in a fault when the program acquires or meets.
             let actor = &mut self.actors[me];
@@ -38,7 +39,7 @@ impl Run {
             .completed
             .iter()
             .any(|done| done.ticket == started.ticket);
-        if matches!(step, Step::Release(_)) && !done_at_once {
+        if matches!(step, Step::Release(_) | Step::Signal(..)) && !done_at_once {
             return Err(Finding::new(
                 "a release that waits",
                 format!("{drone}: {step:?}"),
@@ -56,6 +57,13 @@ impl Run {
                     .held
                     .retain(|held| held != lock);
             }
+            Step::Wait(lock, condition) => {
+                self.oracle.falls_asleep(drone, *lock, *condition);
+                self.actors[drone.0 as usize]
+                    .held
+                    .retain(|held| held != lock);
+            }
+            Step::Signal(lock, condition, all) => self.oracle.signals(*lock, *condition, *all),
             Step::Meet(meeting, _) => self.oracle.meets(drone, meeting),
             Step::Allocate { .. } => {
                 self.heap.alone = self.heap.outstanding == 0;
@@ -87,7 +95,11 @@ impl Run {
                 actor.held.push(lock);
                 self.oracle.acquired(drone, lock)
             }
-            (Step::Release(_), Ok(Outcome::Done)) => Ok(()),
+            (Step::Wait(lock, _), Ok(Outcome::Done)) => {
+                actor.held.push(lock);
+                self.oracle.woke(drone, lock)
+            }
+            (Step::Release(_) | Step::Signal(..), Ok(Outcome::Done)) => Ok(()),
             (Step::Meet(meeting, purpose), result) => {
                 self.after_meeting(drone, meeting, purpose, result)
             }
@@ -227,6 +239,15 @@ fn command_of(step: &Step) -> Command {
     match step {
         Step::Acquire(lock) => Command::Acquire(*lock),
         Step::Release(lock) => Command::Release(*lock),
+        Step::Wait(lock, condition) => Command::Wait {
+            lock: *lock,
+            condition: *condition,
+        },
+        Step::Signal(lock, condition, all) => Command::Signal {
+            lock: *lock,
+            condition: *condition,
+            all: *all,
+        },
         Step::Meet(meeting, _) => Command::Meet(meeting.clone()),
         Step::Allocate { bytes, align } => Command::Allocate {
             bytes: *bytes,

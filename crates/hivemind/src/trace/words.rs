@@ -7,6 +7,25 @@ use hivemind_protocol::{
 };
 use hivemind_trace::Words;
 
+/// What a program's call is: one that waits, or one that is over at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Waits,
+    Releases,
+    Signals,
+}
+
+impl Kind {
+    /// The first word of its event.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Waits => "waits",
+            Self::Releases => "releases",
+            Self::Signals => "signals",
+        }
+    }
+}
+
 /// A fault: `read pages=12`.
 pub(super) fn fault(page: PageId, kind: AccessKind) -> String {
     collect(
@@ -18,12 +37,32 @@ pub(super) fn fault(page: PageId, kind: AccessKind) -> String {
     )
 }
 
-/// A call, and whether it is over at once. `meetings` counts the meetings, this one included.
-pub(super) fn command(command: &Command, meetings: u64) -> (String, bool) {
+/// A call, and the word for it: whether it waits, or what it does at once. `meetings` counts the meetings, this one
+/// included.
+pub(super) fn command(command: &Command, meetings: u64) -> (String, Kind) {
     let text = match command {
         Command::Acquire(lock) => collect("acquire", |words| words.field("lock", lock.0)),
         Command::Release(lock) => {
-            return (collect("", |words| words.field("lock", lock.0)), true);
+            return (
+                collect("", |words| words.field("lock", lock.0)),
+                Kind::Releases,
+            );
+        }
+        Command::Wait { lock, condition } => collect("sleep", |words| {
+            words.field("lock", lock.0);
+            words.field("condition", condition.0);
+        }),
+        Command::Signal {
+            lock,
+            condition,
+            all,
+        } => {
+            let text = collect("", |words| {
+                words.field("lock", lock.0);
+                words.field("condition", condition.0);
+                words.field("all", if *all { "yes" } else { "no" });
+            });
+            return (text, Kind::Signals);
         }
         Command::Meet(called) => collect("", |words| {
             meeting(words, called);
@@ -35,7 +74,7 @@ pub(super) fn command(command: &Command, meetings: u64) -> (String, bool) {
         }),
         Command::Free(address) => collect("free", |words| words.field("address", address.0)),
     };
-    (text, false)
+    (text, Kind::Waits)
 }
 
 /// How a wait went.
@@ -169,13 +208,19 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
             epoch,
             lock,
             intervals,
+            sleepers,
             pages,
             ..
         } => {
             words.field("lock", lock.0);
             notices(words, intervals);
+            count(words, "sleepers", sleepers.len() as u64);
             count(words, "whole_pages", pages.len() as u64);
             words.field("epoch", epoch.0);
+        }
+        Message::Wake { lock, condition } => {
+            words.field("lock", lock.0);
+            words.field("condition", condition.0);
         }
         Message::Arrive {
             epoch,
