@@ -1,14 +1,15 @@
-//! The project's own commands, called as `cargo xtask …`: run the demo, run every test, torture, check models, hunt mutants,
+//! The project's own commands, called as `cargo xtask …`: run the demo, install, run every test, torture, check models, hunt mutants,
 //! simulate, explore, fuzz.
 //!
 //! Here are the command line and the way to cargo. What a test run is stands in `test`, what its last line
-//! counts in `tally`, which packages it needs in `packages`, the demo in `demo`. The rules of the house are a
+//! counts in `tally`, which packages it needs in `packages`, the demo in `demo`, what is installed where in `install`. The rules of the house are a
 //! test: `tests/architecture.rs`.
 
 #![forbid(unsafe_code)]
 
 mod demo;
 mod fuzz;
+mod install;
 mod mutants;
 mod packages;
 mod tally;
@@ -33,6 +34,7 @@ struct Options {
 #[derive(Subcommand, Debug)]
 enum Task {
     Demo(demo::Demo),
+    Install(install::Install),
     Test(test::Test),
     Torture(test::Torture),
     Mutants(mutants::Mutants),
@@ -55,6 +57,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Options::parse().command {
         Task::Demo(demo) => demo.run(),
+        Task::Install(install) => install.run(),
         Task::Test(test) => test.run(),
         Task::Torture(torture) => torture.run(),
         Task::Mutants(mutants) => mutants.run(),
@@ -113,10 +116,13 @@ fn target_folder() -> anyhow::Result<PathBuf> {
     Ok(target.into())
 }
 
-/// Builds all programs in release.
+/// What builds all programs and libraries. The same words everywhere: others would have cargo choose other features, and build
+/// most of it again.
+const BUILD: &[&str] = &["build", "--release", "--workspace"];
+
+/// Builds all programs and libraries in release.
 fn build() -> anyhow::Result<()> {
-    let words = ["build", "--release", "--workspace", "--bins"];
-    let status = cargo(&words).status().context("cannot run cargo")?;
+    let status = cargo(BUILD).status().context("cannot run cargo")?;
     anyhow::ensure!(status.success(), "the build failed");
     Ok(())
 }

@@ -60,6 +60,30 @@ pub(crate) const FOR_STARTERS: &[Package] = &[
     },
 ];
 
+/// What the tests of the C library need: compilers, and what looks over a program's shoulder.
+pub(crate) const FOR_C: &[Package] = &[
+    Package {
+        name: "gcc",
+        program: "gcc",
+    },
+    Package {
+        name: "g++",
+        program: "g++",
+    },
+    Package {
+        name: "gfortran",
+        program: "gfortran",
+    },
+    Package {
+        name: "pkg-config",
+        program: "pkg-config",
+    },
+    Package {
+        name: "valgrind",
+        program: "valgrind",
+    },
+];
+
 /// Where programs lie, whatever PATH says: an ordinary user's has no `sbin`.
 const PLACES: [&str; 6] = [
     "/usr/local/sbin",

@@ -71,7 +71,7 @@ const DOCUMENTS: Step = Step {
 };
 const BUILD: Step = Step {
     name: "build",
-    words: &["build", "--release", "--workspace", "--bins"],
+    words: crate::BUILD,
     component: None,
     counts: false,
     settings: &[],
@@ -154,7 +154,7 @@ const FUZZ: Step = Step {
 impl Test {
     /// Runs all steps. Fails with the first that fails.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        packages::provide(&[packages::FOR_HOSTS, packages::FOR_STARTERS]);
+        packages::provide(&[packages::FOR_HOSTS, packages::FOR_STARTERS, packages::FOR_C]);
         if self.fast {
             run_steps(&[BUILD, TESTS, MODELS], Some(1))
         } else {

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 // What a call gives.
-typedef enum hive_status_t {
+typedef enum {
   // It went well.
   HIVE_OK = 0,
   // The call needs hive_startup() first.
@@ -63,13 +63,13 @@ typedef int hive_op_t;
 
 // A lock inside shared memory, in a structure of the program's own. It is known by where it lies: it must not be copied
 // or moved, and is good on every drone at that address. Zeroed memory is a lock that is free.
-typedef struct hive_mutex_t {
+typedef struct {
   // Of no use to programs.
   uint64_t reserved;
 } hive_mutex_t;
 
 // What this drone's shared memory has done since start-up. Counts are exact; times in µs.
-typedef struct hive_stats_t {
+typedef struct {
   // Time since start-up.
   uint64_t elapsed_us;
   // Faults on reading.
@@ -175,7 +175,7 @@ extern "C" {
 // Gives HIVE_BAD_ARGUMENT, HIVE_MISMATCH, HIVE_HELD_AT_BARRIER, HIVE_LOST, HIVE_TIMED_OUT.
 //
 // `buffer` leads to `bytes` bytes, which the call reads on `root` and writes elsewhere.
-enum hive_status_t hive_broadcast(void *buffer, uintptr_t bytes, int root);
+hive_status_t hive_broadcast(void *buffer, size_t bytes, int root);
 
 // Folds `count` values of each drone into `into` on all drones, which may be `from`. Floating-point values are folded in
 // the order of the drones: every run gives the same bits. Collective: blocks until all drones call it alike, and is a barrier.
@@ -183,36 +183,31 @@ enum hive_status_t hive_broadcast(void *buffer, uintptr_t bytes, int root);
 // Gives HIVE_BAD_ARGUMENT for an unknown type or operation, HIVE_MISMATCH, HIVE_HELD_AT_BARRIER, HIVE_LOST, HIVE_TIMED_OUT.
 //
 // `from` and `into` lead to `count` values of `value_type` each.
-enum hive_status_t hive_allreduce(const void *from,
-                                  void *into,
-                                  uintptr_t count,
-                                  hive_type_t value_type,
-                                  hive_op_t op);
+hive_status_t hive_allreduce(const void *from,
+                             void *into,
+                             size_t count,
+                             hive_type_t value_type,
+                             hive_op_t op);
 
 // The same, but only drone `root` gets the result; elsewhere `into` may be NULL and stays as it is.
 //
 // `from` leads to `count` values of `value_type`, on `root` `into` too.
-enum hive_status_t hive_reduce(const void *from,
-                               void *into,
-                               uintptr_t count,
-                               hive_type_t value_type,
-                               hive_op_t op,
-                               int root);
+hive_status_t hive_reduce(const void *from, void *into, size_t count, hive_type_t value_type, hive_op_t op, int root);
 
 // Joins the hive that launched this process (`hivemind run`, srun, mpirun …); alone, without a launcher, it is a hive of
 // one. Blocks until all drones are here, at most the start timeout (30 s unless told otherwise). Call it once, before
 // every other call, with main's arguments: HiveMind takes none of them today. Either may be NULL.
 //
 // Gives HIVE_STARTED_ALREADY, HIVE_ENDED, or HIVE_ENVIRONMENT with a text that says what to do.
-enum hive_status_t hive_startup(int *argc,
-                                char ***argv);
+hive_status_t hive_startup(int *argc,
+                           char ***argv);
 
 // Takes leave: blocks until all drones call it, writes the statistics that `hivemind run --stats` asked for, and gives the
 // shared memory back: pointers into it lead nowhere from then on. Collective, and the last call.
 //
 // Gives HIVE_HELD_AT_BARRIER while a lock is held, HIVE_MISMATCH where the others make another call (the hive goes on
 // after both), HIVE_LOST.
-enum hive_status_t hive_exit(void);
+hive_status_t hive_exit(void);
 
 // How many drones there are; -1 before start-up and after exit. Blocks nobody.
 int hive_drones(void);
@@ -232,18 +227,18 @@ double hive_wall_time(void);
 // barriers are told so instead of going on. Any id will do, without a declaration.
 //
 // Gives HIVE_HELD_AT_BARRIER while this drone holds a lock, HIVE_MISMATCH, HIVE_LOST, HIVE_TIMED_OUT.
-enum hive_status_t hive_barrier(uint32_t id);
+hive_status_t hive_barrier(uint32_t id);
 
 // Takes lock `id` and sees what its last holder saw. Blocks until it is here. Any id will do, without a declaration;
 // locks aren't re-entrant, and belong to the drone, not to a thread of it.
 //
 // Gives HIVE_ALREADY_HELD, HIVE_LOST, HIVE_TIMED_OUT.
-enum hive_status_t hive_lock(uint32_t id);
+hive_status_t hive_lock(uint32_t id);
 
 // Lets lock `id` go. Blocks for nobody.
 //
 // Gives HIVE_NOT_HELD.
-enum hive_status_t hive_unlock(uint32_t id);
+hive_status_t hive_unlock(uint32_t id);
 
 // Makes a lock of 8 bytes in shared memory, aligned to 8. One drone does it, before others learn of the lock; memory that
 // is zero already (hive_calloc) is a lock without it.
@@ -251,22 +246,22 @@ enum hive_status_t hive_unlock(uint32_t id);
 // Gives HIVE_BAD_POINTER outside of shared memory, HIVE_BAD_ARGUMENT where it isn't aligned.
 //
 // `mutex` leads to 8 bytes that nothing else uses.
-enum hive_status_t hive_mutex_init(struct hive_mutex_t *mutex);
+hive_status_t hive_mutex_init(hive_mutex_t *mutex);
 
 // Takes a lock in shared memory; like hive_lock in everything else.
 //
 // Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT as hive_mutex_init does, HIVE_ALREADY_HELD, HIVE_LOST, HIVE_TIMED_OUT.
-enum hive_status_t hive_mutex_lock(struct hive_mutex_t *mutex);
+hive_status_t hive_mutex_lock(hive_mutex_t *mutex);
 
 // Lets a lock in shared memory go. Blocks for nobody.
 //
 // Gives HIVE_NOT_HELD, HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT.
-enum hive_status_t hive_mutex_unlock(struct hive_mutex_t *mutex);
+hive_status_t hive_mutex_unlock(hive_mutex_t *mutex);
 
 // The end of a lock in shared memory: its bytes are free for other use. It must not be held.
 //
 // Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT.
-enum hive_status_t hive_mutex_destroy(struct hive_mutex_t *mutex);
+hive_status_t hive_mutex_destroy(hive_mutex_t *mutex);
 
 // Takes shared memory of `bytes` bytes (0 counts as 1), aligned to 16, whose contents are anything. The pointer is good
 // on every drone that is told of it, until any drone frees it; no other drone takes part. Blocks of a page (4096 bytes)
@@ -274,20 +269,20 @@ enum hive_status_t hive_mutex_destroy(struct hive_mutex_t *mutex);
 // you will work on. Blocks until drone 0, which keeps the heap, has answered.
 //
 // Gives NULL where there is no room (HIVE_NO_MEMORY names the largest free block), and on HIVE_LOST.
-void *hive_malloc(uintptr_t bytes);
+void *hive_malloc(size_t bytes);
 
 // Takes shared memory for `count` values of `bytes` bytes each, all zero; like hive_malloc in everything else.
-void *hive_calloc(uintptr_t count, uintptr_t bytes);
+void *hive_calloc(size_t count, size_t bytes);
 
 // Takes shared memory aligned to `align` bytes, a power of two; like hive_malloc in everything else.
 //
 // Gives NULL with HIVE_BAD_ARGUMENT for another `align`.
-void *hive_aligned_alloc(uintptr_t align, uintptr_t bytes);
+void *hive_aligned_alloc(size_t align, size_t bytes);
 
 // Gives shared memory back, whoever took it. NULL is fine and does nothing. Blocks as hive_malloc does.
 //
 // Gives HIVE_BAD_POINTER where no block in use begins: memory of malloc, the middle of a block, one that is freed already.
-enum hive_status_t hive_free(void *block);
+hive_status_t hive_free(void *block);
 
 // Whether `pointer` leads into shared memory. Blocks nobody; false before start-up and after exit.
 bool hive_is_shared(const void *pointer);
@@ -297,23 +292,23 @@ bool hive_is_shared(const void *pointer);
 // stay until this drone's next lock, barrier or other call that synchronises. Blocks until all are here.
 //
 // Gives HIVE_BAD_POINTER outside of shared memory, HIVE_LOST, HIVE_TIMED_OUT.
-enum hive_status_t hive_present(const void *start,
-                                uintptr_t bytes,
-                                bool write);
+hive_status_t hive_present(const void *start,
+                           size_t bytes,
+                           bool write);
 
 // Writes down what this drone's shared memory has done so far. Blocks nobody.
 //
 // Gives HIVE_BAD_ARGUMENT for NULL.
 //
 // `stats` leads to a hive_stats_t.
-enum hive_status_t hive_stats(struct hive_stats_t *stats);
+hive_status_t hive_stats(hive_stats_t *stats);
 
 // Whether a failed call ends the process, with its text on standard error and the exit status 70, instead of giving its
 // status. Without this call HIVEMIND_ERRORS=fatal says so. May be called at any time; blocks nobody.
 void hive_errors_are_fatal(bool fatal);
 
 // What the last call of this thread that failed met; HIVE_OK if none has. Successful calls leave it.
-enum hive_status_t hive_last_error(void);
+hive_status_t hive_last_error(void);
 
 // What the last call of this thread that failed met, as a sentence that says what to do; "" if none has. Good until this
 // thread's next failed call.

@@ -14,6 +14,7 @@
 mod agent;
 mod batch;
 mod bench;
+mod compile;
 mod console;
 mod copies;
 mod crew;
@@ -67,6 +68,9 @@ fn main() -> ExitCode {
         Command::Man { directory } => manual::pages(directory.as_deref()),
         Command::Schema => run::print(&hive_file::HiveFile::schema(), "the schema"),
         Command::Bench { arguments } => bench::run(&arguments),
+        Command::Cc { arguments } => compile::run(compile::C, &arguments),
+        Command::Cxx { arguments } => compile::run(compile::CXX, &arguments),
+        Command::Fc { arguments } => compile::run(compile::FORTRAN, &arguments),
         Command::Trace(what) => trace::run(&what),
     };
     match done {

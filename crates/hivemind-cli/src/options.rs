@@ -74,6 +74,38 @@ pub(crate) enum Command {
         )]
         arguments: Vec<OsString>,
     },
+    /// Compile and link a C program with the library: the system's cc (or HIVEMIND_CC) with what it needs.
+    ///
+    /// All arguments are the compiler's. With --show first, the command is printed and not run.
+    #[command(disable_help_flag = true)]
+    Cc {
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGUMENTS"
+        )]
+        arguments: Vec<OsString>,
+    },
+    /// The same for C++: c++ (or HIVEMIND_CXX).
+    #[command(name = "c++", disable_help_flag = true)]
+    Cxx {
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGUMENTS"
+        )]
+        arguments: Vec<OsString>,
+    },
+    /// The same for Fortran: gfortran (or HIVEMIND_FC); a program says `include 'hivemind.f90'` first.
+    #[command(disable_help_flag = true)]
+    Fc {
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGUMENTS"
+        )]
+        arguments: Vec<OsString>,
+    },
     /// Print the JSON Schema of hive files.
     Schema,
 }
