@@ -6,7 +6,7 @@
 use crate::Result;
 use crate::drone::Drone;
 use hivemind_protocol::{
-    Address, Block, Command, LockId, Meeting, MeetingKind, Mutant, Outcome, mutant,
+    Address, Block, Command, ConditionId, LockId, Meeting, MeetingKind, Mutant, Outcome, mutant,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -83,6 +83,26 @@ impl Drone {
             self.glance();
         }
         Ok(())
+    }
+
+    /// Lets a lock that is held here go and sleeps until the condition is signalled; then takes it again. Blocks as long.
+    pub(crate) fn wait_for(&self, lock: LockId, condition: ConditionId) -> Result<()> {
+        let begin = Instant::now();
+        let operation = || format!("waiting for {condition} of {lock}");
+        let woken = self.call(Command::Wait { lock, condition }, &operation);
+        self.times.lock(begin.elapsed());
+        woken.map(|_| ())
+    }
+
+    /// Wakes who has slept longest for a condition of a lock that is held here, or all who do. Blocks for nobody.
+    pub(crate) fn signal(&self, lock: LockId, condition: ConditionId, all: bool) -> Result<()> {
+        let command = Command::Signal {
+            lock,
+            condition,
+            all,
+        };
+        let operation = || format!("signalling {condition} of {lock}");
+        self.call(command, &operation).map(|_| ())
     }
 
     /// Takes memory for this drone alone. Blocks for the heap's turn and its keeper.

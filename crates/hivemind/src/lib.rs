@@ -93,4 +93,4 @@ pub use crate::report::Report;
 pub use crate::view::{Ptr, Shared};
 pub use bytemuck::{self, Pod, Zeroable};
 pub use hivemind_memory::MemoryError;
-pub use hivemind_protocol::{Address, DroneId, LockId, PAGE_SIZE, Refusal, Stats};
+pub use hivemind_protocol::{Address, ConditionId, DroneId, LockId, PAGE_SIZE, Refusal, Stats};

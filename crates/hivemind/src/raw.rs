@@ -6,7 +6,7 @@
 use crate::primitive::{Mutex, lock};
 use crate::{Error, Hive, Report, Result};
 use hivemind_protocol::{
-    AccessKind, Address, BarrierId, DroneId, LockId, MeetingKind, PAGE_SIZE, PageId,
+    AccessKind, Address, BarrierId, ConditionId, DroneId, LockId, MeetingKind, PAGE_SIZE, PageId,
 };
 use std::ops::Range;
 
@@ -173,6 +173,32 @@ impl RawHive {
         })
     }
 
+    /// Takes memory for all drones together: each is told of the same block, which is zero. Collective: blocks until all drones
+    /// ask for the same, and is a barrier. Meant for what a binding itself keeps in shared memory: it is made early, where
+    /// nobody had the memory before.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// let block = hive.allocate_together(4096, 4096)?;
+    /// assert!(block.is_zero);
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Not enough memory, no such alignment, a lost drone; the drones ask for different things.
+    pub fn allocate_together(&self, bytes: u64, align: u64) -> Result<RawBlock> {
+        let _turn = lock(&self.turn);
+        let kind = MeetingKind::Allocate { bytes, align };
+        let (_, block) = self.hive.drone.meet(kind, Vec::new())?;
+        let block = block.expect("INV-10: an allocation that all made has a block");
+        Ok(RawBlock {
+            address: block.address,
+            is_zero: block.fresh,
+        })
+    }
+
     /// Gives memory back, whoever took it. Blocks as [`RawHive::allocate`] does.
     ///
     /// ```
@@ -227,6 +253,47 @@ impl RawHive {
     /// This drone doesn't hold it.
     pub fn release(&self, id: LockId) -> Result<()> {
         self.hive.drone.release(id)
+    }
+
+    /// Lets a lock that this drone holds go and sleeps until `condition` of it is signalled; then takes the lock again and
+    /// sees what its last holder saw. What was waited for may have been taken by another meanwhile: look again. Blocks as
+    /// long.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// use hivemind::{ConditionId, LockId, RawHive};
+    /// let hive = RawHive::join()?;
+    /// // Nobody could wake it: there is no other drone, and the lock isn't held.
+    /// assert!(hive.wait_for(LockId(7), ConditionId(0)).is_err());
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// This drone doesn't hold the lock; it is alone; a lost drone; the limit of every wait.
+    pub fn wait_for(&self, lock_id: LockId, condition: ConditionId) -> Result<()> {
+        let _turn = lock(&self.turn);
+        self.hive.drone.wait_for(lock_id, condition)
+    }
+
+    /// Wakes the drone that has slept longest for `condition` of a lock that this drone holds, or all that do. Blocks for
+    /// nobody.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// use hivemind::{ConditionId, LockId, RawHive};
+    /// let hive = RawHive::join()?;
+    /// hive.acquire(LockId(7))?;
+    /// hive.signal(LockId(7), ConditionId(0), true)?; // nobody sleeps
+    /// hive.release(LockId(7))?;
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// This drone doesn't hold the lock.
+    pub fn signal(&self, lock_id: LockId, condition: ConditionId, all: bool) -> Result<()> {
+        self.hive.drone.signal(lock_id, condition, all)
     }
 
     /// The lock that goes with an address of shared memory, whatever lies there: no other call names it.
