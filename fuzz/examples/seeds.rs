@@ -156,6 +156,12 @@ impl World {
                     let byte = self.below(256) as u8;
                     program.push_back(Step::Store(page, self.below(64) as u16, byte));
                 }
+                let other = LockId(self.below(LOCKS));
+                if other != lock && self.below(2) == 0 {
+                    // Letting it go is refused where it was tried in vain.
+                    program.push_back(Step::Call(Command::TryAcquire(other)));
+                    program.push_back(Step::Call(Command::Release(other)));
+                }
                 let condition = ConditionId(self.below(CONDITIONS.into()) as u32);
                 // Drone 0 never sleeps, and wakes all before it meets them.
                 match self.below(4) {

@@ -68,6 +68,7 @@ fn write_step(step: &Step, into: &mut Vec<u8>) {
             into.push(6);
             into.extend((address.0 as u16).to_le_bytes());
         }
+        Step::Call(Command::TryAcquire(lock)) => into.extend([11, lock.0 as u8]),
         Step::Call(Command::Wait { lock, condition }) => {
             into.extend([9, lock.0 as u8, condition.0 as u8]);
         }
@@ -102,7 +103,7 @@ fn read_step(me: DroneId, input: &mut Bytes<'_>) -> Step {
     let page = |input: &mut Bytes<'_>| PageId(u64::from(input.byte()) % PAGES);
     let lock = |input: &mut Bytes<'_>| LockId(u64::from(input.byte()) % LOCKS);
     let condition = |input: &mut Bytes<'_>| ConditionId(u32::from(input.byte()) % CONDITIONS);
-    match input.byte() % 11 {
+    match input.byte() % 12 {
         0 => Step::Store(page(input), input.short() % PAGE_SIZE as u16, input.byte()),
         1 => Step::Load(page(input)),
         2 => Step::Call(Command::Acquire(lock(input))),
@@ -123,11 +124,12 @@ fn read_step(me: DroneId, input: &mut Bytes<'_>) -> Step {
             lock: lock(input),
             condition: condition(input),
         }),
-        _ => Step::Call(Command::Signal {
+        10 => Step::Call(Command::Signal {
             lock: lock(input),
             condition: condition(input),
             all: input.byte() % 2 == 1,
         }),
+        _ => Step::Call(Command::TryAcquire(lock(input))),
     }
 }
 
@@ -201,6 +203,7 @@ pub struct Drone {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Waiting {
     Done,
+    Try,
     Block,
     Meeting(MeetingKind),
 }
@@ -238,6 +241,7 @@ impl Drone {
             Step::Load(page) if free => self.load(page),
             Step::Call(command) if free => {
                 let waiting = match &command {
+                    Command::TryAcquire(_) => Waiting::Try,
                     Command::Allocate { .. } => Waiting::Block,
                     Command::Meet(meeting) => Waiting::Meeting(meeting.kind),
                     _ => Waiting::Done,
@@ -331,7 +335,9 @@ impl Drone {
         assert_eq!(ticket, waiting, "a ticket that nobody has");
         match (result, what) {
             (Err(Failure::Lost(_)), _) => self.lives = false,
-            (Err(Failure::Refused(_)), _) | (Ok(Outcome::Done), Waiting::Done) => {}
+            (Err(Failure::Refused(_)), _)
+            | (Ok(Outcome::Done), Waiting::Done | Waiting::Try)
+            | (Ok(Outcome::Unavailable), Waiting::Try) => {}
             (Ok(Outcome::Allocated(block)), Waiting::Block) => check_address(block.address),
             (
                 Ok(Outcome::Met {

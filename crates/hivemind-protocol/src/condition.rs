@@ -21,8 +21,18 @@ use alloc::vec::Vec;
 pub(crate) struct Wait {
     pub(crate) lock: LockId,
     pub(crate) ticket: Ticket,
-    /// What it sleeps for before it asks for the lock.
-    pub(crate) asleep: Option<ConditionId>,
+    pub(crate) stage: Stage,
+}
+
+/// How far the program is on its way to a lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub(crate) enum Stage {
+    /// It sleeps before it asks.
+    Asleep(ConditionId),
+    /// It has asked, and is in line.
+    Asks,
+    /// It has asked to have the lock at once or not at all.
+    Tries,
 }
 
 impl<M: Memory> Core<M> {
@@ -43,7 +53,7 @@ impl<M: Memory> Core<M> {
         self.locks.waiting = Some(Wait {
             lock: id,
             ticket,
-            asleep: Some(condition),
+            stage: Stage::Asleep(condition),
         });
         self.let_go(id);
     }
@@ -81,7 +91,7 @@ impl<M: Memory> Core<M> {
         id: LockId,
         condition: ConditionId,
     ) -> Result<(), Misbehaviour> {
-        let asleep = |wait: &Wait| wait.lock == id && wait.asleep == Some(condition);
+        let asleep = |wait: &Wait| wait.lock == id && wait.stage == Stage::Asleep(condition);
         // Who holds the lock has the token: it cannot be here.
         let here = |wait: &Wait| self.locks.has_token(wait.lock);
         let wait = self.locks.waiting.filter(asleep);
@@ -90,10 +100,10 @@ impl<M: Memory> Core<M> {
             return Err(misbehaviour(from, &what));
         };
         self.locks.waiting = Some(Wait {
-            asleep: None,
+            stage: Stage::Asks,
             ..wait
         });
-        self.ask_for(id);
+        self.ask_for(id, false);
         Ok(())
     }
 

@@ -379,7 +379,8 @@ impl<M: Memory> Core<M> {
             return self.complete(ticket, Err(Failure::Lost(drone)));
         }
         match command {
-            Command::Acquire(lock) => self.acquire(lock, ticket),
+            Command::Acquire(lock) => self.acquire(lock, false, ticket),
+            Command::TryAcquire(lock) => self.acquire(lock, true, ticket),
             Command::Release(lock) => self.release(lock, ticket),
             Command::Wait { lock, condition } => self.wait(lock, condition, ticket),
             Command::Signal {
@@ -433,12 +434,14 @@ impl<M: Memory> Core<M> {
                 known,
                 forwarded,
                 wants,
+                tries,
             } => {
                 let wish = crate::lock::Wish {
                     requester,
                     epoch,
                     known,
                     wants,
+                    tries,
                 };
                 self.lock_request(from, lock, wish, forwarded)
             }
@@ -459,6 +462,11 @@ impl<M: Memory> Core<M> {
                 };
                 self.lock_grant(from, lock, grant)
             }
+            Message::LockTried {
+                lock,
+                requester,
+                given,
+            } => self.lock_tried(from, lock, requester, given),
             Message::Wake { lock, condition } => self.wake(from, lock, condition),
             Message::Arrive {
                 intervals,

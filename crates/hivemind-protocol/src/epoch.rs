@@ -145,14 +145,22 @@ impl<M: Memory> Core<M> {
             | Message::Arrive { epoch, .. }
             | Message::Collect { epoch } => (*epoch == mine, false),
             Message::Depart { epoch, .. } => (*epoch == mine && arrived, false),
+            // A try is answered at once, so it comes when a token may go.
+            Message::LockRequest {
+                forwarded: true,
+                tries: true,
+                epoch,
+                ..
+            } if arrived && !self.epoch.is_parked() => (false, *epoch <= next),
             Message::LockRequest { epoch, .. } => (*epoch <= mine, *epoch == next),
             // Taking a lock ends an interval, which may not be between arrival and departure (INV-7).
             Message::LockGrant { epoch, .. } => (*epoch <= mine && !arrived, *epoch <= next),
             Message::CollectWanted { epoch } => (*epoch <= mine, false),
             // A flush belongs to the epoch after the one that it ends.
             Message::Flush { epoch, .. } => (*epoch < mine, *epoch == mine),
-            // Neither waking nor the heap has to do with intervals.
-            Message::Wake { .. }
+            // These have to do with no intervals.
+            Message::LockTried { .. }
+            | Message::Wake { .. }
             | Message::Allocate { .. }
             | Message::Free { .. }
             | Message::HeapReply { .. } => (true, false),

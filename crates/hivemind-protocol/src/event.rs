@@ -45,7 +45,7 @@ pub enum Event {
     },
 }
 
-/// What a program can ask for. A drone has at most one `Acquire`, `Wait` or `Meet` outstanding at any time.
+/// What a program can ask for. A drone has at most one `Acquire`, `TryAcquire`, `Wait` or `Meet` outstanding at any time.
 ///
 /// ```
 /// use hivemind_protocol::{Command, Event, LockId, Ticket};
@@ -56,6 +56,9 @@ pub enum Event {
 pub enum Command {
     /// Take a lock. Completes with `Done` once this drone holds it and sees what its last holder saw.
     Acquire(LockId),
+    /// Take a lock if nobody holds it or is in line for it. Completes with `Done` as [`Acquire`](Self::Acquire) does, or
+    /// with [`Outcome::Unavailable`].
+    TryAcquire(LockId),
     /// Let a lock go. Completes at once.
     Release(LockId),
     /// Let a lock go that is held, and sleep until somebody signals this condition of it. Completes with `Done` once
@@ -179,6 +182,8 @@ pub enum Effect {
 pub enum Outcome {
     /// It is done.
     Done,
+    /// A lock that was tried is held by another drone, or another is in line for it.
+    Unavailable,
     /// Memory was found.
     Allocated(Block),
     /// All drones met.

@@ -50,6 +50,7 @@ mod runs;
 mod serve;
 mod stats;
 mod transport;
+mod trial;
 mod wire;
 
 pub use crate::clock::VectorTimestamp;

@@ -3,11 +3,12 @@
 //!
 //! What a grant's intervals do lives in `interval`; who sleeps until a condition is signalled, in `condition`.
 
-use crate::condition::Wait;
+use crate::condition::{Stage, Wait};
 use crate::core::{Core, misbehaviour};
 use crate::grant::Holding;
 use crate::message::Interval;
 use crate::mutant::{Mutant, mutant};
+use crate::trial::Trial;
 use crate::{
     DroneId, EpochId, LockId, LockState, MeetingKind, Memory, Message, Misbehaviour, Outcome,
     PageCopy, PageId, Refusal, Sleeper, Ticket, VectorTimestamp,
@@ -26,6 +27,30 @@ pub(crate) struct Wish {
     pub(crate) known: VectorTimestamp,
     /// The pages that it wants with the lock.
     pub(crate) wants: Vec<PageId>,
+    /// Whether it wants the lock only if that is free.
+    pub(crate) tries: bool,
+}
+
+impl Wish {
+    /// The message that takes it from the manager to the last in line.
+    pub(crate) fn forwarded(self, lock: LockId) -> Message {
+        let Self {
+            requester,
+            epoch,
+            known,
+            wants,
+            tries,
+        } = self;
+        Message::LockRequest {
+            epoch,
+            lock,
+            requester,
+            known,
+            forwarded: true,
+            wants,
+            tries,
+        }
+    }
 }
 
 /// What a token brings.
@@ -57,9 +82,11 @@ pub(crate) struct Lock {
     /// Whether the token is here.
     pub(crate) token: bool,
     /// Whom the token goes to next.
-    next: Option<Wish>,
+    pub(crate) next: Option<Wish>,
     /// At the manager: who asked last.
-    tail: DroneId,
+    pub(crate) tail: DroneId,
+    /// At the manager: a try whose end is not known.
+    pub(crate) trial: Option<Trial>,
     /// The pages that the program touched when it held the lock last.
     touched: Vec<PageId>,
     /// With the token: who sleeps until a condition of the lock is signalled, in the order in which they fell asleep.
@@ -85,12 +112,17 @@ impl LockTable {
     /// Whether this token was asked for and has not come.
     fn is_coming(&self, id: LockId) -> bool {
         self.waiting
-            .is_some_and(|wait| wait.lock == id && wait.asleep.is_none())
+            .is_some_and(|wait| wait.lock == id && !matches!(wait.stage, Stage::Asleep(_)))
     }
 
     /// Whether this token is here.
     pub(crate) fn has_token(&self, id: LockId) -> bool {
         self.locks.get(&id).is_some_and(|lock| lock.token)
+    }
+
+    /// The trial of this lock, at its manager.
+    pub(crate) fn trial(&self, id: LockId) -> Option<&Trial> {
+        self.locks.get(&id)?.trial.as_ref()
     }
 
     /// The ticket that waits for a token, which it will not get any more.
@@ -121,7 +153,7 @@ impl LockTable {
 }
 
 /// The drone that knows who asked last for this lock: neighbouring numbers lie with neighbours.
-fn manager(lock: LockId, drones: u32) -> DroneId {
+pub(crate) fn manager(lock: LockId, drones: u32) -> DroneId {
     DroneId((lock.0 % u64::from(drones)) as u32)
 }
 
@@ -137,13 +169,14 @@ impl<M: Memory> Core<M> {
             token,
             next: None,
             tail,
+            trial: None,
             touched: Vec::new(),
             sleepers: Vec::new(),
         })
     }
 
-    /// The program wants a lock.
-    pub(crate) fn acquire(&mut self, id: LockId, ticket: Ticket) {
+    /// The program wants a lock, or tries to take it.
+    pub(crate) fn acquire(&mut self, id: LockId, tries: bool, ticket: Ticket) {
         if self.calls.is_waiting() || self.locks.is_waiting() {
             return self.complete(ticket, Err(Refusal::Busy.into()));
         }
@@ -160,13 +193,13 @@ impl<M: Memory> Core<M> {
         self.locks.waiting = Some(Wait {
             lock: id,
             ticket,
-            asleep: None,
+            stage: if tries { Stage::Tries } else { Stage::Asks },
         });
-        self.ask_for(id);
+        self.ask_for(id, tries);
     }
 
     /// Asks for a token that is elsewhere.
-    pub(crate) fn ask_for(&mut self, id: LockId) {
+    pub(crate) fn ask_for(&mut self, id: LockId, tries: bool) {
         let touched = self.lock(id).touched.clone();
         let request = Message::LockRequest {
             epoch: self.epoch.id,
@@ -175,6 +208,7 @@ impl<M: Memory> Core<M> {
             known: self.log.known.clone(),
             forwarded: false,
             wants: self.wanted_with(&touched),
+            tries,
         };
         self.send(manager(id, self.drones), request);
     }
@@ -218,54 +252,34 @@ impl<M: Memory> Core<M> {
                 let what = format!("it forwards a wish for {id} of {}", wish.requester);
                 return Err(misbehaviour(from, &what));
             }
-            return self.queue_wish(from, id, wish);
+            return match wish.tries {
+                true => self.answer_try(from, id, wish),
+                false => self.queue_wish(from, id, wish),
+            };
         }
         if manager != self.me || wish.requester != from {
             let what = format!("it asks for {id} in another's name or at the wrong drone");
             return Err(misbehaviour(from, &what));
         }
-        let Wish {
-            requester,
-            epoch,
-            known,
-            wants,
-        } = wish;
-        let last = core::mem::replace(&mut self.lock(id).tail, requester);
-        if mutant(Mutant::LastRequesterForgotten) {
-            self.lock(id).tail = last;
-        }
-        if last == requester {
-            return Err(misbehaviour(
-                from,
-                &format!("it asks for {id} again while it is last in line"),
-            ));
-        }
-        self.send(
-            last,
-            Message::LockRequest {
-                epoch,
-                lock: id,
-                requester,
-                known,
-                forwarded: true,
-                wants,
-            },
-        );
-        Ok(())
+        self.manage_wish(id, wish)
     }
 
     fn queue_wish(&mut self, from: DroneId, id: LockId, wish: Wish) -> Result<(), Misbehaviour> {
-        let coming = self.locks.is_coming(id);
-        let lock = self.lock(id);
-        if lock.next.is_some() || !(lock.token || coming) {
-            return Err(misbehaviour(
-                from,
-                &format!("it forwards {id}, which is not due here"),
-            ));
-        }
-        lock.next = Some(wish);
+        self.check_due(from, id)?;
+        self.lock(id).next = Some(wish);
         self.pass_on(id);
         Ok(())
+    }
+
+    /// Whether this drone may be the last in line for a lock.
+    pub(crate) fn check_due(&mut self, from: DroneId, id: LockId) -> Result<(), Misbehaviour> {
+        let coming = self.locks.is_coming(id);
+        let lock = self.lock(id);
+        if lock.next.is_none() && (lock.token || coming) {
+            return Ok(());
+        }
+        let what = format!("it forwards {id}, which is not due here");
+        Err(misbehaviour(from, &what))
     }
 
     /// Sends the token on, if it is here, free and wanted.
@@ -284,7 +298,15 @@ impl<M: Memory> Core<M> {
             self.locks.owed.insert(id);
             return;
         }
-        let Some(wish) = lock.next.take() else { return };
+        if let Some(wish) = lock.next.take() {
+            self.grant(id, wish);
+        }
+    }
+
+    /// Gives the token, which is here and free, to who wishes for it.
+    pub(crate) fn grant(&mut self, id: LockId, wish: Wish) {
+        let arrived = self.epoch.has_arrived();
+        let lock = self.lock(id);
         lock.token = false;
         let mut sleepers = core::mem::take(&mut lock.sleepers);
         if mutant(Mutant::SleepersLeftBehind) {
@@ -356,6 +378,7 @@ impl<M: Memory> Core<M> {
             pages,
         } = grant;
         self.check_sleepers(from, id, &sleepers)?;
+        let tried = self.check_own_trial(from, id)?;
         // Pages of an epoch that is over are void, like its intervals.
         let pages = match epoch == self.epoch.id {
             true => pages,
@@ -383,7 +406,10 @@ impl<M: Memory> Core<M> {
         self.locks.holding.begin(id);
         self.stats.locks_acquired += 1;
         self.complete(ticket, Ok(Outcome::Done));
-        Ok(())
+        match tried {
+            true => self.end_trial(from, id, self.me, true),
+            false => Ok(()),
+        }
     }
 }
 

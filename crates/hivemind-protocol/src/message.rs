@@ -87,6 +87,18 @@ pub enum Message {
         /// Pages that the requester touched under this lock last time, ascending; at most
         /// [`PAGES_A_GRANT_MOST`](crate::PAGES_A_GRANT_MOST).
         wants: Vec<PageId>,
+        /// Whether the requester does not wait in line: the last in line answers at once.
+        tries: bool,
+    },
+    /// How a try for a lock ended. From the last in line to the lock's manager, if it gave the lock; else to who tried in
+    /// vain, and from there to the manager.
+    LockTried {
+        /// Which lock.
+        lock: LockId,
+        /// Who tried.
+        requester: DroneId,
+        /// Whether it has the lock, and is last in line now.
+        given: bool,
     },
     /// The lock, with every interval that the requester lacks.
     LockGrant {
@@ -192,6 +204,7 @@ impl Message {
             Self::DiffRequest { .. } => "DiffRequest",
             Self::DiffReply { .. } => "DiffReply",
             Self::LockRequest { .. } => "LockRequest",
+            Self::LockTried { .. } => "LockTried",
             Self::LockGrant { .. } => "LockGrant",
             Self::Wake { .. } => "Wake",
             Self::Arrive { .. } => "Arrive",

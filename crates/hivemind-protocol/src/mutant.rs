@@ -189,6 +189,10 @@ mutants! {
     SleepersLeftBehind = "sleepers-left-behind", None;
     /// Who sleeps shortest is woken first.
     LatestSleeperWoken = "latest-sleeper-woken", None;
+    /// A drone that tried to take a lock in vain is last in line for it.
+    VainTrialMovesTail = "vain-trial-moves-tail", None;
+    /// A wish for a lock does not wait until it is known how a try before it ends.
+    WishPassesTrial = "wish-passes-trial", None;
     /// Who is woken stays on the list of those who sleep.
     SleeperStaysListed = "sleeper-stays-listed", None;
 }

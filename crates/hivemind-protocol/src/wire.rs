@@ -178,7 +178,8 @@ wire_enum!(Message {
         epoch as epoch: EpochId, page as page: PageId, upto as upto: IntervalIndex, diffs as diffs: Vec<(IntervalIndex, Diff)>
     }
     6 => LockRequest {
-        epoch as epoch: EpochId, lock as lock: LockId, requester as requester: DroneId, known as known: VectorTimestamp, forwarded as forwarded: bool, wants as wants: Vec<PageId>
+        epoch as epoch: EpochId, lock as lock: LockId, requester as requester: DroneId, known as known: VectorTimestamp, forwarded as forwarded: bool, wants as wants: Vec<PageId>,
+        tries as tries: bool
     }
     7 => LockGrant {
         epoch as epoch: EpochId, lock as lock: LockId, intervals as intervals: Vec<Interval>, sleepers as sleepers: Vec<Sleeper>,
@@ -196,6 +197,7 @@ wire_enum!(Message {
     13 => Allocate { request as request: u64, bytes as bytes: u64, align as align: u64 }
     14 => Free { request as request: u64, address as address: Address }
     15 => HeapReply { request as request: u64, result as result: Result<Block, Refusal> }
+    17 => LockTried { lock as lock: LockId, requester as requester: DroneId, given as given: bool }
     16 => Wake { lock as lock: LockId, condition as condition: ConditionId }
 });
 wire_enum!(MeetingKind {
@@ -435,6 +437,12 @@ mod tests {
                 known: known.clone(),
                 forwarded: true,
                 wants: vec![page],
+                tries: true,
+            },
+            Message::LockTried {
+                lock: LockId(1 << 35),
+                requester: id.creator,
+                given: false,
             },
             Message::LockGrant {
                 epoch,
@@ -529,7 +537,7 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_byte_never_panics(which in 0usize..10, at in any::<usize>(), byte in any::<u8>()) {
+        fn a_changed_byte_never_panics(which in 0usize..11, at in any::<usize>(), byte in any::<u8>()) {
             let mut bytes = Vec::new();
             samples()[which].encode(&mut bytes);
             let at = at % bytes.len();

@@ -223,6 +223,7 @@ fn a_wish_is_forwarded_for_other_drones_of_the_hive_only() {
             known: VectorTimestamp::new(),
             forwarded: true,
             wants: Vec::new(),
+            tries: false,
         };
         let said = drone(1).calls(Command::Acquire(LockId(0))).refuses(0, wish);
         assert!(said.contains("forwards a wish"), "{said}");
@@ -262,6 +263,7 @@ fn only_who_sleeps_is_woken() {
                 known: VectorTimestamp::new(),
                 forwarded: false,
                 wants: Vec::new(),
+                tries: false,
             },
         )
     };
@@ -273,6 +275,79 @@ fn only_who_sleeps_is_woken() {
     assert!(woken().waits(), "it waits for the lock now");
     let said = woken().refuses(2, Message::Wake { lock, condition });
     assert!(said.contains("nobody sleeps"), "{said}");
+}
+
+/// Drone 1 manages lock 1, has its token and waits for lock 0. Another asks for lock 1.
+fn asks(requester: u32, tries: bool) -> Message {
+    Message::LockRequest {
+        epoch: EPOCH,
+        lock: LockId(1),
+        requester: DroneId(requester),
+        known: VectorTimestamp::new(),
+        forwarded: false,
+        wants: Vec::new(),
+        tries,
+    }
+}
+
+fn tried(requester: u32, given: bool) -> Message {
+    Message::LockTried {
+        lock: LockId(1),
+        requester: DroneId(requester),
+        given,
+    }
+}
+
+#[test]
+fn a_trial_is_ended_by_who_was_asked_alone() {
+    let acquiring = || drone(1).calls(Command::Acquire(LockId(0)));
+    // Drone 0 has the token from here on: it is asked when drone 2 tries.
+    let given = || acquiring().hears(0, asks(0, false));
+    let said = given().refuses(0, tried(2, true));
+    assert!(said.contains("was not asked for"), "{said}");
+    let trying = || given().hears(2, asks(2, true));
+    for (from, requester, given) in [(2, 2, true), (0, 2, false), (0, 0, true), (0, 1, false)] {
+        let said = trying().refuses(from, tried(requester, given));
+        let what = ["was not asked for", "nobody tries"];
+        assert!(what.iter().any(|what| said.contains(what)), "{said}");
+    }
+    for again in [asks(2, true), asks(2, false)] {
+        let said = trying().refuses(2, again);
+        assert!(said.contains("while it is in line"), "{said}");
+    }
+    let said = trying().refuses(0, asks(0, false));
+    assert!(said.contains("while it is in line"), "{said}");
+    let ended = trying().hears(0, tried(2, true)).hears(0, asks(0, false));
+    let forwarded = |effect: &Effect| {
+        let Effect::Send { to, message } = effect else {
+            return false;
+        };
+        *to == DroneId(2) && matches!(message, Message::LockRequest { tries: false, .. })
+    };
+    assert!(
+        ended.effects.iter().any(forwarded),
+        "drone 2 is last in line"
+    );
+}
+
+#[test]
+fn a_try_ends_in_vain_only_for_who_tries() {
+    let vain = |lock| Message::LockTried {
+        lock: LockId(lock),
+        requester: DroneId(1),
+        given: false,
+    };
+    let trying = || drone(1).calls(Command::TryAcquire(LockId(0)));
+    assert!(!trying().hears(2, vain(0)).waits());
+    for wrong in [vain(3), tried(2, false)] {
+        let said = trying().refuses(2, wrong);
+        let what = ["nobody tries", "was not asked for"];
+        assert!(what.iter().any(|what| said.contains(what)), "{said}");
+    }
+    let said = drone(1)
+        .calls(Command::Acquire(LockId(0)))
+        .refuses(0, vain(0));
+    assert!(said.contains("nobody tries"), "{said}");
 }
 
 #[test]

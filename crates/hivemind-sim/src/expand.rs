@@ -26,6 +26,8 @@ pub(crate) enum Step {
         at: Address,
     },
     Acquire(LockId),
+    /// What is done if it is taken, before it is let go.
+    Try(LockId, Vec<Step>),
     Release(LockId),
     Wait(LockId, ConditionId),
     /// Whether all are woken.
@@ -401,6 +403,10 @@ impl Scene<'_> {
         match deed {
             Deed::Lock(lock) => vec![Step::Acquire(self.lock(*lock))],
             Deed::Unlock(lock) => vec![Step::Release(self.lock(*lock))],
+            Deed::Try(lock, touches) => {
+                let touches = touches.iter().flat_map(|touch| self.touch(touch));
+                vec![Step::Try(self.lock(*lock), touches.collect())]
+            }
             Deed::Touch(touch) => self.touch(touch),
             Deed::Compute(us) => vec![Step::Compute(*us)],
             Deed::LockAgain(lock) => {

@@ -39,7 +39,7 @@ pub(crate) fn lie(
 
 /// Messages that are worth saying twice. Who asks twice is answered twice, which concerns only himself. And a token that
 /// is granted twice, or a wish for it that is forwarded twice, may come when its receiver waits for that lock again, who
-/// is woken twice may sleep again: a counterfeit that nobody can tell from the real one, so that is for the mad.
+/// is woken or refused twice may sleep or try again: a counterfeit that nobody can tell from the real one, so that is for the mad.
 fn repeats(message: &Message) -> bool {
     !matches!(
         message,
@@ -47,6 +47,7 @@ fn repeats(message: &Message) -> bool {
             | Message::Free { .. }
             | Message::CollectWanted { .. }
             | Message::LockGrant { .. }
+            | Message::LockTried { .. }
             | Message::Wake { .. }
             | Message::LockRequest {
                 forwarded: true,
@@ -69,7 +70,8 @@ fn epoch_of(message: &mut Message) -> Option<&mut EpochId> {
         | Message::CollectWanted { epoch }
         | Message::Collect { epoch }
         | Message::Flush { epoch, .. } => Some(epoch),
-        Message::Wake { .. }
+        Message::LockTried { .. }
+        | Message::Wake { .. }
         | Message::Allocate { .. }
         | Message::Free { .. }
         | Message::HeapReply { .. } => None,
@@ -157,6 +159,14 @@ fn contradict(
             let condition = ConditionId(far as u32);
             sleepers.push(Sleeper { condition, drone });
             Some("tells of a sleeper that is not")
+        }
+        Message::LockTried { requester, .. } if prng.chance(50) => {
+            requester.0 = drones + prng.below(9) as u32;
+            Some("tells of a drone that is not")
+        }
+        Message::LockTried { lock, .. } => {
+            lock.0 += far;
+            Some("ends a try that nobody made")
         }
         Message::Wake { lock, .. } if prng.chance(50) => {
             lock.0 += far;
@@ -289,7 +299,7 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
         pages: vec![PageRun::one(page)],
     };
     let intervals = vec![interval];
-    match prng.below(13) {
+    match prng.below(14) {
         0 => Message::PageRequest {
             epoch,
             pages: PageRun::one(page),
@@ -316,6 +326,7 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
             known,
             forwarded: prng.chance(50),
             wants: vec![page],
+            tries: prng.chance(30),
         },
         5 => Message::LockGrant {
             epoch,
@@ -354,6 +365,11 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
         11 => Message::Wake {
             lock,
             condition: ConditionId(prng.below(2) as u32),
+        },
+        12 => Message::LockTried {
+            lock,
+            requester: drone,
+            given: prng.chance(50),
         },
         _ => Message::Free {
             request: prng.below(10),

@@ -9,7 +9,7 @@ use crate::shadow::Shadow;
 use hivemind_protocol::{
     Address, Block, ConditionId, DroneId, LockId, Meeting, Outcome, Refusal, Sleeper,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 
 /// The knowledge of what happened before what: for each drone, how many of its steps are known.
@@ -49,6 +49,10 @@ struct Lock {
     left_behind: Option<HappensBefore>,
     /// Who sleeps until a condition of it is signalled, in turn.
     sleepers: Vec<Sleeper>,
+    /// Who waits for it.
+    wanted_by: BTreeSet<DroneId>,
+    /// Who tries to take it, and whether it was free all the time since.
+    tried_by: BTreeMap<DroneId, bool>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -57,6 +61,18 @@ struct Episode {
     known: HappensBefore,
     /// What the first drone to come out was told of an allocation.
     allocated: Option<Option<Block>>,
+}
+
+impl Lock {
+    fn wants(&mut self, drone: DroneId) {
+        self.wanted_by.insert(drone);
+        self.is_not_free();
+    }
+
+    /// Who tries to take it now may be refused.
+    fn is_not_free(&mut self) {
+        self.tried_by.values_mut().for_each(|free| *free = false);
+    }
 }
 
 impl Oracle {
@@ -109,12 +125,42 @@ impl Oracle {
         self.memory.bytes(from, count)
     }
 
+    /// A drone begins to wait for a lock.
+    pub(crate) fn wants(&mut self, drone: DroneId, lock: LockId) {
+        self.locks.entry(lock).or_default().wants(drone);
+    }
+
+    /// A drone begins to try for a lock.
+    pub(crate) fn tries(&mut self, drone: DroneId, lock: LockId) {
+        let found = self.locks.entry(lock).or_default();
+        let free = found.holder.is_none() && found.wanted_by.is_empty();
+        let alone = free && found.tried_by.is_empty();
+        found.is_not_free();
+        found.tried_by.insert(drone, alone);
+    }
+
+    /// A drone tried in vain.
+    ///
+    /// # Errors
+    /// The lock was free, and nobody else asked for it.
+    pub(crate) fn tried_in_vain(&mut self, drone: DroneId, lock: LockId) -> Verdict<()> {
+        let found = self.locks.entry(lock).or_default();
+        if found.tried_by.remove(&drone) == Some(true) {
+            let what = format!("{drone} did not get {lock}, which is free");
+            return Err(Finding::new("a lock refused without need", what));
+        }
+        Ok(())
+    }
+
     /// A drone was given a lock.
     ///
     /// # Errors
     /// Another holds it.
     pub(crate) fn acquired(&mut self, drone: DroneId, lock: LockId) -> Verdict<()> {
         let found = self.locks.entry(lock).or_default();
+        found.wanted_by.remove(&drone);
+        found.tried_by.remove(&drone);
+        found.is_not_free();
         if let Some(holder) = found.holder.replace(drone) {
             let what = format!("{drone} was given {lock} while {holder} holds it");
             return Err(Finding::new("a lock held by two", what));
@@ -148,12 +194,17 @@ impl Oracle {
     /// A drone is about to signal: who sleeps longest is awake from here on, or all are.
     pub(crate) fn signals(&mut self, lock: LockId, condition: ConditionId, all: bool) {
         let found = self.locks.entry(lock).or_default();
-        let mut awake = false;
+        let mut woken = Vec::new();
         found.sleepers.retain(|sleeper| {
-            let wakes = sleeper.condition == condition && (all || !awake);
-            awake |= wakes;
+            let wakes = sleeper.condition == condition && (all || woken.is_empty());
+            if wakes {
+                woken.push(sleeper.drone);
+            }
             !wakes
         });
+        for drone in woken {
+            found.wants(drone);
+        }
     }
 
     /// A drone that slept was given its lock.
@@ -453,6 +504,23 @@ mod tests {
         other.signals(LOCK, condition, true);
         assert_eq!(other.woke(TWO, LOCK), Ok(()));
         assert!(other.woke(ONE, LOCK).is_err(), "two hold the lock");
+    }
+
+    #[test]
+    fn a_try_in_vain_for_a_free_lock_is_found() {
+        let mut oracle = Oracle::new(3, 8192);
+        oracle.tries(ONE, LOCK);
+        let mut both = oracle.clone();
+        assert!(oracle.clone().tried_in_vain(ONE, LOCK).is_err());
+        oracle.wants(TWO, LOCK);
+        assert_eq!(oracle.tried_in_vain(ONE, LOCK), Ok(()));
+        both.tries(TWO, LOCK);
+        assert_eq!(both.clone().tried_in_vain(ONE, LOCK), Ok(()));
+        assert_eq!(both.tried_in_vain(TWO, LOCK), Ok(()));
+        oracle.acquired(TWO, LOCK).expect("free");
+        oracle.tries(ONE, LOCK);
+        oracle.releases(TWO, LOCK);
+        assert_eq!(oracle.tried_in_vain(ONE, LOCK), Ok(()));
     }
 
     #[test]

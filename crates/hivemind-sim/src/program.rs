@@ -196,6 +196,8 @@ pub enum Deed {
     Lock(usize),
     /// Let it go.
     Unlock(usize),
+    /// Take this lock if it is free, touch memory, and let it go.
+    Try(usize, Vec<Touch>),
     /// Touch memory.
     Touch(Touch),
     /// Do nothing for so many microseconds.
@@ -466,8 +468,20 @@ impl Draw<'_> {
             (0..=3, _) => deeds.push(Deed::Compute(self.prng.skewed(2_000))),
             (4, Some(lock)) => deeds.push(Deed::LockAgain(*lock)),
             (5, Some(lock)) => deeds.push(Deed::MeetHolding(*lock)),
+            (6..=11, _) => deeds.extend(self.attempt(held)),
             _ => {}
         }
+    }
+
+    /// Tries to take a lock, in any order: who tries waits for nobody who holds one.
+    fn attempt(&mut self, held: &[usize]) -> Option<Deed> {
+        let lock = self.prng.below(self.layout.locks.len() as u64) as usize;
+        if held.contains(&lock) {
+            return None;
+        }
+        let with: Vec<usize> = held.iter().copied().chain([lock]).collect();
+        let touches = (0..self.prng.below(3)).filter_map(|_| self.touch(&with));
+        Some(Deed::Try(lock, touches.collect()))
     }
 
     /// An access to a cell that may be touched while these locks are held.

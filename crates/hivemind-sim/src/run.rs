@@ -415,7 +415,13 @@ impl Run {
             actor.threads[thread].state = State::Ready;
             if matches!(
                 call,
-                Some(Step::Acquire(_) | Step::Wait(..) | Step::Meet(..) | Step::Refused(..))
+                Some(
+                    Step::Acquire(_)
+                        | Step::Try(..)
+                        | Step::Wait(..)
+                        | Step::Meet(..)
+                        | Step::Refused(..)
+                )
             ) {
                 actor.in_call = false;
             }

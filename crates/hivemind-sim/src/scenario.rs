@@ -246,6 +246,14 @@ impl Stage {
                 player.deeds.pop_front();
                 self.oracle.acquired(drone, lock)
             }
+            Some(Deed::Try(lock, taken)) => {
+                player.deeds.pop_front();
+                same("taken", &(outcome == Outcome::Done), &taken, String::new)?;
+                match taken {
+                    true => self.oracle.acquired(drone, lock),
+                    false => self.oracle.tried_in_vain(drone, lock),
+                }
+            }
             Some(Deed::Wait(lock, _)) => {
                 player.deeds.pop_front();
                 self.oracle.woke(drone, lock)
@@ -280,7 +288,14 @@ impl Stage {
             match deed {
                 Deed::Write(to, bytes) => self.write(drone, to, &bytes)?,
                 Deed::Read(from, wanted) => self.read(drone, from, &wanted)?,
-                Deed::Lock(lock) => self.call(drone, Command::Acquire(lock))?,
+                Deed::Lock(lock) => {
+                    self.oracle.wants(drone, lock);
+                    self.call(drone, Command::Acquire(lock))?;
+                }
+                Deed::Try(lock, _) => {
+                    self.oracle.tries(drone, lock);
+                    self.call(drone, Command::TryAcquire(lock))?;
+                }
                 Deed::Unlock(lock) => {
                     self.oracle.releases(drone, lock);
                     self.call(drone, Command::Release(lock))?;

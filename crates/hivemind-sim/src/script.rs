@@ -8,6 +8,7 @@
 //! d0: write p0+8 = 1 2 3        stores bytes at page 0, offset 8
 //! d0: read p0+8 = 1 2 3         loads them, and they must be these
 //! d0: lock 1   d0: unlock 1     d0: barrier 0   d0: leave
+//! d0: try 1                     takes lock 1, which is free; `d0: try 1 in vain`: it is not
 //! d0: wait 1 0                  sleeps, under lock 1, until its condition 0 is signalled
 //! d0: signal 1 0                wakes who sleeps longest for it; `broadcast` wakes all
 //! d0: allocate 64   d0: free    a block from the heap; gives back the one that this drone got last
@@ -58,6 +59,8 @@ pub(crate) enum Deed {
     Write(Address, Vec<u8>),
     Read(Address, Vec<u8>),
     Lock(LockId),
+    /// Whether it will be taken.
+    Try(LockId, bool),
     Unlock(LockId),
     Wait(LockId, ConditionId),
     /// Whether all are woken.
@@ -202,6 +205,8 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
         ["write", place, "=", bytes @ ..] => Deed::Write(address(place)?, content(bytes)?),
         ["read", place, "=", bytes @ ..] => Deed::Read(address(place)?, content(bytes)?),
         ["lock", id] => Deed::Lock(lock(id)?),
+        ["try", id] => Deed::Try(lock(id)?, true),
+        ["try", id, "in", "vain"] => Deed::Try(lock(id)?, false),
         ["unlock", id] => Deed::Unlock(lock(id)?),
         ["wait", id, condition] => Deed::Wait(lock(id)?, self::condition(condition)?),
         ["signal", id, condition] => Deed::Signal(lock(id)?, self::condition(condition)?, false),

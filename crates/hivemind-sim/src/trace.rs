@@ -306,6 +306,7 @@ impl About<'_> {
                 Some(
                     Message::LockRequest { lock, .. }
                     | Message::LockGrant { lock, .. }
+                    | Message::LockTried { lock, .. }
                     | Message::Wake { lock, .. },
                 ),
             ) => *lock == wanted,
@@ -319,6 +320,7 @@ impl About<'_> {
 fn lock_of(command: &Command) -> Option<LockId> {
     match command {
         Command::Acquire(lock)
+        | Command::TryAcquire(lock)
         | Command::Release(lock)
         | Command::Wait { lock, .. }
         | Command::Signal { lock, .. } => Some(*lock),

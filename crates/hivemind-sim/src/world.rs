@@ -496,7 +496,7 @@ impl World {
             let what = format!("{drone} completes {ticket}, which waits for nothing: {result:?}");
             return Err(Finding::new("a wait ends twice", what));
         };
-        let is_call = ["Acquire", "Wait", "Meet"];
+        let is_call = ["Acquire", "TryAcquire", "Wait", "Meet"];
         if is_call.iter().any(|call| what.starts_with(call)) {
             seat.core.memory_mut().set_waits(false);
         }
@@ -543,7 +543,7 @@ impl World {
 pub(crate) fn may_wait(command: &Command) -> bool {
     matches!(
         command,
-        Command::Acquire(_) | Command::Wait { .. } | Command::Meet(_)
+        Command::Acquire(_) | Command::TryAcquire(_) | Command::Wait { .. } | Command::Meet(_)
     )
 }
 

@@ -289,5 +289,5 @@ fn in_order(
 fn lock_taken(over: &Happening<'_>) -> Option<u64> {
     let good = over.get("result").is_none_or(|result| result == "done");
     over.number("lock")
-        .filter(|_| good && ["acquire", "sleep"].contains(&over.name()))
+        .filter(|_| good && ["acquire", "try", "sleep"].contains(&over.name()))
 }

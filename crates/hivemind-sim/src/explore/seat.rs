@@ -48,6 +48,9 @@ pub(crate) struct Deeds {
 pub(crate) enum Claim {
     Loaded(Address, Vec<u8>),
     Stored(Address, Vec<u8>),
+    Wants(LockId),
+    Tries(LockId),
+    TriedInVain(LockId),
     Acquired(LockId),
     Releases(LockId),
     FallsAsleep(LockId, ConditionId),
@@ -133,7 +136,12 @@ impl Seat {
                 }
             }
             Deed::Lock(lock) => {
+                deeds.claims.push(Claim::Wants(*lock));
                 self.call(Command::Acquire(*lock), program, &mut deeds, trace)?;
+            }
+            Deed::Try(lock) => {
+                deeds.claims.push(Claim::Tries(*lock));
+                self.call(Command::TryAcquire(*lock), program, &mut deeds, trace)?;
             }
             Deed::Unlock(lock) => {
                 deeds.claims.push(Claim::Releases(*lock));
@@ -367,7 +375,14 @@ impl Seat {
                         self.loaded = None;
                         return Ok(());
                     }
-                    Deed::Lock(lock) => deeds.claims.push(Claim::Acquired(*lock)),
+                    Deed::Try(lock) if outcome == Outcome::Unavailable => {
+                        deeds.claims.push(Claim::TriedInVain(*lock));
+                        let ends = |deed: &Deed| *deed == Deed::Unlock(*lock);
+                        self.next += program[self.next..].iter().position(ends).unwrap_or(0);
+                    }
+                    Deed::Lock(lock) | Deed::Try(lock) => {
+                        deeds.claims.push(Claim::Acquired(*lock));
+                    }
                     Deed::Barrier(_) | Deed::Leave => deeds.claims.push(Claim::Met(outcome)),
                     _ => {}
                 }

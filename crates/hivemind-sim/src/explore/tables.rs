@@ -392,6 +392,15 @@ impl Tables {
         catching(|| match what {
             Claim::Loaded(at, bytes) => judge.loaded(drone, *at, bytes),
             Claim::Stored(at, bytes) => judge.stored(drone, *at, bytes),
+            Claim::Wants(lock) => {
+                judge.wants(drone, *lock);
+                Ok(())
+            }
+            Claim::Tries(lock) => {
+                judge.tries(drone, *lock);
+                Ok(())
+            }
+            Claim::TriedInVain(lock) => judge.tried_in_vain(drone, *lock),
             Claim::Acquired(lock) => judge.acquired(drone, *lock),
             Claim::Releases(lock) => {
                 judge.releases(drone, *lock);

@@ -10,6 +10,7 @@
 //! large                          only explored when asked for
 //! d0: lock 0; add p0+0 1         a drone's program goes on; add loads a byte and stores it plus a number
 //! d0: write p0+8 = 1 2; read p0+8 2; unlock 0; barrier 0; leave
+//! d0: try 0; add p0+0 1; unlock 0  takes lock 0 if it is free; else goes on behind the next unlock of it
 //! d0: until p0+0 = 1 wait 0 3    under lock 0: looks at a byte, and until it is 1 waits for condition 3 and looks again
 //! d0: signal 0 3; broadcast 0 3  wakes who sleeps longest for it, or all
 //! result p0+0 = 3 1              what these bytes are in the end, whatever the order was
@@ -68,6 +69,7 @@ pub(crate) enum Deed {
     Write(Address, Vec<u8>),
     Add(Address, u8),
     Lock(LockId),
+    Try(LockId),
     Unlock(LockId),
     /// Waits under the lock for the condition until the byte there is this.
     Until(Address, u8, LockId, ConditionId),
@@ -208,6 +210,7 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
         ["write", place, "=", bytes @ ..] => Deed::Write(address(place)?, content(bytes)?),
         ["add", place, more] => Deed::Add(address(place)?, number(more)? as u8),
         ["lock", id] => Deed::Lock(lock(id)?),
+        ["try", id] => Deed::Try(lock(id)?),
         ["unlock", id] => Deed::Unlock(lock(id)?),
         ["until", place, "=", byte, "wait", id, cause] => {
             let byte = number(byte)? as u8;

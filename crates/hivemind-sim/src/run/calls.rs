@@ -57,6 +57,8 @@ impl Run {
                     .held
                     .retain(|held| held != lock);
             }
+            Step::Acquire(lock) => self.oracle.wants(drone, *lock),
+            Step::Try(lock, _) => self.oracle.tries(drone, *lock),
             Step::Wait(lock, condition) => {
                 self.oracle.falls_asleep(drone, *lock, *condition);
                 self.actors[drone.0 as usize]
@@ -94,6 +96,18 @@ impl Run {
             (Step::Acquire(lock), Ok(Outcome::Done)) => {
                 actor.held.push(lock);
                 self.oracle.acquired(drone, lock)
+            }
+            (Step::Try(lock, then), Ok(Outcome::Done)) => {
+                actor.held.push(lock);
+                let steps = &mut actor.threads[thread].steps;
+                steps.push_front(Step::Release(lock));
+                for step in then.into_iter().rev() {
+                    steps.push_front(step);
+                }
+                self.oracle.acquired(drone, lock)
+            }
+            (Step::Try(lock, _), Ok(Outcome::Unavailable)) => {
+                self.oracle.tried_in_vain(drone, lock)
             }
             (Step::Wait(lock, _), Ok(Outcome::Done)) => {
                 actor.held.push(lock);
@@ -238,6 +252,7 @@ fn alike(wanted: &Refusal, got: &Refusal, held: &[LockId]) -> bool {
 fn command_of(step: &Step) -> Command {
     match step {
         Step::Acquire(lock) => Command::Acquire(*lock),
+        Step::Try(lock, _) => Command::TryAcquire(*lock),
         Step::Release(lock) => Command::Release(*lock),
         Step::Wait(lock, condition) => Command::Wait {
             lock: *lock,

@@ -42,6 +42,7 @@ pub(super) fn fault(page: PageId, kind: AccessKind) -> String {
 pub(super) fn command(command: &Command, meetings: u64) -> (String, Kind) {
     let text = match command {
         Command::Acquire(lock) => collect("acquire", |words| words.field("lock", lock.0)),
+        Command::TryAcquire(lock) => collect("try", |words| words.field("lock", lock.0)),
         Command::Release(lock) => {
             return (
                 collect("", |words| words.field("lock", lock.0)),
@@ -81,6 +82,7 @@ pub(super) fn command(command: &Command, meetings: u64) -> (String, Kind) {
 pub(super) fn result(words: &mut Words<'_>, result: &Result<Outcome, Failure>) {
     let (how, block) = match result {
         Ok(Outcome::Done) => ("done", None),
+        Ok(Outcome::Unavailable) => ("unavailable", None),
         Ok(Outcome::Allocated(block)) => ("done", Some(*block)),
         Ok(Outcome::Met { allocated, .. }) => ("done", *allocated),
         Err(Failure::Refused(_)) => ("refused", None),
@@ -195,12 +197,15 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
             lock,
             requester,
             forwarded,
+            tries,
             ..
         } => {
             words.field("lock", lock.0);
             words.drone("requester", requester.0);
-            if *forwarded {
-                words.field("forwarded", "yes");
+            for (flag, name) in [(forwarded, "forwarded"), (tries, "tries")] {
+                if *flag {
+                    words.field(name, "yes");
+                }
             }
             words.field("epoch", epoch.0);
         }
@@ -217,6 +222,15 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
             count(words, "sleepers", sleepers.len() as u64);
             count(words, "whole_pages", pages.len() as u64);
             words.field("epoch", epoch.0);
+        }
+        Message::LockTried {
+            lock,
+            requester,
+            given,
+        } => {
+            words.field("lock", lock.0);
+            words.drone("requester", requester.0);
+            words.field("given", if *given { "yes" } else { "no" });
         }
         Message::Wake { lock, condition } => {
             words.field("lock", lock.0);
