@@ -1,9 +1,9 @@
-//! Every program gives its serial answer on every number of drones, under both fault engines, as root and
+//! Every program gives its serial answer on every number of drones, under every fault engine, as root and
 //! as an ordinary user. The torture programs are in `torture.rs`, wrong command lines in `command_line.rs`.
 
 mod hive;
 
-use hive::{DRONES, ENGINES, User, run, run_alone, run_as, run_with, users};
+use hive::{DRONES, User, engines, run, run_alone, run_as, run_with, users};
 use std::fs;
 
 /// Runs the program everywhere, and checks that its answer is the same wherever it is the same program.
@@ -13,7 +13,7 @@ fn check_everywhere(program: &str, arguments: &[&str]) {
     for drones in DRONES {
         let mut answers = Vec::new();
         for user in users() {
-            for engine in ENGINES {
+            for engine in engines() {
                 answers.push(
                     run_as(user, drones, engine, program, &arguments)
                         .checked()
@@ -50,7 +50,7 @@ fn jacobi_equals_its_serial_answer_everywhere() {
 
 #[test]
 fn jacobi_is_right_on_plates_smaller_than_the_hive_and_when_it_settles() {
-    for engine in ENGINES {
+    for engine in engines() {
         run(
             8,
             engine,
@@ -154,7 +154,7 @@ fn quicksort_equals_the_serial_sort_everywhere() {
 
 #[test]
 fn quicksort_sorts_long_numbers_and_splits_long_ranges() {
-    for engine in ENGINES {
+    for engine in engines() {
         run(
             2,
             engine,
@@ -220,7 +220,7 @@ fn tsp_finds_a_tour_as_short_as_the_serial_one_everywhere() {
     for drones in DRONES {
         let mut lengths = Vec::new();
         for user in users() {
-            for engine in ENGINES {
+            for engine in engines() {
                 let ended = run_as(user, drones, engine, "tsp", &arguments).checked();
                 // The tour may be another one of the same length.
                 lengths.extend(ended.out.lines().next().map(str::to_owned));
@@ -251,7 +251,7 @@ fn tour_comes_home_with_the_serial_harvest_everywhere() {
 
 #[test]
 fn tour_runs_on_sixty_four_drones() {
-    for engine in ENGINES {
+    for engine in engines() {
         let ended = run(64, engine, "tour", &["--check"]).checked();
         assert!(ended.out.contains("64 bees"), "{ended}");
     }

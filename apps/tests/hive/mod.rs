@@ -2,6 +2,7 @@
 //! in time, and keeps what it printed. What is expected of a program is said in the tests.
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+use hivemind::FaultEngine;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,25 @@ const LONGEST_JOB: Duration = Duration::from_secs(240);
 /// The numbers of drones on which every program must be right.
 pub(crate) const DRONES: [usize; 5] = [1, 2, 3, 4, 8];
 
-/// Both ways to catch a page fault.
-pub(crate) const ENGINES: [&str; 2] = ["uffd", "mprotect"];
+/// All ways to catch a page fault that this machine has, the best first.
+pub(crate) fn engines() -> impl Iterator<Item = &'static str> {
+    let works = |engine: &&FaultEngine| match &engine.refusal {
+        None => true,
+        Some(why) => {
+            eprintln!("skipped: {why}");
+            false
+        }
+    };
+    all_engines()
+        .iter()
+        .filter(works)
+        .map(|engine| engine.name.as_str())
+}
+
+fn all_engines() -> &'static [FaultEngine] {
+    static ALL: OnceLock<Vec<FaultEngine>> = OnceLock::new();
+    ALL.get_or_init(hivemind::fault_engines)
+}
 
 /// Who starts a job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,10 +153,11 @@ pub(crate) fn run_with(
     end(command)
 }
 
-/// Each number of drones has both transports, one with each engine, and the other way round for another user: as much
-/// as to run everything with both, in half the time.
+/// Each number of drones has both transports, by turns from engine to engine, and the other way round for another user: as
+/// much as to run everything with both, in half the time.
 fn transport(user: User, drones: usize, engine: &str) -> &'static str {
-    let odd = drones + usize::from(engine == "mprotect") + usize::from(user == User::Nobody);
+    let place = all_engines().iter().position(|one| one.name == engine);
+    let odd = drones + place.unwrap_or(0) + usize::from(user == User::Nobody);
     if odd.is_multiple_of(2) {
         "shared"
     } else {

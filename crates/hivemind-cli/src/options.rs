@@ -404,11 +404,12 @@ impl Economy {
 
 /// How page faults are caught.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Engine {
     #[default]
     Auto,
     Uffd,
+    UffdSync,
     Mprotect,
 }
 
@@ -418,6 +419,7 @@ impl Engine {
         match self {
             Self::Auto => "auto",
             Self::Uffd => "uffd",
+            Self::UffdSync => "uffd-sync",
             Self::Mprotect => "mprotect",
         }
     }
@@ -545,6 +547,19 @@ mod tests {
                 "{default}: {help}"
             );
         }
+    }
+
+    #[test]
+    fn each_engine_of_the_library_can_be_asked_for() {
+        let asked = Engine::value_variants().iter().map(|engine| {
+            let word = engine.to_possible_value().expect("none is hidden");
+            assert_eq!(word.get_name(), engine.name());
+            engine.name().to_owned()
+        });
+        let there = hivemind::fault_engines()
+            .into_iter()
+            .map(|engine| engine.name);
+        assert!(asked.eq(std::iter::once("auto".to_owned()).chain(there)));
     }
 
     #[test]

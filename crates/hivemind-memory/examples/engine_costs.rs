@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "scan, clean",
         "invalidate, one"
     );
-    for engine in [EngineKind::Uffd, EngineKind::Mprotect] {
+    for engine in EngineKind::all() {
         match choose(EngineChoice::Only(engine)) {
             Ok(_) => print_costs(engine)?,
             Err(refused) => println!("{engine:<10}{refused}"),

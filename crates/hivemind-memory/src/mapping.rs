@@ -90,6 +90,14 @@ impl Mapping {
         (self.bytes / PAGE_SIZE) as u64
     }
 
+    /// All pages.
+    pub(crate) fn whole(&self) -> PageRun {
+        PageRun {
+            first: PageId(0),
+            count: self.pages(),
+        }
+    }
+
     /// The first byte of the application view.
     pub(crate) fn base(&self) -> *mut u8 {
         self.application

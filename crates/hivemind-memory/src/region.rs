@@ -185,11 +185,7 @@ impl Drop for RegionMemory {
     fn drop(&mut self) {
         // Without an engine a view shows whatever the file holds. Who looks there must be told, not lied to.
         if self.mapping.owner().is_this_process() {
-            let all = PageRun {
-                first: PageId(0),
-                count: self.mapping.pages(),
-            };
-            let (address, bytes) = self.mapping.application(all);
+            let (address, bytes) = self.mapping.application(self.mapping.whole());
             // SAFETY: the view is our own; who still touches it is meant to die. Where the kernel refuses, the view
             // is unmapped soon.
             let _ = unsafe { sys::protect(address, bytes, false, false) };

@@ -27,6 +27,15 @@ const CONTINUE_MODE_WP: u64 = 1 << 1;
 /// `UFFDIO_WRITEPROTECT_MODE_WP`, which the bindings lack.
 const WRITEPROTECT_MODE_WP: u64 = 1 << 0;
 
+/// What a userfaultfd needs to make absent pages fault, and stores to write-protected ones, with a signal.
+pub(crate) const TRAPPED_WRITES: u32 = UFFD_FEATURE_SIGBUS
+    | UFFD_FEATURE_MINOR_SHMEM
+    | UFFD_FEATURE_WP_HUGETLBFS_SHMEM
+    | UFFD_FEATURE_WP_UNPOPULATED;
+
+/// What it needs beside for stores that lift the protection by themselves. It has no room for both kinds.
+pub(crate) const ASYNCHRONOUS_WRITES: u32 = UFFD_FEATURE_WP_ASYNC;
+
 /// `PAGEMAP_SCAN` = `_IOWR('f', 16, struct pm_scan_arg)`, which the bindings lack.
 const PAGEMAP_SCAN: Opcode = rustix::ioctl::opcode::read_write::<pm_scan_arg>(b'f', 16);
 
@@ -234,18 +243,13 @@ pub(crate) fn has_swap() -> bool {
     rustix::system::sysinfo().totalswap > 0
 }
 
-/// A userfaultfd with everything the engine needs, or the call that was refused.
-pub(crate) fn open_userfaultfd() -> Result<OwnedFd, (&'static str, Errno)> {
+/// A userfaultfd with these features, or the call that was refused.
+pub(crate) fn open_userfaultfd(features: u32) -> Result<OwnedFd, (&'static str, Errno)> {
     let flags = UserfaultfdFlags::CLOEXEC
         | UserfaultfdFlags::NONBLOCK
         | UserfaultfdFlags::from_bits_retain(UFFD_USER_MODE_ONLY);
     // SAFETY: the descriptor stays in this crate and is registered with its own mappings alone.
     let fd = unsafe { rustix::mm::userfaultfd(flags) }.map_err(|errno| ("userfaultfd", errno))?;
-    let features = UFFD_FEATURE_SIGBUS
-        | UFFD_FEATURE_MINOR_SHMEM
-        | UFFD_FEATURE_WP_HUGETLBFS_SHMEM
-        | UFFD_FEATURE_WP_UNPOPULATED
-        | UFFD_FEATURE_WP_ASYNC;
     let mut api = uffdio_api {
         api: UFFD_API.into(),
         features: features.into(),
@@ -313,7 +317,7 @@ pub(crate) unsafe fn map_pages(
     }
 }
 
-/// Arms or lifts the write protection of mapped pages. Armed, the next store to one is found by a scan.
+/// Arms or lifts the write protection of mapped pages.
 ///
 /// # Safety
 /// As for [`map_pages`].

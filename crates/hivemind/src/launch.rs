@@ -12,7 +12,7 @@ mod seat;
 mod starters;
 
 use crate::settings::{self, MAX_DRONES, MAX_THREADS, parse_size, parse_time};
-use hivemind_memory::EngineChoice;
+use hivemind_memory::{EngineChoice, MemoryError};
 use hivemind_protocol::{Economies, Encryption, PAGE_SIZE, Transport};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -244,7 +244,12 @@ impl Environment<'_> {
             return Ok(default);
         };
         let parsed = value.to_string_lossy().parse();
-        parsed.map_err(|_| invalid(variable, &value, "auto, uffd or mprotect"))
+        parsed.map_err(|error| match error {
+            MemoryError::UnknownEngine { allowed, .. } => {
+                invalid(variable, &value, &format!("one of {allowed}"))
+            }
+            other => invalid(variable, &value, &other.to_string()),
+        })
     }
 
     fn listen(&self, variable: &'static str) -> Result<Option<Listen>, LaunchError> {
@@ -418,7 +423,11 @@ mod tests {
     #[test]
     fn wrong_options_name_variable_value_and_what_is_allowed() {
         for (variable, value, allowed) in [
-            ("HIVEMIND_ENGINE", "magic", "auto, uffd or mprotect"),
+            (
+                "HIVEMIND_ENGINE",
+                "magic",
+                "one of auto, uffd, uffd-sync, mprotect",
+            ),
             ("HIVEMIND_REGION", "lots", "a size of 4096 bytes or more"),
             ("HIVEMIND_REGION", "100", "a size of 4096 bytes or more"),
             (

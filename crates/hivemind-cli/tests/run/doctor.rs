@@ -25,6 +25,10 @@ fn this_machine_is_found_fit_for_a_small_job() {
     let found = hivemind(&["doctor", "-n", "2", "--region", "16M"]);
     let said = text(&found.stdout);
     assert!(found.status.success(), "{said}{}", text(&found.stderr));
+    for engine in hivemind::fault_engines() {
+        let works = format!("{} works", engine.name);
+        assert_eq!(said.contains(&works), engine.refusal.is_none(), "{said}");
+    }
     for part in [
         "kernel",
         "page faults",

@@ -18,6 +18,8 @@ use std::str::FromStr;
 pub enum EngineKind {
     /// userfaultfd in `SIGBUS` mode, with writes found by scanning page tables. Linux 6.7 or newer.
     Uffd,
+    /// userfaultfd in `SIGBUS` mode, with writes trapped. Linux 6.4 or newer.
+    UffdSync,
     /// mprotect and `SIGSEGV`, with writes trapped. Works anywhere, costs more.
     Mprotect,
 }
@@ -184,11 +186,8 @@ mod tests {
 
     #[test]
     fn choices_are_read_as_they_are_written() {
-        for choice in [
-            EngineChoice::Auto,
-            EngineChoice::Only(EngineKind::Uffd),
-            EngineChoice::Only(EngineKind::Mprotect),
-        ] {
+        let engines = EngineKind::all().map(EngineChoice::Only);
+        for choice in engines.chain([EngineChoice::Auto]) {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
     }
@@ -198,12 +197,12 @@ mod tests {
         let error = "ufd".parse::<EngineChoice>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no fault engine `ufd`: choose one of auto, uffd, mprotect"
+            "there is no fault engine `ufd`: choose one of auto, uffd, uffd-sync, mprotect"
         );
         let error = "auto".parse::<EngineKind>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no fault engine `auto`: choose one of uffd, mprotect"
+            "there is no fault engine `auto`: choose one of uffd, uffd-sync, mprotect"
         );
     }
 }

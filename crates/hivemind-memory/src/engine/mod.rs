@@ -7,6 +7,8 @@
 mod choice;
 mod mprotect;
 mod uffd;
+mod uffd_sync;
+mod userfault;
 
 pub use choice::{Chosen, EngineChoice, EngineKind, choose};
 
@@ -52,7 +54,7 @@ pub(crate) struct Entry {
 }
 
 /// The engines, the best first.
-pub(crate) static TABLE: [Entry; 2] = [
+pub(crate) static TABLE: [Entry; 3] = [
     Entry {
         kind: EngineKind::Uffd,
         name: "uffd",
@@ -61,6 +63,15 @@ pub(crate) static TABLE: [Entry; 2] = [
         open: uffd::open,
         probe: uffd::probe,
         cost: "the fastest",
+    },
+    Entry {
+        kind: EngineKind::UffdSync,
+        name: "uffd-sync",
+        signal: libc::SIGBUS,
+        code: libc::BUS_ADRERR,
+        open: uffd_sync::open,
+        probe: uffd_sync::probe,
+        cost: "whose first store to a page costs about four times as much",
     },
     Entry {
         kind: EngineKind::Mprotect,
@@ -122,5 +133,34 @@ impl Refusal {
 impl From<MemoryError> for Refusal {
     fn from(error: MemoryError) -> Self {
         Self::new(error.to_string(), "see there")
+    }
+}
+
+/// Whether an access of this kind does not fault.
+fn is_enough(access: Access, kind: AccessKind) -> bool {
+    access
+        >= match kind {
+            AccessKind::Read => Access::ReadOnly,
+            AccessKind::Write => Access::ReadWrite,
+        }
+}
+
+/// Has the kernel store a byte into a page of the application view, and tells whether it could.
+fn store_by_system_call(mapping: &Mapping, page: PageId) -> bool {
+    let (address, _) = mapping.application(PageRun::one(page));
+    let clock = libc::CLOCK_MONOTONIC;
+    // SAFETY: the kernel stores 16 bytes into the page, or answers EFAULT. Nobody else knows this mapping. The call
+    // itself, not the C library's: that one would store from user space, and be killed.
+    unsafe { libc::syscall(libc::SYS_clock_gettime, clock, address) == 0 }
+}
+
+fn expect(holds: bool, otherwise: &str) -> Result<(), Refusal> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Refusal::new(
+            format!("in a trial, {otherwise}"),
+            "report this kernel, with `uname -a`",
+        ))
     }
 }

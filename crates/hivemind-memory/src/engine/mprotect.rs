@@ -3,7 +3,7 @@
 //! Its weakness is the number of pieces that the kernel cuts a region into: neighbouring pages of different access are
 //! separate mappings, of which a process may have `vm.max_map_count`. The kernel joins equal neighbours by itself.
 
-use super::{Engine, Opened, Refusal};
+use super::{Engine, Opened, Refusal, is_enough};
 use crate::access_map::AccessMap;
 use crate::error::end_process;
 use crate::mapping::Mapping;
@@ -87,11 +87,7 @@ impl Engine for Mprotect {
     fn take_written(&self, _: &mut Vec<PageRun>) {}
 
     fn settle(&self, page: PageId, kind: AccessKind) -> bool {
-        self.map().get(page)
-            >= match kind {
-                AccessKind::Read => Access::ReadOnly,
-                AccessKind::Write => Access::ReadWrite,
-            }
+        is_enough(self.map().get(page), kind)
     }
 }
 

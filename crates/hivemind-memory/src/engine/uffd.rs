@@ -1,23 +1,17 @@
-//! The fast engine: userfaultfd in `SIGBUS` mode. Absent pages fault; a store to a present page never does. The kernel
-//! lifts the write protection by itself (`WP_ASYNC`), and a scan of the page tables finds afterwards where it did.
-//!
-//! A page is made absent by dropping its entry in the application view: the bytes stay in the file, where the system
-//! view reaches them. It is made present by mapping the file's page again: write-protected as `ReadOnly`, so that a
-//! store is found, and without protection as `ReadWrite`, so that stores cost nothing and concern nobody. Only
+//! The fastest engine: userfaultfd in `SIGBUS` mode. Absent pages fault; a store to a present page never does. The kernel
+//! lifts the write protection by itself (`WP_ASYNC`), and a scan of the page tables finds afterwards where it did. Only
 //! `ReadOnly` pages are scanned: the kernel takes a page without protection for one that was stored to.
 //!
 //! Where the machine has swap space, the kernel may drop entries of its own accord, when memory is short. It leaves a
 //! mark for a page that was write-protected, and nothing for one that was stored to. So a valid page without entry and
 //! mark was written (INV-M2 restores it; [`Engine::take_written`] reports it).
 
-use super::{Engine, Opened, Refusal};
+use super::userfault::{Need, Userfault, give_up};
+use super::{Engine, Opened, Refusal, expect, store_by_system_call};
 use crate::access_map::AccessMap;
-use crate::error::end_process;
 use crate::mapping::Mapping;
 use crate::sys::{self, Scan, page_region};
-use hivemind_protocol::{
-    Access, AccessKind, Mutant, PAGE_SIZE, PageId, PageRun, WriteDetection, mutant,
-};
+use hivemind_protocol::{Access, AccessKind, PAGE_SIZE, PageId, PageRun, WriteDetection};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,14 +19,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Ranges that one scan can report before it is called again. 24 bytes each.
 const SCAN_RANGES: usize = 512;
 
-/// How often pages are populated that are not in the file when they shall be mapped: once those that nobody used yet,
-/// and again what the kernel took away between two calls. Memory so short that it happens that often cannot be worked
-/// with.
-const POPULATE_TRIES: usize = 100;
+const NEED: Need = Need {
+    features: sys::TRAPPED_WRITES | sys::ASYNCHRONOUS_WRITES,
+    what: "asynchronous write protection",
+    remedy: "boot Linux 6.7 or newer with CONFIG_USERFAULTFD and CONFIG_PTE_MARKER_UFFD_WP",
+};
 
 struct Uffd {
-    mapping: Arc<Mapping>,
-    fd: OwnedFd,
+    userfault: Userfault,
     pagemap: OwnedFd,
     /// Whether the kernel may drop entries of its own accord; may change while we run.
     has_swap: fn() -> bool,
@@ -59,7 +53,7 @@ pub(super) fn probe() -> Result<(), Refusal> {
         engine
             .try_take_written(&mut written, &mut engine.state())
             .map(|()| written.clone())
-            .map_err(scan_refused)
+            .map_err(|errno| NEED.refused("PAGEMAP_SCAN", errno))
     };
     let middle = PageRun {
         first: PageId(1),
@@ -72,8 +66,9 @@ pub(super) fn probe() -> Result<(), Refusal> {
         "a store to an absent page does not fault",
     )?;
     engine
+        .userfault
         .map_in(middle, true)
-        .map_err(|errno| refused("UFFDIO_CONTINUE", errno))?;
+        .map_err(|errno| NEED.refused("UFFDIO_CONTINUE", errno))?;
     engine.state().map.set(middle, Access::ReadOnly);
     expect(
         take()?.is_empty(),
@@ -90,8 +85,9 @@ pub(super) fn probe() -> Result<(), Refusal> {
         )?;
     }
     engine
-        .try_drop_out(second)
-        .map_err(|errno| refused("madvise", errno))?;
+        .userfault
+        .drop_out(second)
+        .map_err(|errno| NEED.refused("madvise", errno))?;
     expect(
         !store_by_system_call(&mapping, PageId(2)),
         "a page can be reached after it was dropped",
@@ -100,21 +96,13 @@ pub(super) fn probe() -> Result<(), Refusal> {
 
 impl Uffd {
     fn new(mapping: Arc<Mapping>) -> Result<Self, Refusal> {
-        let fd = sys::open_userfaultfd().map_err(|(call, errno)| refused(call, errno))?;
-        let (address, bytes) = whole(&mapping);
-        // SAFETY: the application view is our own shared memfd mapping; who faults there is served.
-        unsafe { sys::watch(fd.as_fd(), address, bytes) }
-            .map_err(|errno| refused("UFFDIO_REGISTER", errno))?;
+        let userfault = Userfault::watching(mapping, &NEED)?;
         let pagemap = sys::open_pagemap().map_err(|errno| {
             Refusal::new(
                 format!("/proc/self/pagemap cannot be opened ({errno})"),
                 "mount /proc, and make the program's file readable for its user",
             )
         })?;
-        // Only now that absent pages fault may the program reach the view.
-        // SAFETY: as above.
-        unsafe { sys::protect(address, bytes, true, true) }
-            .map_err(|errno| refused("mprotect", errno))?;
         let nothing = page_region {
             start: 0,
             end: 0,
@@ -125,8 +113,7 @@ impl Uffd {
             found: vec![nothing; SCAN_RANGES],
         });
         Ok(Self {
-            mapping,
-            fd,
+            userfault,
             pagemap,
             has_swap: sys::has_swap,
             state,
@@ -136,49 +123,6 @@ impl Uffd {
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic under this lock is a broken invariant and ends the process; the map itself is never half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes the program see these pages, none of which it sees now. Most were just written through the system view,
-    /// so they exist in the file: only where the kernel misses one are they made to, since that takes as long as
-    /// mapping them does.
-    fn map_in(&self, pages: PageRun, write_protected: bool) -> Result<(), Errno> {
-        let (address, bytes) = self.mapping.application(pages);
-        let (system, _) = self.mapping.system(pages);
-        let (mut done, mut tries) = (0, 0);
-        while done < bytes {
-            // SAFETY: the range lies in the watched application view; the core decided that the program may see it.
-            match unsafe {
-                sys::map_pages(
-                    self.fd.as_fd(),
-                    address.add(done),
-                    bytes - done,
-                    write_protected,
-                )
-            } {
-                Ok(mapped) => done += mapped,
-                // It is there already: an entry that the kernel was just moving.
-                Err(Errno::EXIST) => done += PAGE_SIZE,
-                Err(Errno::FAULT) if tries < POPULATE_TRIES => {
-                    tries += 1;
-                    // SAFETY: both ranges are views of our own region.
-                    unsafe { sys::populate(system.add(done), bytes - done) }?;
-                }
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(())
-    }
-
-    fn try_drop_out(&self, pages: PageRun) -> Result<(), Errno> {
-        let (address, bytes) = self.mapping.application(pages);
-        // SAFETY: the application view of our own region; the bytes stay in the file.
-        unsafe { sys::drop_entries(address, bytes) }
-    }
-
-    fn try_protect(&self, pages: PageRun, armed: bool) -> Result<(), Errno> {
-        let (address, bytes) = self.mapping.application(pages);
-        // SAFETY: the range lies in the watched application view; the core decided whether stores count.
-        unsafe { sys::write_protect(self.fd.as_fd(), address, bytes, armed) }
     }
 
     fn try_take_written(&self, into: &mut Vec<PageRun>, state: &mut State) -> Result<(), Errno> {
@@ -216,7 +160,7 @@ impl Uffd {
             })?;
         }
         for run in &vanished {
-            self.map_in(*run, true)?;
+            self.userfault.map_in(*run, true)?;
         }
         if !vanished.is_empty() {
             let mut all: Vec<PageId> = into
@@ -239,14 +183,14 @@ impl Uffd {
         found: &mut [page_region],
         mut visit: impl FnMut(PageRun),
     ) -> Result<(), Errno> {
-        let (address, bytes) = self.mapping.application(span);
+        let (address, bytes) = self.userfault.mapping.application(span);
         let (mut next, end) = (address.addr() as u64, (address.addr() + bytes) as u64);
         while next < end {
             // SAFETY: the application view of our own region.
             let (filled, walked) =
                 unsafe { sys::scan(self.pagemap.as_fd(), next, end, what, found) }?;
             for range in &found[..filled] {
-                let first = self.mapping.page_at(range.start as usize);
+                let first = self.userfault.mapping.page_at(range.start as usize);
                 visit(PageRun {
                     first,
                     count: (range.end - range.start) / PAGE_SIZE as u64,
@@ -268,47 +212,8 @@ impl Engine for Uffd {
     }
 
     fn set_access(&self, pages: PageRun, access: Access) {
-        let (_, _) = self.mapping.application(pages);
-        let mut state = self.state();
-        let map = &mut state.map;
-        if access == Access::Invalid {
-            map.runs_where(
-                pages,
-                |old| old != Access::Invalid,
-                |run| {
-                    self.try_drop_out(run)
-                        .unwrap_or_else(|errno| give_up("make absent", run, "madvise", errno));
-                },
-            );
-        } else {
-            let armed = access == Access::ReadOnly;
-            map.runs_where(
-                pages,
-                |old| old == Access::Invalid,
-                |run| {
-                    self.map_in(run, armed).unwrap_or_else(|errno| {
-                        give_up("make present", run, "UFFDIO_CONTINUE", errno)
-                    });
-                },
-            );
-            map.runs_where(
-                pages,
-                |old| old != Access::Invalid && old != access,
-                |run| {
-                    self.try_protect(run, armed).unwrap_or_else(|errno| {
-                        give_up("watch stores to", run, "UFFDIO_WRITEPROTECT", errno)
-                    });
-                },
-            );
-        }
-        map.set(pages, access);
-        if mutant(Mutant::MappingEachPage) {
-            for page in pages.pages() {
-                let (address, bytes) = self.mapping.application(PageRun::one(page));
-                // SAFETY: the application view of our own region.
-                let _ = unsafe { sys::protect(address, bytes, true, access != Access::ReadOnly) };
-            }
-        }
+        self.userfault
+            .set_access(&mut self.state().map, pages, access);
     }
 
     fn access(&self, page: PageId) -> Access {
@@ -316,10 +221,7 @@ impl Engine for Uffd {
     }
 
     fn take_written(&self, into: &mut Vec<PageRun>) {
-        let all = PageRun {
-            first: PageId(0),
-            count: self.mapping.pages(),
-        };
+        let all = self.userfault.mapping.whole();
         self.try_take_written(into, &mut self.state())
             .unwrap_or_else(|errno| give_up("find the writes in", all, "PAGEMAP_SCAN", errno));
     }
@@ -331,36 +233,20 @@ impl Engine for Uffd {
             return false;
         }
         let one = PageRun::one(page);
-        let mut present = false;
-        let mut no_entry = false;
-        let found = &mut state.found;
-        self.scan(one, Scan::Present, found, |_| present = true)
-            .and_then(|()| {
-                if present {
-                    Ok(())
-                } else {
-                    self.scan(one, Scan::NoEntry, found, |_| no_entry = true)
-                }
-            })
+        let mut is = |what| {
+            let mut found = false;
+            self.scan(one, what, &mut state.found, |_| found = true)
+                .unwrap_or_else(|errno| give_up("look at", one, "PAGEMAP_SCAN", errno));
+            found
+        };
+        if !is(Scan::Present) {
             // Without a mark the page was written: the next scan must find it.
-            .and_then(|()| {
-                if present {
-                    Ok(())
-                } else {
-                    self.map_in(one, !no_entry && access == Access::ReadOnly)
-                }
-            })
-            .unwrap_or_else(|errno| give_up("restore", one, "UFFDIO_CONTINUE", errno));
+            let marked = !is(Scan::NoEntry);
+            self.userfault
+                .restore(page, marked && access == Access::ReadOnly);
+        }
         true
     }
-}
-
-/// The whole application view.
-fn whole(mapping: &Mapping) -> (*mut u8, usize) {
-    mapping.application(PageRun {
-        first: PageId(0),
-        count: mapping.pages(),
-    })
 }
 
 /// Appends a run, joined to the last of those from `before` on where it follows.
@@ -368,71 +254,6 @@ fn push(into: &mut Vec<PageRun>, before: usize, run: PageRun) {
     match into[before..].last_mut() {
         Some(last) if last.end() == run.first => last.count += run.count,
         _ => into.push(run),
-    }
-}
-
-fn give_up(undertaking: &str, pages: PageRun, call: &str, errno: Errno) -> ! {
-    let PageRun { first, count } = pages;
-    end_process(format_args!(
-        "the kernel refuses to {undertaking} {first} and {} more of the region ({call}: {errno}): look at the limits on \
-         memory (cgroup, `ulimit -v`) and at the kernel's log, or try the fault engine mprotect",
-        count - 1
-    ))
-}
-
-/// Has the kernel store a byte into a page of the application view, and tells whether it could.
-fn store_by_system_call(mapping: &Mapping, page: PageId) -> bool {
-    let (address, _) = mapping.application(PageRun::one(page));
-    let clock = libc::CLOCK_MONOTONIC;
-    // SAFETY: the kernel stores 16 bytes into the page, or answers EFAULT. Nobody else knows this mapping. The call
-    // itself, not the C library's: that one would store from user space, and be killed.
-    unsafe { libc::syscall(libc::SYS_clock_gettime, clock, address) == 0 }
-}
-
-fn expect(holds: bool, otherwise: &str) -> Result<(), Refusal> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Refusal::new(
-            format!("in a trial, {otherwise}"),
-            "report this kernel, with `uname -a`",
-        ))
-    }
-}
-
-fn scan_refused(errno: Errno) -> Refusal {
-    match errno {
-        Errno::NOTTY | Errno::INVAL => too_old("PAGEMAP_SCAN", errno),
-        _ => refused("PAGEMAP_SCAN", errno),
-    }
-}
-
-fn too_old(call: &str, errno: Errno) -> Refusal {
-    Refusal::new(
-        format!("this kernel has no asynchronous write protection ({call}: {errno})"),
-        "boot Linux 6.7 or newer with CONFIG_USERFAULTFD and CONFIG_PTE_MARKER_UFFD_WP",
-    )
-}
-
-fn refused(call: &str, errno: Errno) -> Refusal {
-    match (call, errno) {
-        ("userfaultfd", Errno::PERM | Errno::ACCESS) => Refusal::new(
-            format!(
-                "the system call userfaultfd is refused ({errno}), as the seccomp filter of a container does"
-            ),
-            "allow it in the container's seccomp profile",
-        ),
-        ("userfaultfd", Errno::NOSYS) => Refusal::new(
-            format!("the system call userfaultfd is missing ({errno})"),
-            "boot a kernel with CONFIG_USERFAULTFD, or allow the call in the container's seccomp profile",
-        ),
-        ("userfaultfd" | "UFFDIO_API" | "UFFDIO_REGISTER", Errno::INVAL | Errno::OPNOTSUPP) => {
-            too_old(call, errno)
-        }
-        _ => Refusal::new(
-            format!("{call} is refused ({errno})"),
-            "look at the limits on open files and memory",
-        ),
     }
 }
 
@@ -453,14 +274,20 @@ mod tests {
             Access::ReadOnly,
         );
         for page in [3, 5] {
-            assert!(store_by_system_call(&engine.mapping, PageId(page)));
+            assert!(store_by_system_call(
+                &engine.userfault.mapping,
+                PageId(page)
+            ));
         }
         engine
     }
 
     /// Does what the kernel does when it takes a page out of memory.
     fn reclaim(engine: &Uffd, page: u64) {
-        engine.try_drop_out(PageRun::one(PageId(page))).unwrap();
+        engine
+            .userfault
+            .drop_out(PageRun::one(PageId(page)))
+            .unwrap();
     }
 
     fn taken(engine: &Uffd) -> Vec<PageRun> {
@@ -485,7 +312,7 @@ mod tests {
         assert_eq!(taken(&engine), runs([3, 5]), "7 was clean");
         assert_eq!(taken(&engine), []);
         assert!(
-            store_by_system_call(&engine.mapping, PageId(3)),
+            store_by_system_call(&engine.userfault.mapping, PageId(3)),
             "it is there again"
         );
         assert_eq!(taken(&engine), runs([3]));
@@ -500,7 +327,10 @@ mod tests {
         let engine = two_of_ten_written();
         for page in [3, 7] {
             reclaim(&engine, page);
-            assert!(!store_by_system_call(&engine.mapping, PageId(page)));
+            assert!(!store_by_system_call(
+                &engine.userfault.mapping,
+                PageId(page)
+            ));
             assert!(engine.settle(PageId(page), AccessKind::Read));
         }
         assert!(
@@ -516,7 +346,7 @@ mod tests {
             runs([3, 5]),
             "what was written is remembered, what was clean stays so"
         );
-        assert!(store_by_system_call(&engine.mapping, PageId(7)));
+        assert!(store_by_system_call(&engine.userfault.mapping, PageId(7)));
         assert_eq!(taken(&engine), runs([7]));
     }
 }

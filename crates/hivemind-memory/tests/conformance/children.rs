@@ -351,28 +351,43 @@ pub(crate) fn a_limit_on_file_size_is_said_and_does_not_kill(case: &Case) {
 
 pub(crate) fn seccomp_refuses_userfaultfd(case: &Case) {
     let ended = case.in_child(|| {
-        refuse_system_call(libc::SYS_userfaultfd as u32);
-        let chosen = choose(EngineChoice::Auto).unwrap();
-        assert_eq!(chosen.engine, EngineKind::Mprotect);
-        let sentence = chosen.fallback.unwrap();
-        assert!(
-            sentence.contains("userfaultfd is refused") && sentence.contains("uses mprotect"),
-            "{sentence}"
-        );
-        let refused = choose(EngineChoice::Only(EngineKind::Uffd)).unwrap_err();
-        assert!(
-            matches!(
-                refused,
-                MemoryError::EngineRefused {
-                    engine: EngineKind::Uffd,
-                    ..
-                }
-            ),
-            "{refused}"
-        );
-        exit(42);
+        refuse_system_call(libc::SYS_userfaultfd, None);
+        falls_back(case.engine, "userfaultfd is refused");
     });
     ended.with_status(42);
+}
+
+pub(crate) fn seccomp_refuses_scans(case: &Case) {
+    /// `PAGEMAP_SCAN`.
+    const SCAN: u32 = 0xC060_6610;
+    let ended = case.in_child(|| {
+        refuse_system_call(libc::SYS_ioctl, Some(SCAN));
+        falls_back(case.engine, "PAGEMAP_SCAN is refused");
+    });
+    ended.with_status(42);
+}
+
+/// Expects that `auto` takes this engine since the best was refused for this reason, and ends the process.
+fn falls_back(expected: EngineKind, why: &str) -> ! {
+    let chosen = choose(EngineChoice::Auto).unwrap();
+    assert_eq!(chosen.engine, expected);
+    let sentence = chosen.fallback.unwrap();
+    assert!(
+        sentence.contains(why) && sentence.contains(&format!("uses {expected}")),
+        "{sentence}"
+    );
+    let refused = choose(EngineChoice::Only(EngineKind::Uffd)).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            MemoryError::EngineRefused {
+                engine: EngineKind::Uffd,
+                ..
+            }
+        ),
+        "{refused}"
+    );
+    exit(42)
 }
 
 pub(crate) fn too_many_pieces(case: &Case) {
@@ -416,7 +431,7 @@ fn in_fork(play: impl FnOnce()) -> c_int {
 
 fn signal_of(engine: EngineKind) -> c_int {
     match engine {
-        EngineKind::Uffd => libc::SIGBUS,
+        EngineKind::Uffd | EngineKind::UffdSync => libc::SIGBUS,
         EngineKind::Mprotect => libc::SIGSEGV,
     }
 }
@@ -478,25 +493,36 @@ fn set_limit(resource: libc::__rlimit_resource_t, limit: u64) {
     assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
 }
 
-/// Has the kernel answer one system call with EPERM in this process, as container filters do.
-fn refuse_system_call(number: u32) {
+/// Has the kernel answer one system call with EPERM in this process, as container filters do; with a number, only where
+/// its second argument is that one.
+fn refuse_system_call(call: libc::c_long, second_argument: Option<u32>) {
+    /// Where in what a filter is shown the low half of the second argument stands.
+    const SECOND_ARGUMENT: u32 = 24;
     let line = |code: u32, jt, jf, k| libc::sock_filter {
         code: code as u16,
         jt,
         jf,
         k,
     };
-    let mut program = [
-        line(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        line(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
-        line(
-            libc::BPF_RET | libc::BPF_K,
-            0,
-            0,
-            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
-        ),
-        line(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
+    let load = |at| line(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, at);
+    let unless = |wanted, skipped| {
+        let code = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+        line(code, 0, skipped, wanted)
+    };
+    let answer = |answer| line(libc::BPF_RET | libc::BPF_K, 0, 0, answer);
+    let refuse = answer(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
+    let allow = answer(libc::SECCOMP_RET_ALLOW);
+    let mut program = match second_argument {
+        None => vec![load(0), unless(call as u32, 1), refuse, allow],
+        Some(wanted) => vec![
+            load(0),
+            unless(call as u32, 3),
+            load(SECOND_ARGUMENT),
+            unless(wanted, 1),
+            refuse,
+            allow,
+        ],
+    };
     let filter = libc::sock_fprog {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),

@@ -14,6 +14,7 @@ use hivemind_memory::EngineKind;
 macro_rules! suite {
     ($($place:ident: $($name:ident),+ ;)+) => {
         suite!(@engine uffd, EngineKind::Uffd, $($($place $name)+)+);
+        suite!(@engine uffd_sync, EngineKind::UffdSync, $($($place $name)+)+);
         suite!(@engine mprotect, EngineKind::Mprotect, $($($place $name)+)+);
     };
     (@engine $module:ident, $kind:expr, $($place:ident $name:ident)+) => {
@@ -89,12 +90,23 @@ fn auto_falls_back_with_a_sentence_where_a_filter_refuses_userfaultfd() {
 }
 
 #[test]
-fn scattered_pages_need_no_mappings_with_userfaultfd() {
+fn auto_falls_back_with_a_sentence_where_page_tables_cannot_be_scanned() {
     Case::run(
-        EngineKind::Uffd,
-        "scattered_pages_need_no_mappings_with_userfaultfd",
-        costs::scattered_pages_need_no_mappings,
+        EngineKind::UffdSync,
+        "auto_falls_back_with_a_sentence_where_page_tables_cannot_be_scanned",
+        children::seccomp_refuses_scans,
     );
+}
+
+#[test]
+fn scattered_pages_need_no_mappings_with_userfaultfd() {
+    for engine in [EngineKind::Uffd, EngineKind::UffdSync] {
+        Case::run(
+            engine,
+            "scattered_pages_need_no_mappings_with_userfaultfd",
+            costs::scattered_pages_need_no_mappings,
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,192 @@
+//! What both engines with userfaultfd have in common: pages of the application view that fault while they are absent, in
+//! `SIGBUS` mode, so that the faulting thread handles its own fault.
+//!
+//! A page is made absent by dropping its entry in the application view: the bytes stay in the file, where the system
+//! view reaches them. It is made present by mapping the file's page again: write-protected as `ReadOnly`, and without
+//! protection as `ReadWrite`, so that stores cost nothing and concern nobody.
+//!
+//! Deliberately elsewhere: what a store to a write-protected page means, in which the two differ (`uffd`, `uffd_sync`).
+
+use super::Refusal;
+use crate::access_map::AccessMap;
+use crate::error::end_process;
+use crate::mapping::Mapping;
+use crate::sys;
+use hivemind_protocol::{Access, Mutant, PAGE_SIZE, PageId, PageRun, mutant};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use std::sync::Arc;
+
+/// How often pages are populated that are not in the file when they shall be mapped: once those that nobody used yet,
+/// and again what the kernel took away between two calls. Memory so short that it happens that often cannot be worked
+/// with.
+const POPULATE_TRIES: usize = 100;
+
+/// What an engine needs of the kernel.
+pub(super) struct Need {
+    /// The features of the userfaultfd.
+    pub(super) features: u32,
+    /// What they are for, in a sentence that begins with "this kernel has no".
+    pub(super) what: &'static str,
+    /// What to boot where that is missing.
+    pub(super) remedy: &'static str,
+}
+
+/// A mapping whose application view is watched.
+pub(super) struct Userfault {
+    pub(super) mapping: Arc<Mapping>,
+    fd: OwnedFd,
+}
+
+impl Userfault {
+    pub(super) fn watching(mapping: Arc<Mapping>, need: &Need) -> Result<Self, Refusal> {
+        let fd = sys::open_userfaultfd(need.features)
+            .map_err(|(call, errno)| need.refused(call, errno))?;
+        let (address, bytes) = mapping.application(mapping.whole());
+        // SAFETY: the application view is our own shared memfd mapping; who faults there is served.
+        unsafe { sys::watch(fd.as_fd(), address, bytes) }
+            .map_err(|errno| need.refused("UFFDIO_REGISTER", errno))?;
+        // Only now that absent pages fault may the program reach the view.
+        // SAFETY: as above.
+        unsafe { sys::protect(address, bytes, true, true) }
+            .map_err(|errno| need.refused("mprotect", errno))?;
+        Ok(Self { mapping, fd })
+    }
+
+    /// Has these pages be what they shall be. A refusal of the kernel ends the process.
+    pub(super) fn set_access(&self, map: &mut AccessMap, pages: PageRun, access: Access) {
+        let (_, _) = self.mapping.application(pages);
+        if access == Access::Invalid {
+            map.runs_where(
+                pages,
+                |old| old != Access::Invalid,
+                |run| {
+                    self.drop_out(run)
+                        .unwrap_or_else(|errno| give_up("make absent", run, "madvise", errno));
+                },
+            );
+        } else {
+            self.open(map, pages, access);
+        }
+        map.set(pages, access);
+        if mutant(Mutant::MappingEachPage) {
+            for page in pages.pages() {
+                let (address, bytes) = self.mapping.application(PageRun::one(page));
+                // SAFETY: the application view of our own region.
+                let _ = unsafe { sys::protect(address, bytes, true, access != Access::ReadOnly) };
+            }
+        }
+    }
+
+    fn open(&self, map: &AccessMap, pages: PageRun, access: Access) {
+        let armed = access == Access::ReadOnly;
+        map.runs_where(
+            pages,
+            |old| old == Access::Invalid,
+            |run| {
+                self.map_in(run, armed)
+                    .unwrap_or_else(|errno| give_up("make present", run, "UFFDIO_CONTINUE", errno));
+            },
+        );
+        map.runs_where(
+            pages,
+            |old| old != Access::Invalid && old != access,
+            |run| {
+                self.protect(run, armed).unwrap_or_else(|errno| {
+                    give_up("watch stores to", run, "UFFDIO_WRITEPROTECT", errno)
+                });
+            },
+        );
+    }
+
+    /// Makes the program see these pages; leaves those alone that it sees already. Most were just written through the
+    /// system view, so they exist in the file: only where the kernel misses one are they made to, since that takes as
+    /// long as mapping them does.
+    pub(super) fn map_in(&self, pages: PageRun, write_protected: bool) -> Result<(), Errno> {
+        let (address, bytes) = self.mapping.application(pages);
+        let (system, _) = self.mapping.system(pages);
+        let (mut done, mut tries) = (0, 0);
+        while done < bytes {
+            // SAFETY: the range lies in the watched application view; the core decided that the program may see it.
+            match unsafe {
+                sys::map_pages(
+                    self.fd.as_fd(),
+                    address.add(done),
+                    bytes - done,
+                    write_protected,
+                )
+            } {
+                Ok(mapped) => done += mapped,
+                // It is there already: an entry that the kernel was just moving.
+                Err(Errno::EXIST) => done += PAGE_SIZE,
+                Err(Errno::FAULT) if tries < POPULATE_TRIES => {
+                    tries += 1;
+                    // SAFETY: both ranges are views of our own region.
+                    unsafe { sys::populate(system.add(done), bytes - done) }?;
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes these pages absent.
+    pub(super) fn drop_out(&self, pages: PageRun) -> Result<(), Errno> {
+        let (address, bytes) = self.mapping.application(pages);
+        // SAFETY: the application view of our own region; the bytes stay in the file.
+        unsafe { sys::drop_entries(address, bytes) }
+    }
+
+    /// Arms or lifts the write protection of present pages.
+    pub(super) fn protect(&self, pages: PageRun, armed: bool) -> Result<(), Errno> {
+        let (address, bytes) = self.mapping.application(pages);
+        // SAFETY: the range lies in the watched application view; the core decided whether stores count.
+        unsafe { sys::write_protect(self.fd.as_fd(), address, bytes, armed) }
+    }
+
+    /// Maps a page again that the kernel has taken the entry of; a refusal ends the process.
+    pub(super) fn restore(&self, page: PageId, write_protected: bool) {
+        let one = PageRun::one(page);
+        self.map_in(one, write_protected)
+            .unwrap_or_else(|errno| give_up("restore", one, "UFFDIO_CONTINUE", errno));
+    }
+}
+
+impl Need {
+    /// Why a call was refused, said as well as it can be known.
+    pub(super) fn refused(&self, call: &str, errno: Errno) -> Refusal {
+        match (call, errno) {
+            ("userfaultfd", Errno::PERM | Errno::ACCESS) => Refusal::new(
+                format!(
+                    "the system call userfaultfd is refused ({errno}), as the seccomp filter of a container does"
+                ),
+                "allow it in the container's seccomp profile",
+            ),
+            ("userfaultfd", Errno::NOSYS) => Refusal::new(
+                format!("the system call userfaultfd is missing ({errno})"),
+                "boot a kernel with CONFIG_USERFAULTFD, or allow the call in the container's seccomp profile",
+            ),
+            (
+                "userfaultfd" | "UFFDIO_API" | "UFFDIO_REGISTER" | "UFFDIO_CONTINUE"
+                | "PAGEMAP_SCAN",
+                Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTTY,
+            ) => Refusal::new(
+                format!("this kernel has no {} ({call}: {errno})", self.what),
+                self.remedy,
+            ),
+            _ => Refusal::new(
+                format!("{call} is refused ({errno})"),
+                "look at the limits on open files and memory",
+            ),
+        }
+    }
+}
+
+pub(super) fn give_up(undertaking: &str, pages: PageRun, call: &str, errno: Errno) -> ! {
+    let PageRun { first, count } = pages;
+    end_process(format_args!(
+        "the kernel refuses to {undertaking} {first} and {} more of the region ({call}: {errno}): look at the limits on \
+         memory (cgroup, `ulimit -v`) and at the kernel's log, or try the fault engine mprotect",
+        count - 1
+    ))
+}
