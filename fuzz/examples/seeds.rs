@@ -11,7 +11,7 @@ use std::{fs, io};
 use hivemind_fuzz::core::{CONDITIONS, DRONES, Drone, LOCKS, PAGES, Step, payload, write_input};
 use hivemind_protocol::{
     Address, BarrierId, Command, ConditionId, DroneId, EpochId, LockId, Meeting, MeetingKind,
-    Message, PageId, WriteDetection,
+    Message, PageId, PageRun, WriteDetection,
 };
 
 /// So many runs give a seed each for `core`,
@@ -173,6 +173,9 @@ impl World {
                 }
                 program.push_back(Step::Call(Command::Release(lock)));
             }
+            let first = PageId(self.below(PAGES));
+            let count = 1 + self.below(9);
+            program.push_back(Step::Call(Command::Prefetch(PageRun { first, count })));
             let own = PageId(PAGES - 1 - u64::from(me.0 % 2));
             program.push_back(Step::Store(own, 8 * me.0 as u16, 9));
             if self.below(3) == 0 {

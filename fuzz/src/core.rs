@@ -69,6 +69,9 @@ fn write_step(step: &Step, into: &mut Vec<u8>) {
             into.extend((address.0 as u16).to_le_bytes());
         }
         Step::Call(Command::TryAcquire(lock)) => into.extend([11, lock.0 as u8]),
+        Step::Call(Command::Prefetch(pages)) => {
+            into.extend([12, pages.first.0 as u8, pages.count as u8]);
+        }
         Step::Call(Command::Wait { lock, condition }) => {
             into.extend([9, lock.0 as u8, condition.0 as u8]);
         }
@@ -103,7 +106,7 @@ fn read_step(me: DroneId, input: &mut Bytes<'_>) -> Step {
     let page = |input: &mut Bytes<'_>| PageId(u64::from(input.byte()) % PAGES);
     let lock = |input: &mut Bytes<'_>| LockId(u64::from(input.byte()) % LOCKS);
     let condition = |input: &mut Bytes<'_>| ConditionId(u32::from(input.byte()) % CONDITIONS);
-    match input.byte() % 12 {
+    match input.byte() % 13 {
         0 => Step::Store(page(input), input.short() % PAGE_SIZE as u16, input.byte()),
         1 => Step::Load(page(input)),
         2 => Step::Call(Command::Acquire(lock(input))),
@@ -129,7 +132,11 @@ fn read_step(me: DroneId, input: &mut Bytes<'_>) -> Step {
             condition: condition(input),
             all: input.byte() % 2 == 1,
         }),
-        _ => Step::Call(Command::TryAcquire(lock(input))),
+        11 => Step::Call(Command::TryAcquire(lock(input))),
+        _ => Step::Call(Command::Prefetch(PageRun {
+            first: page(input),
+            count: 1 + u64::from(input.byte()),
+        })),
     }
 }
 

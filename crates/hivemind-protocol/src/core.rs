@@ -389,6 +389,10 @@ impl<M: Memory> Core<M> {
                 all,
             } => self.signal(lock, condition, all, ticket),
             Command::Meet(meeting) => self.meet(meeting, ticket),
+            Command::Prefetch(pages) => {
+                self.prefetch(pages);
+                self.complete(ticket, Ok(Outcome::Done));
+            }
             Command::Allocate { bytes, align } => {
                 self.ask_heap(ticket, |request| Message::Allocate {
                     request,
@@ -522,6 +526,7 @@ impl<M: Memory> Core<M> {
         }
         self.fetches = Fetches::new();
         self.epoch.held_faults.clear();
+        self.epoch.held_prefetches.clear();
         self.calls = Calls::new();
     }
 

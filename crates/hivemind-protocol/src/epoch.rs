@@ -37,6 +37,8 @@ pub(crate) struct Epoch {
     pub(crate) stale: BTreeSet<PageId>,
     /// Faults that wait for the next epoch.
     pub(crate) held_faults: Vec<HeldFault>,
+    /// What the program said meanwhile that it will touch.
+    pub(crate) held_prefetches: Vec<PageRun>,
     /// Messages of the next epoch that came early.
     deferred: Vec<(DroneId, Message)>,
     /// Pages that come home.
@@ -95,6 +97,7 @@ impl Epoch {
             prepared: false,
             stale: BTreeSet::new(),
             held_faults: Vec::new(),
+            held_prefetches: Vec::new(),
             deferred: Vec::new(),
             homecomings: PageMap::new(),
         }
@@ -240,6 +243,9 @@ impl<M: Memory> Core<M> {
             last: met.is_some() && self.calls.is_leaving(),
         };
         let turned = self.turn_pages(departure);
+        if departure.last {
+            self.epoch.held_prefetches.clear();
+        }
         self.log.clear();
         self.spare.end_epoch();
         let epoch = self.epoch.id;
@@ -272,6 +278,9 @@ impl<M: Memory> Core<M> {
         }
         for HeldFault { page, kind, ticket } in core::mem::take(&mut self.epoch.held_faults) {
             self.fault(page, kind, ticket);
+        }
+        for pages in core::mem::take(&mut self.epoch.held_prefetches) {
+            self.prefetch(pages);
         }
         self.pass_on_owed();
         self.try_arrive();

@@ -2,7 +2,7 @@
 
 use crate::{
     AccessKind, Address, BarrierId, Block, ConditionId, DroneId, Failure, LockId, Message, PageId,
-    Refusal, Ticket,
+    PageRun, Refusal, Ticket,
 };
 use alloc::vec::Vec;
 
@@ -81,6 +81,9 @@ pub enum Command {
     },
     /// Take part in a collective call. Completes with [`Outcome::Met`] when all drones take part in it.
     Meet(Meeting),
+    /// Begin to fetch those of these pages that are not here, [the first so many](crate::PAGES_A_PREFETCH_MOST) of them. Completes
+    /// with `Done` at once; whoever touches one of them later waits only for what has not come.
+    Prefetch(PageRun),
     /// Get memory. Completes with [`Outcome::Allocated`].
     Allocate {
         /// How many bytes; 0 counts as 1.

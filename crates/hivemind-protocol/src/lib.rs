@@ -45,6 +45,7 @@ mod message;
 mod mutant;
 mod note;
 mod page;
+mod prefetch;
 mod push;
 mod runs;
 mod serve;
@@ -76,6 +77,7 @@ pub use crate::message::{Interval, Label, Message, Met, PAGES_A_MESSAGE_MOST, Pa
 pub use crate::mutant::choose_mutant;
 pub use crate::mutant::{Mutant, mutant};
 pub use crate::note::Note;
+pub use crate::prefetch::PAGES_A_PREFETCH_MOST;
 pub use crate::runs::PageRun;
 pub use crate::stats::Stats;
 pub use crate::transport::Transport;

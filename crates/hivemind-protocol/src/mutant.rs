@@ -193,6 +193,8 @@ mutants! {
     VainTrialMovesTail = "vain-trial-moves-tail", None;
     /// A wish for a lock does not wait until it is known how a try before it ends.
     WishPassesTrial = "wish-passes-trial", None;
+    /// A prefetch does not wait for the next epoch when this drone has arrived at the end of this.
+    PrefetchAfterArrival = "prefetch-after-arrival", None;
     /// Who is woken stays on the list of those who sleep.
     SleeperStaysListed = "sleeper-stays-listed", None;
 }

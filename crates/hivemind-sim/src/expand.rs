@@ -5,7 +5,7 @@ use crate::layout::{Guard, HEAP_LOCK, Layout, SHELF_BYTES, SHELF_CONDITIONS, SLO
 use crate::program::{Deed, End, Item, Phase, Touch, Wrong};
 use hivemind_protocol::{
     Address, BarrierId, Block, Command, ConditionId, DroneId, LockId, Meeting, MeetingKind, Mutant,
-    PAGE_SIZE, Refusal, mutant,
+    PAGE_SIZE, PageId, PageRun, Refusal, mutant,
 };
 
 /// The smallest thing that a thread does.
@@ -38,6 +38,7 @@ pub(crate) enum Step {
         align: u64,
     },
     Free(Address),
+    Prefetch(PageRun),
     /// A call that must be refused like this.
     Refused(Command, Refusal),
     /// Goes on as what was loaded or allocated says.
@@ -214,6 +215,11 @@ impl Scene<'_> {
             Item::Take { shelf, condition } => {
                 let (shelf, condition) = (*shelf, *condition);
                 self.at_shelf(shelf, Decision::Take { shelf, condition })
+            }
+            Item::Prefetch { first, count } => {
+                let first = PageId(PageId::of(Address(self.base)).0 + first);
+                let count = *count;
+                vec![Step::Prefetch(PageRun { first, count })]
             }
             Item::Wrong(wrong) => vec![self.wrong(*wrong)],
         }

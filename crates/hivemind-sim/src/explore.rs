@@ -63,6 +63,8 @@ shipped! {
     "tries",
     "tries-under-collections",
     "a-death-of-who-tries",
+    "prefetches",
+    "prefetches-under-collections",
     "a-signal",
     "sleepers",
     "sleepers-under-collections",

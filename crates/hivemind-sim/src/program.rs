@@ -3,7 +3,7 @@
 
 use crate::layout::{Cell, Freedom, Guard, Layout, SHELF_CONDITIONS};
 use crate::prng::Prng;
-use hivemind_protocol::{BarrierId, DroneId};
+use hivemind_protocol::{BarrierId, DroneId, PAGE_SIZE};
 
 /// A program for all drones: phases that end with a collective call.
 ///
@@ -178,6 +178,13 @@ pub enum Item {
         shelf: usize,
         /// Which of its conditions is waited for.
         condition: u32,
+    },
+    /// Begin to fetch pages of the area.
+    Prefetch {
+        /// The first, counted from the start of the area.
+        first: u64,
+        /// How many.
+        count: u64,
     },
     /// A call that must be refused and change nothing.
     Wrong(Wrong),
@@ -401,6 +408,11 @@ impl Draw<'_> {
         }
         if self.prng.chance(12) {
             return self.walk();
+        }
+        if self.prng.chance(8) {
+            let first = self.prng.below(self.layout.area_bytes / PAGE_SIZE as u64);
+            let count = 1 + self.prng.skewed(20);
+            return Item::Prefetch { first, count };
         }
         let mut deeds = Vec::new();
         for _ in 0..self.prng.between(1, 5) {

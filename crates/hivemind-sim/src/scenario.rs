@@ -258,7 +258,7 @@ impl Stage {
                 player.deeds.pop_front();
                 self.oracle.woke(drone, lock)
             }
-            Some(Deed::Unlock(_) | Deed::Signal(..) | Deed::Free) => {
+            Some(Deed::Unlock(_) | Deed::Signal(..) | Deed::Prefetch(_) | Deed::Free) => {
                 player.deeds.pop_front();
                 Ok(())
             }
@@ -313,6 +313,7 @@ impl Stage {
                     };
                     self.call(drone, command)?;
                 }
+                Deed::Prefetch(pages) => self.call(drone, Command::Prefetch(pages))?,
                 Deed::Allocate(bytes) => {
                     let align = ALIGN;
                     self.call(drone, Command::Allocate { bytes, align })?;

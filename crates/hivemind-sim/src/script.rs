@@ -11,6 +11,7 @@
 //! d0: try 1                     takes lock 1, which is free; `d0: try 1 in vain`: it is not
 //! d0: wait 1 0                  sleeps, under lock 1, until its condition 0 is signalled
 //! d0: signal 1 0                wakes who sleeps longest for it; `broadcast` wakes all
+//! d0: prefetch p3 4             begins to fetch pages 3 to 6
 //! d0: allocate 64   d0: free    a block from the heap; gives back the one that this drone got last
 //! all: barrier 0                every drone, in turn
 //! repeat 300   …   end          the lines between, so many times
@@ -31,7 +32,7 @@
 //! A drone does its lines in order, each at once if the one before is done; else it waits its turn.
 
 use hivemind_protocol::{
-    Address, BarrierId, ConditionId, DroneId, LockId, PAGE_SIZE, WriteDetection,
+    Address, BarrierId, ConditionId, DroneId, LockId, PAGE_SIZE, PageId, PageRun, WriteDetection,
 };
 
 /// A line of a scenario.
@@ -65,6 +66,7 @@ pub(crate) enum Deed {
     Wait(LockId, ConditionId),
     /// Whether all are woken.
     Signal(LockId, ConditionId, bool),
+    Prefetch(PageRun),
     Allocate(u64),
     Free,
     Barrier(BarrierId),
@@ -211,6 +213,7 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
         ["wait", id, condition] => Deed::Wait(lock(id)?, self::condition(condition)?),
         ["signal", id, condition] => Deed::Signal(lock(id)?, self::condition(condition)?, false),
         ["broadcast", id, condition] => Deed::Signal(lock(id)?, self::condition(condition)?, true),
+        ["prefetch", first, count] => Deed::Prefetch(pages(first, count)?),
         ["allocate", bytes] => Deed::Allocate(number(bytes)?),
         ["free"] => Deed::Free,
         ["barrier", id] => Deed::Barrier(BarrierId(number(id)? as u32)),
@@ -232,6 +235,15 @@ pub(crate) fn address(word: &str) -> Result<Address, String> {
 pub(crate) fn content(words: &[&str]) -> Result<Vec<u8>, String> {
     let byte = |word: &&str| word.parse().map_err(|_| format!("{word} is no byte"));
     words.iter().map(byte).collect()
+}
+
+/// `p3`, and how many from there on.
+pub(crate) fn pages(first: &str, count: &str) -> Result<PageRun, String> {
+    let page = first.strip_prefix('p').ok_or("pages are written p0 4")?;
+    Ok(PageRun {
+        first: PageId(number(page)?),
+        count: number(count)?,
+    })
 }
 
 pub(crate) fn lock(word: &str) -> Result<LockId, String> {

@@ -268,6 +268,13 @@ impl About<'_> {
             (About::Page(page) | About::Event(Event::Fault { page, .. }), _) => *page == wanted,
             (About::Note(note), _) => note.is_about(wanted),
             (
+                About::Event(Event::Command {
+                    command: Command::Prefetch(run),
+                    ..
+                }),
+                _,
+            ) => (run.first..run.end()).contains(&wanted),
+            (
                 _,
                 Some(
                     Message::PageRefused { page, .. }

@@ -74,6 +74,8 @@ worlds! {
     tries: "tries",
     tries_under_collections: "tries-under-collections",
     a_death_of_who_tries: "a-death-of-who-tries",
+    prefetches: "prefetches",
+    prefetches_under_collections: "prefetches-under-collections",
     a_signal: "a-signal",
     sleepers: "sleepers",
     sleepers_under_collections: "sleepers-under-collections",

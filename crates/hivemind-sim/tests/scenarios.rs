@@ -41,6 +41,7 @@ scenarios! {
     a_miss_of_k_writers_page_is_2k_messages: "page-miss-many-writers.txt",
     a_lock_is_0_2_or_3_messages: "locks.txt",
     a_try_is_0_2_or_4_messages: "tries.txt",
+    a_page_that_was_prefetched_costs_nothing_when_it_is_touched: "prefetch.txt",
     who_sleeps_is_woken_by_who_holds_the_lock: "conditions.txt",
     a_barrier_is_two_messages_a_drone: "barrier.txt",
     nobody_passes_a_barrier_early: "barrier-nobody-early.txt",

@@ -12,6 +12,7 @@
 //! | `resumes WHAT ticket= thread= waited_us=` … | that wait is over |
 //! | `releases lock=` | the program lets a lock go |
 //! | `signals lock= condition= all=` | the program wakes who sleeps until a condition of a lock is signalled |
+//! | `prefetches pages=` | the program says what it will touch |
 //! | `fails release lock=`, `fails signal lock=` | … which is refused |
 //! | `makes twin pages=`, `makes diff pages= bytes=` | what the protocol does with a page that is written |
 //! | `applies diff pages= bytes=` | another's writes go into a page |

@@ -186,7 +186,7 @@ impl Tracer {
         if wait.kind != words::Kind::Waits {
             if result.is_err() {
                 self.happens("fails", |words| {
-                    words.say(wait.kind.word().trim_end_matches('s'));
+                    words.say(wait.kind.failing());
                     words.say(&wait.what);
                     words::result(words, result);
                 });

@@ -164,6 +164,9 @@ impl Seat {
                 };
                 self.call(command, program, &mut deeds, trace)?;
             }
+            Deed::Prefetch(pages) => {
+                self.call(Command::Prefetch(*pages), program, &mut deeds, trace)?;
+            }
             Deed::Barrier(barrier) => {
                 self.meet(MeetingKind::Barrier(*barrier), program, &mut deeds, trace)?;
             }

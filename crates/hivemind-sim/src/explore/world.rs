@@ -11,6 +11,7 @@
 //! d0: lock 0; add p0+0 1         a drone's program goes on; add loads a byte and stores it plus a number
 //! d0: write p0+8 = 1 2; read p0+8 2; unlock 0; barrier 0; leave
 //! d0: try 0; add p0+0 1; unlock 0  takes lock 0 if it is free; else goes on behind the next unlock of it
+//! d0: prefetch p0 2              begins to fetch pages 0 and 1
 //! d0: until p0+0 = 1 wait 0 3    under lock 0: looks at a byte, and until it is 1 waits for condition 3 and looks again
 //! d0: signal 0 3; broadcast 0 3  wakes who sleeps longest for it, or all
 //! result p0+0 = 3 1              what these bytes are in the end, whatever the order was
@@ -18,8 +19,10 @@
 //!
 //! A read names no bytes to expect: the oracle knows them.
 
-use crate::script::{address, condition, content, lock, number};
-use hivemind_protocol::{Address, BarrierId, ConditionId, DroneId, LockId, WriteDetection};
+use crate::script::{address, condition, content, lock, number, pages};
+use hivemind_protocol::{
+    Address, BarrierId, ConditionId, DroneId, LockId, PageRun, WriteDetection,
+};
 
 /// A world that is small enough to go through every order of events in it.
 ///
@@ -75,6 +78,7 @@ pub(crate) enum Deed {
     Until(Address, u8, LockId, ConditionId),
     /// Whether all are woken.
     Signal(LockId, ConditionId, bool),
+    Prefetch(PageRun),
     Barrier(BarrierId),
     Leave,
 }
@@ -218,6 +222,7 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
         }
         ["signal", id, cause] => Deed::Signal(lock(id)?, condition(cause)?, false),
         ["broadcast", id, cause] => Deed::Signal(lock(id)?, condition(cause)?, true),
+        ["prefetch", first, count] => Deed::Prefetch(pages(first, count)?),
         ["barrier", id] => Deed::Barrier(BarrierId(number(id)? as u32)),
         ["leave"] => Deed::Leave,
         _ => return Err("not something that a drone does".to_owned()),

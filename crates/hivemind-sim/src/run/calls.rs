@@ -39,7 +39,11 @@ impl Run {
             .completed
             .iter()
             .any(|done| done.ticket == started.ticket);
-        if matches!(step, Step::Release(_) | Step::Signal(..)) && !done_at_once {
+        if matches!(
+            step,
+            Step::Release(_) | Step::Signal(..) | Step::Prefetch(_)
+        ) && !done_at_once
+        {
             return Err(Finding::new(
                 "a release that waits",
                 format!("{drone}: {step:?}"),
@@ -113,7 +117,7 @@ impl Run {
                 actor.held.push(lock);
                 self.oracle.woke(drone, lock)
             }
-            (Step::Release(_) | Step::Signal(..), Ok(Outcome::Done)) => Ok(()),
+            (Step::Release(_) | Step::Signal(..) | Step::Prefetch(_), Ok(Outcome::Done)) => Ok(()),
             (Step::Meet(meeting, purpose), result) => {
                 self.after_meeting(drone, meeting, purpose, result)
             }
@@ -269,6 +273,7 @@ fn command_of(step: &Step) -> Command {
             align: *align,
         },
         Step::Free(address) => Command::Free(*address),
+        Step::Prefetch(pages) => Command::Prefetch(*pages),
         Step::Refused(command, _) => command.clone(),
         other => unreachable!("{other:?} is no call"),
     }

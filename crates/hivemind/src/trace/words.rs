@@ -13,15 +13,27 @@ pub(super) enum Kind {
     Waits,
     Releases,
     Signals,
+    Prefetches,
 }
 
 impl Kind {
+    /// The same in an event that says that it was refused.
+    pub(super) fn failing(self) -> &'static str {
+        match self {
+            Self::Waits => "wait",
+            Self::Releases => "release",
+            Self::Signals => "signal",
+            Self::Prefetches => "prefetch",
+        }
+    }
+
     /// The first word of its event.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Waits => "waits",
             Self::Releases => "releases",
             Self::Signals => "signals",
+            Self::Prefetches => "prefetches",
         }
     }
 }
@@ -64,6 +76,10 @@ pub(super) fn command(command: &Command, meetings: u64) -> (String, Kind) {
                 words.field("all", if *all { "yes" } else { "no" });
             });
             return (text, Kind::Signals);
+        }
+        Command::Prefetch(pages) => {
+            let text = collect("", |words| words.pages([pair(pages)]));
+            return (text, Kind::Prefetches);
         }
         Command::Meet(called) => collect("", |words| {
             meeting(words, called);
