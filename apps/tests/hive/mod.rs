@@ -1,5 +1,5 @@
-//! Runs programs under `hivemind run` for the tests beside this folder: finds the launcher, bounds every job
-//! in time, and keeps what it printed. What is expected of a program is said in the tests.
+//! Runs programs under `hivemind run` for the tests beside this folder: finds the launcher and the simulator, bounds every
+//! job in time, and keeps what it printed. What is expected of a program is said in the tests.
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 use hivemind::FaultEngine;
@@ -224,35 +224,40 @@ fn folder() -> &'static Path {
 /// The launcher of this build; it is built where it isn't there yet.
 fn launcher() -> &'static Path {
     static LAUNCHER: OnceLock<PathBuf> = OnceLock::new();
-    LAUNCHER.get_or_init(|| {
-        let launcher = folder().join("hivemind");
-        if !launcher.exists() {
-            build();
-        }
-        assert!(launcher.exists(), "there is no {}", launcher.display());
-        launcher
-    })
+    LAUNCHER.get_or_init(|| built("hivemind", "hivemind-cli"))
 }
 
-fn build() {
+/// Runs `hivemind-sim model` with these words; it is built where it isn't there yet.
+pub(crate) fn model(words: &[&str]) -> Ended {
+    static SIMULATOR: OnceLock<PathBuf> = OnceLock::new();
+    let mut command = Command::new(SIMULATOR.get_or_init(|| built("hivemind-sim", "hivemind-sim")));
+    command.arg("model").args(words);
+    end(command)
+}
+
+/// A program of another package of this build.
+fn built(name: &str, package: &str) -> PathBuf {
+    let program = folder().join(name);
+    if !program.exists() {
+        build(package);
+    }
+    assert!(program.exists(), "there is no {}", program.display());
+    program
+}
+
+fn build(package: &str) {
     let target = folder()
         .parent()
         .expect("a build folder lies in a target folder");
     let mut command = Command::new(env!("CARGO"));
     command
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "hivemind-cli",
-            "--target-dir",
-        ])
+        .args(["build", "--quiet", "--package", package, "--target-dir"])
         .arg(target);
     if folder().ends_with("release") {
         command.arg("--release");
     }
     let status = command.status().expect("cargo can be started");
-    assert!(status.success(), "the launcher can't be built: {status}");
+    assert!(status.success(), "{package} can't be built: {status}");
 }
 
 fn end(mut command: Command) -> Ended {

@@ -4,7 +4,8 @@
 //! [`Plan`] draws a world and a random program without data races from a seed; `run` executes it on a `world` (cores,
 //! simulated memories, a network of FIFO links) while an `oracle` judges every access and every call; [`check`] does
 //! all that for one seed and catches what panics. Short written scenarios with exact message counts are run by
-//! [`scenario`], every order of events in small worlds by [`explore`].
+//! [`scenario`], every order of events in small worlds by [`explore`]. What larger hives than any at hand would do, and how
+//! fast they would be, says [`model`].
 //!
 //! Deliberately elsewhere: the protocol itself (`hivemind-protocol`). Nothing here sees a socket, a mapping,
 //! a clock or a thread.
@@ -23,6 +24,7 @@ mod hostile;
 mod layout;
 mod lie;
 mod memory;
+pub mod model;
 mod network;
 mod oracle;
 mod plan;

@@ -1,9 +1,10 @@
 //! The command: runs seeds on all cores, prints what they found and how to replay it, and replays one step by step.
-//! Small worlds are `explore_command`'s. Everything else is the library's, which knows no threads.
+//! Small worlds are `explore_command`'s, models of larger hives `model_command`'s. Everything else is the library's, which knows no threads.
 
 #![forbid(unsafe_code)]
 
 mod explore_command;
+mod model_command;
 
 use hivemind_protocol::{DroneId, LockId, PageId};
 use hivemind_sim::{Failed, Plan, Report, Show, Total, Wanted, check, replay, shrink};
@@ -17,7 +18,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const USAGE: &str =
-    "usage: hivemind-sim --seeds N [--first S] | --minutes M [--first S] | --seed S [what to show] | explore …
+    "usage: hivemind-sim --seeds N [--first S] | --minutes M [--first S] | --seed S [what to show] | explore … | model …
   --seeds N         run the worlds of N seeds
   --minutes M       run seeds for so many minutes
   --first S         the first of them (default 1)
@@ -33,6 +34,7 @@ const USAGE: &str =
   --shiviz FILE     also write what is shown as a log for ShiViz (at most 20000 events: choose with --steps)
   --shrink R        first make the program smaller, with at most R runs
 every order of events in small worlds: explore; explore --help says more
+what larger hives would do, and how fast: model; model --help says more
 exit status: 0 when nothing was found, 1 when something was, 2 when the call is wrong";
 
 #[derive(Clone, Debug, Default)]
@@ -54,6 +56,9 @@ fn main() -> ExitCode {
     let mut words = std::env::args().skip(1).peekable();
     if words.next_if_eq("explore").is_some() {
         return explore_command::run(words);
+    }
+    if words.next_if_eq("model").is_some() {
+        return model_command::run(words);
     }
     match options(words) {
         Ok(options) => match options.seed {
