@@ -5,6 +5,7 @@ mod hive;
 
 use hive::{DRONES, User, engines, run, run_alone, run_as, run_with, users};
 use std::fs;
+use std::path::Path;
 
 /// Runs the program everywhere, and checks that its answer is the same wherever it is the same program.
 #[track_caller]
@@ -265,4 +266,19 @@ fn programs_work_alone_without_the_launcher() {
     run_alone("tsp", &["--check"]).checked();
     run_alone("tour", &["--check"]).checked();
     run_alone("torture", &["all", "--seconds", "0", "--check"]).right();
+}
+
+/// The shipped example of conditions: drones that sleep while the queue is empty, and are all told when nothing comes any
+/// more.
+#[test]
+fn a_queue_of_work_that_begets_work_is_worked_off_everywhere() {
+    let programs = Path::new(env!("CARGO_BIN_EXE_pi")).parent().unwrap();
+    let example = programs.join("examples/work_queue");
+    for drones in DRONES {
+        for engine in engines() {
+            let ended = run(drones, engine, example.to_str().unwrap(), &[]).right();
+            assert!(ended.out.starts_with("area 4.1"), "{ended}");
+            assert!(ended.out.contains(" from "), "{ended}");
+        }
+    }
 }

@@ -63,6 +63,26 @@ fn a_lock_goes_round_a_ring_and_takes_its_pages_along() {
 }
 
 #[test]
+fn what_goes_into_a_queue_comes_out_once() {
+    check("queue", &["--rounds", "200"]);
+}
+
+#[test]
+fn a_lock_that_is_tried_for_is_had_by_one_at_a_time() {
+    check("tries", &["--rounds", "50"]);
+}
+
+#[test]
+fn words_are_changed_in_single_steps() {
+    check("words", &["--rounds", "50"]);
+}
+
+#[test]
+fn no_more_drones_are_in_a_section_than_it_has_permits() {
+    check("permits", &["--rounds", "20"]);
+}
+
+#[test]
 fn two_threads_of_a_drone_may_fault_on_one_page() {
     check("threads", &["--rounds", "20"]);
 }

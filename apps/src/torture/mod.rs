@@ -1,6 +1,6 @@
 //! Programs that try to catch the shared memory in a mistake. None has a data race, so each has exactly one
 //! right result, and checks it. Those that write pages are in `pages`, those that live on locks in
-//! `locks`, lists and tables in `structures`, the heap in `heap`, those that run for long and watch
+//! `locks`, those that wait for one another in `waits`, lists and tables in `structures`, the heap in `heap`, those that run for long and watch
 //! their memory in `endurance`.
 
 mod endurance;
@@ -8,6 +8,7 @@ mod heap;
 mod locks;
 mod pages;
 mod structures;
+mod waits;
 
 use crate::program::{Console, Failure, parse_count, seconds, timed};
 use clap::{Parser, ValueEnum};
@@ -50,6 +51,14 @@ pub enum Name {
     Heap,
     /// A lock passed round a ring of drones
     Ring,
+    /// A bounded queue that drones fill, empty, and wait for
+    Queue,
+    /// A counter under a lock that is only ever tried for
+    Tries,
+    /// Words that are changed in single steps
+    Words,
+    /// A section for two drones at once, which an event opens
+    Permits,
     /// Two threads of each drone fault on the same pages
     Threads,
     /// Sums of floating-point numbers that must be the same to the last bit
@@ -94,7 +103,7 @@ pub fn run(arguments: &Arguments, hive: &mut Hive, console: &Console) -> Result<
 }
 
 /// All programs but `all` and `large`.
-const ALL: [Name; 12] = [
+const ALL: [Name; 16] = [
     Name::Counter,
     Name::Bytes,
     Name::Slots,
@@ -102,6 +111,10 @@ const ALL: [Name; 12] = [
     Name::Table,
     Name::Heap,
     Name::Ring,
+    Name::Queue,
+    Name::Tries,
+    Name::Words,
+    Name::Permits,
     Name::Threads,
     Name::Sums,
     Name::Silence,
@@ -113,9 +126,9 @@ const ALL: [Name; 12] = [
 fn default_rounds(name: Name) -> u64 {
     match name {
         Name::Counter | Name::Slots | Name::Handoffs => 2000,
-        Name::Bytes | Name::Ring => 100,
-        Name::List => 300,
-        Name::Table => 500,
+        Name::Bytes | Name::Ring | Name::Permits => 100,
+        Name::List | Name::Tries | Name::Words => 300,
+        Name::Table | Name::Queue => 500,
         Name::Heap | Name::Barriers => 1000,
         Name::Threads | Name::Sums => 50,
         Name::Large => 4,
@@ -141,6 +154,10 @@ impl Torture<'_> {
             Name::Table => structures::table(self, hive),
             Name::Heap => heap::heap(self, hive),
             Name::Ring => locks::ring(self, hive),
+            Name::Queue => waits::queue(self, hive),
+            Name::Tries => waits::tries(self, hive),
+            Name::Words => waits::words(self, hive),
+            Name::Permits => waits::permits(self, hive),
             Name::Threads => pages::threads(self, hive),
             Name::Sums => pages::sums(self, hive),
             Name::Silence => endurance::silence(self, hive),

@@ -6,7 +6,8 @@
 use crate::Result;
 use crate::drone::Drone;
 use hivemind_protocol::{
-    Address, Block, Command, ConditionId, LockId, Meeting, MeetingKind, Mutant, Outcome, mutant,
+    Address, Block, Command, ConditionId, LockId, Meeting, MeetingKind, Mutant, Outcome, PageId,
+    PageRun, mutant,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -74,6 +75,27 @@ impl Drone {
         let acquired = self.call(Command::Acquire(lock), operation);
         self.times.lock(begin.elapsed());
         acquired.map(|_| ())
+    }
+
+    /// Takes a lock if nobody has it or is in line for it; gives whether it did. Blocks for the answer.
+    pub(crate) fn try_acquire(&self, lock: LockId) -> Result<bool> {
+        let begin = Instant::now();
+        let tried = self.call(Command::TryAcquire(lock), &|| format!("trying for {lock}"));
+        self.times.lock(begin.elapsed());
+        Ok(tried? == Outcome::Done)
+    }
+
+    /// Begins to fetch the pages in which these bytes lie, as far as they are not here. Blocks for nobody.
+    pub(crate) fn prefetch(&self, address: Address, bytes: u64) -> Result<()> {
+        let Some(last) = bytes.checked_sub(1) else {
+            return Ok(());
+        };
+        let first = PageId::of(address);
+        let last = PageId::of(Address(address.0.saturating_add(last)));
+        let count = last.0 - first.0 + 1;
+        let command = Command::Prefetch(PageRun { first, count });
+        self.call(command, &|| format!("prefetching {bytes} bytes"))?;
+        Ok(())
     }
 
     /// Lets a lock go. Blocks for nobody.

@@ -1,7 +1,7 @@
 //! The hive as a program sees it: joining, finding its place, allocating, leaving.
 //!
 //! Collective values live in `collective`, locks in `lock`, single values in `place`, the byte-level calls in `bytes`,
-//! views in `view`.
+//! views in `view`; what is built of locks in `condition`, `semaphore`, `event` and `word`.
 
 use crate::calls::Brought;
 use crate::cores::Cores;
@@ -17,7 +17,8 @@ use crate::{Error, Result};
 use bytemuck::Pod;
 use hivemind_memory::{FaultGuard, RegionMemory};
 use hivemind_protocol::{
-    Address, BarrierId, Block, Core, CoreConfig, DroneId, LockId, MeetingKind, PAGE_SIZE,
+    Address, BarrierId, Block, ConditionId, Core, CoreConfig, DroneId, LockId, MeetingKind,
+    PAGE_SIZE,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -424,6 +425,19 @@ impl Hive {
         let acquired = self.drone.acquire(lock);
         self.freed.clear();
         acquired
+    }
+
+    pub(crate) fn try_acquire(&mut self, lock: LockId) -> Result<bool> {
+        let taken = self.drone.try_acquire(lock);
+        self.freed.clear();
+        taken
+    }
+
+    /// Sleeps under a lock, and has it again; this is an acquire too.
+    pub(crate) fn wait_for(&mut self, lock: LockId, condition: ConditionId) -> Result<()> {
+        let woken = self.drone.wait_for(lock, condition);
+        self.freed.clear();
+        woken
     }
 
     pub(crate) fn release(&mut self, lock: LockId) -> Result<()> {

@@ -1,4 +1,5 @@
-//! Locks: held by a scope, and the typed lock that owns its data.
+//! Locks: held by a scope, and the typed lock that owns its data. Waiting under them for what others do lives in
+//! `condition`.
 
 use crate::{Hive, Result, Shared};
 use bytemuck::Pod;
@@ -20,8 +21,8 @@ use std::ops::{Deref, DerefMut};
 #[must_use = "the lock is let go at the end of the scope of what `lock` gives"]
 #[derive(Debug)]
 pub struct Held<'a> {
-    hive: &'a mut Hive,
-    lock: LockId,
+    pub(crate) hive: &'a mut Hive,
+    pub(crate) lock: LockId,
     released: bool,
 }
 
@@ -58,7 +59,7 @@ pub struct Mutex<T> {
 #[derive(Debug)]
 pub struct Guard<'a, T> {
     cell: &'a Shared<T>,
-    held: Held<'a>,
+    pub(crate) held: Held<'a>,
 }
 
 /// The library's own locks are numbered from here on; a program's lie below.
@@ -83,6 +84,26 @@ impl Hive {
     /// A drone was lost; this drone holds the lock already.
     pub fn lock(&mut self, id: u32) -> Result<Held<'_>> {
         self.hold(LockId(u64::from(id)))
+    }
+
+    /// Takes a lock if no drone holds it or is in line for it. Blocks for an answer at the most, never for another's work:
+    /// none if the lock was last held here, else two to four messages.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let mut count = hive.alloc::<u64>(1)?;
+    /// if let Some(held) = hive.try_lock(7)? {
+    ///     count.view_mut(&held)[0] += 1;
+    ///     held.release()?;
+    /// }
+    /// # hive.leave() }
+    /// ```
+    ///
+    /// # Errors
+    /// A drone was lost; this drone holds the lock already.
+    pub fn try_lock(&mut self, id: u32) -> Result<Option<Held<'_>>> {
+        self.try_hold(LockId(u64::from(id)))
     }
 
     /// Makes a value with a lock of its own. The value of drone 0 counts. Collective: blocks until all drones make one,
@@ -112,13 +133,23 @@ impl Hive {
         Ok(Mutex { cell, lock })
     }
 
-    fn hold(&mut self, lock: LockId) -> Result<Held<'_>> {
+    pub(crate) fn hold(&mut self, lock: LockId) -> Result<Held<'_>> {
         self.acquire(lock)?;
-        Ok(Held {
+        Ok(self.held(lock))
+    }
+
+    fn try_hold(&mut self, lock: LockId) -> Result<Option<Held<'_>>> {
+        let taken = self.try_acquire(lock)?;
+        Ok(taken.then(|| self.held(lock)))
+    }
+
+    /// Stands for a lock that was taken.
+    fn held(&mut self, lock: LockId) -> Held<'_> {
+        Held {
             hive: self,
             lock,
             released: false,
-        })
+        }
     }
 }
 
@@ -184,6 +215,27 @@ impl<T: Pod> Mutex<T> {
             cell: &self.cell,
             held,
         })
+    }
+
+    /// Takes the lock if no drone holds it or is in line for it. Blocks for an answer at the most.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// # let mut hive = hivemind::Hive::join()?;
+    /// let total = hive.mutex(0_u64)?;
+    /// match total.try_lock(&mut hive)? {
+    ///     Some(mut guard) => *guard += 1,
+    ///     None => println!("somebody else counts"),
+    /// }
+    /// # hive.leave() }
+    /// ```
+    ///
+    /// # Errors
+    /// A drone was lost; this drone holds the lock already.
+    pub fn try_lock<'a>(&'a self, hive: &'a mut Hive) -> Result<Option<Guard<'a, T>>> {
+        let cell = &self.cell;
+        let held = hive.try_hold(self.lock)?;
+        Ok(held.map(|held| Guard { cell, held }))
     }
 
     /// Gives the value's memory back. Collective: blocks until all drones do, and is a barrier.
