@@ -410,6 +410,7 @@ pub(crate) enum Engine {
     Auto,
     Uffd,
     UffdSync,
+    Guard,
     Mprotect,
 }
 
@@ -420,6 +421,7 @@ impl Engine {
             Self::Auto => "auto",
             Self::Uffd => "uffd",
             Self::UffdSync => "uffd-sync",
+            Self::Guard => "guard",
             Self::Mprotect => "mprotect",
         }
     }

@@ -4,11 +4,12 @@
 use crate::MemoryError;
 use hivemind_protocol::PAGE_SIZE;
 use linux_raw_sys::general::{
-    PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PAGE_IS_WRITTEN, PM_SCAN_CHECK_WPASYNC, PM_SCAN_WP_MATCHING,
-    UFFD_API, UFFD_FEATURE_MINOR_SHMEM, UFFD_FEATURE_SIGBUS, UFFD_FEATURE_WP_ASYNC,
-    UFFD_FEATURE_WP_HUGETLBFS_SHMEM, UFFD_FEATURE_WP_UNPOPULATED, UFFD_USER_MODE_ONLY,
-    UFFDIO_REGISTER_MODE_MINOR, UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, pm_scan_arg,
-    uffdio_api, uffdio_continue, uffdio_range, uffdio_register, uffdio_writeprotect,
+    MADV_GUARD_INSTALL, MADV_GUARD_REMOVE, PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PAGE_IS_WRITTEN,
+    PM_SCAN_CHECK_WPASYNC, PM_SCAN_WP_MATCHING, UFFD_API, UFFD_FEATURE_MINOR_SHMEM,
+    UFFD_FEATURE_SIGBUS, UFFD_FEATURE_WP_ASYNC, UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+    UFFD_FEATURE_WP_UNPOPULATED, UFFD_USER_MODE_ONLY, UFFDIO_REGISTER_MODE_MINOR,
+    UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, pm_scan_arg, uffdio_api,
+    uffdio_continue, uffdio_range, uffdio_register, uffdio_writeprotect,
 };
 use linux_raw_sys::ioctl::{UFFDIO_API, UFFDIO_CONTINUE, UFFDIO_REGISTER, UFFDIO_WRITEPROTECT};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -202,6 +203,37 @@ pub(crate) unsafe fn protect(
 pub(crate) unsafe fn drop_entries(address: *mut u8, bytes: usize) -> Result<(), Errno> {
     // SAFETY: the caller's promise; for a shared file mapping DONTNEED loses no byte.
     unsafe { rustix::mm::madvise(address.cast(), bytes, Advice::LinuxDontNeed) }
+}
+
+/// Has every access to a range of a shared file mapping fault, whatever its protection. The bytes stay in the file.
+/// Needs Linux 6.15.
+///
+/// # Safety
+/// The range is a view of a region of the caller's; who faults there is served or meant to die.
+pub(crate) unsafe fn install_guards(address: *mut u8, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the caller's promise.
+    unsafe { advise(address, bytes, MADV_GUARD_INSTALL) }
+}
+
+/// Takes guards away. The kernel maps pages by itself, when they are touched.
+///
+/// # Safety
+/// As for [`install_guards`]; the program may see the bytes.
+pub(crate) unsafe fn remove_guards(address: *mut u8, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the caller's promise.
+    unsafe { advise(address, bytes, MADV_GUARD_REMOVE) }
+}
+
+/// The advice that rustix lacks.
+///
+/// # Safety
+/// The range is the caller's own mapping, and what the advice does to it is the caller's promise.
+unsafe fn advise(address: *mut u8, bytes: usize, advice: u32) -> Result<(), Errno> {
+    // SAFETY: the caller's promise.
+    match unsafe { libc::madvise(address.cast(), bytes, advice as libc::c_int) } {
+        0 => Ok(()),
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
+    }
 }
 
 /// Makes every page of a range of a shared file mapping exist in the file; a hole becomes zeros. Needs Linux 5.14.

@@ -426,7 +426,7 @@ mod tests {
             (
                 "HIVEMIND_ENGINE",
                 "magic",
-                "one of auto, uffd, uffd-sync, mprotect",
+                "one of auto, uffd, uffd-sync, guard, mprotect",
             ),
             ("HIVEMIND_REGION", "lots", "a size of 4096 bytes or more"),
             ("HIVEMIND_REGION", "100", "a size of 4096 bytes or more"),

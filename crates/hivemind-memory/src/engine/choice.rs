@@ -20,6 +20,8 @@ pub enum EngineKind {
     Uffd,
     /// userfaultfd in `SIGBUS` mode, with writes trapped. Linux 6.4 or newer.
     UffdSync,
+    /// Guard pages and `SIGSEGV`, with writes found by comparing pages with copies, or trapped. Linux 6.15 or newer.
+    Guard,
     /// mprotect and `SIGSEGV`, with writes trapped. Works anywhere, costs more.
     Mprotect,
 }
@@ -197,12 +199,12 @@ mod tests {
         let error = "ufd".parse::<EngineChoice>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no fault engine `ufd`: choose one of auto, uffd, uffd-sync, mprotect"
+            "there is no fault engine `ufd`: choose one of auto, uffd, uffd-sync, guard, mprotect"
         );
         let error = "auto".parse::<EngineKind>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no fault engine `auto`: choose one of uffd, uffd-sync, mprotect"
+            "there is no fault engine `auto`: choose one of uffd, uffd-sync, guard, mprotect"
         );
     }
 }

@@ -5,6 +5,8 @@
 //! Deliberately elsewhere: the signal handler itself, which is the same for all (`signal`).
 
 mod choice;
+mod copies;
+mod guard;
 mod mprotect;
 mod uffd;
 mod uffd_sync;
@@ -42,9 +44,9 @@ pub(crate) struct Entry {
     pub(crate) kind: EngineKind,
     /// As it is written on a command line.
     pub(crate) name: &'static str,
-    /// The signal that a fault comes as, and the code in it that means "an access was not allowed".
+    /// The signal that a fault comes as, and the codes in it that may mean one.
     pub(crate) signal: libc::c_int,
-    pub(crate) code: libc::c_int,
+    pub(crate) codes: &'static [libc::c_int],
     /// Takes over a fresh mapping, of which all pages are invalid.
     open: fn(Arc<Mapping>) -> Opened,
     /// Tries on a small mapping whether everything works that the engine will need.
@@ -54,12 +56,12 @@ pub(crate) struct Entry {
 }
 
 /// The engines, the best first.
-pub(crate) static TABLE: [Entry; 3] = [
+pub(crate) static TABLE: [Entry; 4] = [
     Entry {
         kind: EngineKind::Uffd,
         name: "uffd",
         signal: libc::SIGBUS,
-        code: libc::BUS_ADRERR,
+        codes: &[libc::BUS_ADRERR],
         open: uffd::open,
         probe: uffd::probe,
         cost: "the fastest",
@@ -68,21 +70,33 @@ pub(crate) static TABLE: [Entry; 3] = [
         kind: EngineKind::UffdSync,
         name: "uffd-sync",
         signal: libc::SIGBUS,
-        code: libc::BUS_ADRERR,
+        codes: &[libc::BUS_ADRERR],
         open: uffd_sync::open,
         probe: uffd_sync::probe,
         cost: "whose first store to a page costs about four times as much",
     },
     Entry {
+        kind: EngineKind::Guard,
+        name: "guard",
+        signal: libc::SIGSEGV,
+        codes: &[SEGV_MAPERR, SEGV_ACCERR],
+        open: guard::open,
+        probe: guard::probe,
+        cost: "which keeps copies of pages to see what was stored",
+    },
+    Entry {
         kind: EngineKind::Mprotect,
         name: "mprotect",
         signal: libc::SIGSEGV,
-        code: SEGV_ACCERR,
+        codes: &[SEGV_ACCERR],
         open: mprotect::open,
         probe: mprotect::probe,
         cost: "whose page faults cost about three times as much",
     },
 ];
+
+/// What the kernel says of an address that is not mapped, and of a guarded page. The libc crate lacks it.
+const SEGV_MAPERR: libc::c_int = 1;
 
 /// A mapped page was touched in a way that its protection forbids. The libc crate lacks it.
 const SEGV_ACCERR: libc::c_int = 2;

@@ -29,7 +29,7 @@ struct Registration {
     engine: Arc<dyn Engine>,
     handler: Arc<dyn FaultHandler>,
     signal: c_int,
-    code: c_int,
+    codes: &'static [c_int],
 }
 
 /// Who answers the faults of a region: see [`RegionMemory`](crate::RegionMemory) for one at work.
@@ -114,7 +114,7 @@ impl FaultGuard {
             engine,
             handler,
             signal: entry.signal,
-            code: entry.code,
+            codes: entry.codes,
         };
         let slot = TABLE.register(addresses, registration, |other| {
             Arc::ptr_eq(&other.mapping, &mapping)
@@ -159,7 +159,7 @@ unsafe fn serve(
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
     let claim = TABLE.claim(address, |registration| {
         registration.signal == signal
-            && registration.code == code
+            && registration.codes.contains(&code)
             // A forked child inherits the table, but no region.
             && registration.mapping.owner().is_this_process()
     });

@@ -432,7 +432,7 @@ fn in_fork(play: impl FnOnce()) -> c_int {
 fn signal_of(engine: EngineKind) -> c_int {
     match engine {
         EngineKind::Uffd | EngineKind::UffdSync => libc::SIGBUS,
-        EngineKind::Mprotect => libc::SIGSEGV,
+        EngineKind::Guard | EngineKind::Mprotect => libc::SIGSEGV,
     }
 }
 

@@ -15,6 +15,7 @@ macro_rules! suite {
     ($($place:ident: $($name:ident),+ ;)+) => {
         suite!(@engine uffd, EngineKind::Uffd, $($($place $name)+)+);
         suite!(@engine uffd_sync, EngineKind::UffdSync, $($($place $name)+)+);
+        suite!(@engine guard, EngineKind::Guard, $($($place $name)+)+);
         suite!(@engine mprotect, EngineKind::Mprotect, $($($place $name)+)+);
     };
     (@engine $module:ident, $kind:expr, $($place:ident $name:ident)+) => {
@@ -83,7 +84,7 @@ suite! {
 #[test]
 fn auto_falls_back_with_a_sentence_where_a_filter_refuses_userfaultfd() {
     Case::run(
-        EngineKind::Mprotect,
+        EngineKind::Guard,
         "auto_falls_back_with_a_sentence_where_a_filter_refuses_userfaultfd",
         children::seccomp_refuses_userfaultfd,
     );
@@ -99,11 +100,11 @@ fn auto_falls_back_with_a_sentence_where_page_tables_cannot_be_scanned() {
 }
 
 #[test]
-fn scattered_pages_need_no_mappings_with_userfaultfd() {
-    for engine in [EngineKind::Uffd, EngineKind::UffdSync] {
+fn scattered_pages_need_no_mappings() {
+    for engine in [EngineKind::Uffd, EngineKind::UffdSync, EngineKind::Guard] {
         Case::run(
             engine,
-            "scattered_pages_need_no_mappings_with_userfaultfd",
+            "scattered_pages_need_no_mappings",
             costs::scattered_pages_need_no_mappings,
         );
     }
