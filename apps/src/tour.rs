@@ -65,15 +65,19 @@ pub fn shared(hive: &mut Hive) -> hivemind::Result<Harvest> {
     // 3. A mutex: a lock that owns its data. Here the head of a list, and every drone puts a cell in front.
     let head = hive.mutex(Ptr::<Bee>::null())?;
     let drone = hive.me() as u64;
-    let bee = hive.create(Bee {
-        drone,
-        next: Ptr::null(),
-    })?; // Any drone, any time, alone.
+    let next = Ptr::null();
+    let bee = hive.create(Bee { drone, next })?; // Any drone, any time, alone.
     let mut guard = head.lock(hive)?;
     let next = std::mem::replace(&mut *guard, bee);
     guard.release()?;
-    hive.set(bee, Bee { drone, next }); // Nobody walks the list before the barrier, so this needs no lock.
-    hive.barrier()?;
+    hive.set(bee, Bee { drone, next }); // Nobody walks the list before all are in it, so this needs no lock.
+
+    // 4. Waiting for what others do: the last drone to count itself, in one step, opens the way for all.
+    let (counted, all_counted) = (hive.alloc::<u64>(1)?, hive.event()?);
+    if counted.fetch_add(hive, 0, 1)? + 1 == hive.drones() as u64 {
+        all_counted.set(hive)?;
+    }
+    all_counted.wait(hive)?;
     let (mut list, mut at) = (Vec::new(), *head.lock(hive)?);
     while !at.is_null() {
         let Bee { drone, next } = hive.get(at);
@@ -82,12 +86,12 @@ pub fn shared(hive: &mut Hive) -> hivemind::Result<Harvest> {
     }
     list.sort_unstable(); // Who came when is chance; that all came is not.
 
-    // 4. Small values without any array: from one to all, and from all to one value for all.
+    // 5. Small values without any array: from one to all, and from all to one value for all.
     let drop = hive.broadcast(0, 0.1)?;
     let nectar = hive.sum(drop * (drone + 1) as f64)?; // In the order of the drones: the same bits each time.
     let longest_way = hive.reduce(way(drone), u64::max)?;
 
-    // 5. Bytes at an address, for those who want to lay things out themselves.
+    // 6. Bytes at an address, for those who want to lay things out themselves.
     let mut address = 0;
     if hive.is_first() {
         address = hive.malloc(NOTE.len())?.0;

@@ -128,6 +128,18 @@ fn sent(options: &[&str], file: &Path) -> Vec<(u64, u64)> {
     drones.iter().map(sent).collect()
 }
 
+/// Who sleeps lets its lock go, who tries may have it: the rules of locks hold for these as well.
+#[test]
+fn traces_of_who_sleeps_and_who_tries_keep_every_rule() {
+    for program in ["queue", "tries"] {
+        let place = tempfile::tempdir().expect("a directory");
+        let logs = place.path().join("logs");
+        traced(&logs, 3, "torture", &[program, "--rounds", "40"]).right();
+        let checked = trace(&["check", logs.to_str().expect("a plain path")]).right();
+        assert!(checked.out.contains("3 logs, "), "{checked}");
+    }
+}
+
 #[test]
 fn without_a_trace_not_a_byte_more_is_sent() {
     let place = tempfile::tempdir().expect("a directory");

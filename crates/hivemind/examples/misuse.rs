@@ -21,6 +21,8 @@ fn main() {
                 hive.lock(1)?.release()?;
             }
         }),
+        "gone-sleeper" => gone(|hive| hive.lock(2)?.wait(3)),
+        "alone" => alone(),
         "freed" => freed(),
         "gone-value" => gone_value(),
         "null" => null(),
@@ -111,6 +113,17 @@ fn gone(wait: impl Fn(&mut Hive) -> Result<()>) -> Result<()> {
     told("now", wait(&mut hive));
     told("later", hive.malloc(10));
     Ok(())
+}
+
+/// Sleeps where nobody could signal.
+fn alone() -> Result<()> {
+    let mut hive = Hive::join()?;
+    let event = hive.event()?;
+    told("event", event.wait(&mut hive));
+    let mut held = hive.lock(1)?;
+    told("wait", held.wait(0));
+    held.release()?; // it is held still
+    hive.leave()
 }
 
 fn freed() -> Result<()> {

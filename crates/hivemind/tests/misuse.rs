@@ -177,6 +177,7 @@ fn a_drone_that_goes_without_leave_is_named_with_what_the_others_were_doing() {
     for (mistake, doing) in [
         ("gone-barrier", "at barrier 0"),
         ("gone-lock", "for lock 1"),
+        ("gone-sleeper", "for condition 3 of lock 2"),
     ] {
         let told = run(mistake, 2);
         told.says(0, "now: drone 1 was lost");
@@ -185,6 +186,16 @@ fn a_drone_that_goes_without_leave_is_named_with_what_the_others_were_doing() {
             .says(0, "while drone 0 was allocating 10 bytes");
         told.all_end(true);
     }
+}
+
+#[test]
+fn who_is_alone_may_not_sleep() {
+    let told = run("alone", 1);
+    for wait in ["event: ", "wait: "] {
+        told.says(0, wait);
+    }
+    told.says(0, "nobody could wake it from a wait under lock 1")
+        .all_end(true);
 }
 
 #[test]
