@@ -1,4 +1,4 @@
-//! From what is asked for to jobs: cases that want the same number of drones, economies and transport share one, which is
+//! From what is asked for to jobs: cases that want the same number of drones, economies, transport and engine share one, which is
 //! started by `hivemind run`; what drone 0 prints is gathered.
 
 use std::io::{BufRead, BufReader};
@@ -27,8 +27,10 @@ const OURS: [&str; 5] = [
 
 /// Measures what the options ask for, shows it and writes it.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let lacking = lacking_engines();
     let wanted: Vec<_> = cases::all()
         .filter(|case| case.name.contains(&options.only))
+        .filter(|case| !lacking.iter().any(|lacks| case.engine == Some(lacks)))
         .collect();
     let starts = start::NAME.contains(&options.only);
     if options.list {
@@ -66,6 +68,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         outcome::write(&outcomes, path)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The fault engines that this machine has not.
+fn lacking_engines() -> Vec<String> {
+    let engines = hivemind::fault_engines().into_iter();
+    let lacking = engines.filter(|engine| engine.refusal.is_some());
+    lacking.map(|engine| engine.name).collect()
 }
 
 fn names(
@@ -132,7 +141,7 @@ fn run_job(
     let names: Vec<_> = job.iter().map(|case| case.name).collect();
     let mut command = run_here(hivemind, job[0].drones);
     command
-        .args(["--engine", &options.engine])
+        .args(["--engine", job[0].engine.unwrap_or(&options.engine)])
         .args(["--transport", job[0].transport])
         .args((!job[0].without.is_empty()).then(|| format!("--without={}", job[0].without)))
         .arg(program)
@@ -197,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cases_share_a_job_where_drones_economies_and_transport_are_the_same() {
+    fn cases_share_a_job_where_drones_economies_transport_and_engine_are_the_same() {
         let all: Vec<_> = cases::all().collect();
         let jobs = jobs(&all);
         assert_eq!(jobs.iter().map(Vec::len).sum::<usize>(), all.len());

@@ -68,6 +68,7 @@ fn the_messages_of_an_operation_are_those_of_the_table_of_costs() {
         ("barrier/2", 2.0),
         ("lock/manager", 2.0),
         ("lock/cached", 0.0),
+        ("mprotect/release/0-of-512", 2.0),
     ] {
         let counted = measured(name)["messages"]
             .as_f64()

@@ -1,8 +1,9 @@
 //! What is measured: a table of cases, each with its floor and its goal, and the way from a name to a figure.
 //!
-//! What a case does is in `pages`, `locks` and `meetings`. How often, and how figure and floor take turns, is in
+//! What a case does is in `pages`, `locks`, `meetings` and `engines`. How often, and how figure and floor take turns, is in
 //! `series`; which cases share a job is in `plan`.
 
+mod engines;
 mod locks;
 mod meetings;
 mod pages;
@@ -24,6 +25,8 @@ pub(crate) struct Case {
     pub(crate) without: &'static str,
     /// What carries the links, as `HIVEMIND_TRANSPORT` takes it, and the floor's bytes as well.
     pub(crate) transport: &'static str,
+    /// The fault engine, as `HIVEMIND_ENGINE` takes it; none: that of all cases.
+    pub(crate) engine: Option<&'static str>,
     /// What an operation and its floor are.
     pub(crate) what: &'static str,
     /// How the value is shown.
@@ -37,7 +40,7 @@ pub(crate) struct Case {
 impl Case {
     /// Whether both can be measured in one job.
     pub(crate) fn fits_with(&self, other: &Self) -> bool {
-        let wants = |case: &Self| (case.drones, case.without, case.transport);
+        let wants = |case: &Self| (case.drones, case.without, case.transport, case.engine);
         wants(self) == wants(other)
     }
 }
@@ -66,6 +69,7 @@ const PLAIN: Case = Case {
     drones: 2,
     without: "",
     transport: "tcp",
+    engine: None,
     what: "",
     unit: Unit::Microseconds,
     goal: None,
@@ -77,6 +81,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     [pages::CASES, locks::CASES, meetings::CASES]
         .into_iter()
         .flatten()
+        .chain(engines::CASES.as_flattened())
 }
 
 /// A drone's part: takes part in these cases one after the other; drone 0 prints each one's series.

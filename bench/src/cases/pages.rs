@@ -215,7 +215,7 @@ fn stream(bench: &mut Bench) -> anyhow::Result<Series> {
     Ok(series)
 }
 
-fn own_fault(bench: &mut Bench) -> anyhow::Result<Series> {
+pub(super) fn own_fault(bench: &mut Bench) -> anyhow::Result<Series> {
     const COUNT: u32 = 256;
     let mut faults = OwnFaults::new(COUNT)?;
     bench.compare(
@@ -224,7 +224,7 @@ fn own_fault(bench: &mut Bench) -> anyhow::Result<Series> {
     )
 }
 
-fn write_after_fetch(bench: &mut Bench) -> anyhow::Result<Series> {
+pub(super) fn write_after_fetch(bench: &mut Bench) -> anyhow::Result<Series> {
     const SPOTS: usize = 32;
     let mut spots = Spots::new(&mut bench.hive, SPOTS)?;
     let first = bench.is_first();
@@ -252,7 +252,7 @@ fn write_after_fetch(bench: &mut Bench) -> anyhow::Result<Series> {
     Ok(series)
 }
 
-fn sweep(bench: &mut Bench) -> anyhow::Result<Series> {
+pub(super) fn sweep(bench: &mut Bench) -> anyhow::Result<Series> {
     const PAGES: usize = 16384;
     let mut words: Shared<f64> = bench.hive.alloc(PAGES * PAGE_WORDS)?;
     let mut private = vec![0.0_f64; PAGES * PAGE_WORDS];
