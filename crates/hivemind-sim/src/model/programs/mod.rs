@@ -78,10 +78,10 @@ impl Program {
                 size: 4096,
                 sweeps: 8,
             },
-            Self::Matmul { size: 2048 },
+            Self::Matmul { size: 1024 },
             Self::Intsort {
                 count: 1 << 26,
-                values: 1 << 14,
+                values: 1 << 12,
                 rounds: 2,
             },
             Self::Quicksort { count: 1 << 26 },
