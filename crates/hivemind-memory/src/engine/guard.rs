@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Pages in a chunk: as many as one of the kernel's lowest page tables holds.
 const CHUNK_PAGES: u64 = 512;
 
-/// How many pages have copies at most: 4 MiB of them, which take a third of a millisecond to compare where nothing is in
+/// How many pages have copies at most: 4 MiB of them, which take some 0.3 milliseconds to compare where nothing is in
 /// a cache.
 const COPIES_MOST: usize = 1024;
 
