@@ -9,6 +9,7 @@ module hivemind
   integer(c_int), parameter :: HIVE_FORKED = 4, HIVE_BAD_ARGUMENT = 5, HIVE_BAD_POINTER = 6, HIVE_NO_MEMORY = 7
   integer(c_int), parameter :: HIVE_NOT_HELD = 8, HIVE_ALREADY_HELD = 9, HIVE_HELD_AT_BARRIER = 10, HIVE_MISMATCH = 11
   integer(c_int), parameter :: HIVE_LOST = 12, HIVE_TIMED_OUT = 13, HIVE_BUSY = 14, HIVE_ENVIRONMENT = 15
+  integer(c_int), parameter :: HIVE_ALONE = 16, HIVE_UNAVAILABLE = 17
 
   integer(c_int), parameter :: HIVE_INT8 = 0, HIVE_UINT8 = 1, HIVE_INT16 = 2, HIVE_UINT16 = 3, HIVE_INT32 = 4
   integer(c_int), parameter :: HIVE_UINT32 = 5, HIVE_INT64 = 6, HIVE_UINT64 = 7, HIVE_FLOAT = 8, HIVE_DOUBLE = 9
@@ -89,6 +90,129 @@ module hivemind
     integer(c_int) function hive_mutex_destroy(mutex) bind(c)
       import :: c_int, c_ptr
       type(c_ptr), value :: mutex
+    end function
+    integer(c_int) function hive_startup_fork_join(argc, argv) bind(c)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: argc
+      type(c_ptr), value :: argv
+    end function
+    ! The function: bind(c), with one type(c_ptr), value argument.
+    integer(c_int) function hive_run(procedure, argument, bytes) bind(c)
+      import :: c_funptr, c_int, c_ptr, c_size_t
+      type(c_funptr), value :: procedure
+      type(c_ptr), value :: argument
+      integer(c_size_t), value :: bytes
+    end function
+    ! The function: bind(c), without arguments.
+    integer(c_int) function hive_create(procedure) bind(c)
+      import :: c_funptr, c_int
+      type(c_funptr), value :: procedure
+    end function
+    integer(c_int) function hive_wait_for_end() bind(c)
+      import :: c_int
+    end function
+    integer(c_int) function hive_distribute(variable, bytes) bind(c)
+      import :: c_int, c_ptr, c_size_t
+      type(c_ptr), value :: variable
+      integer(c_size_t), value :: bytes
+    end function
+    integer(c_int) function hive_wait(id, condition) bind(c)
+      import :: c_int, c_int32_t
+      integer(c_int32_t), value :: id
+      integer(c_int32_t), value :: condition
+    end function
+    integer(c_int) function hive_signal(id, condition) bind(c)
+      import :: c_int, c_int32_t
+      integer(c_int32_t), value :: id
+      integer(c_int32_t), value :: condition
+    end function
+    integer(c_int) function hive_signal_all(id, condition) bind(c)
+      import :: c_int, c_int32_t
+      integer(c_int32_t), value :: id
+      integer(c_int32_t), value :: condition
+    end function
+    integer(c_int) function hive_cond_init(cond) bind(c)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: cond
+    end function
+    integer(c_int) function hive_cond_wait(cond, mutex) bind(c)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: cond
+      type(c_ptr), value :: mutex
+    end function
+    integer(c_int) function hive_cond_signal(cond, mutex) bind(c)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: cond
+      type(c_ptr), value :: mutex
+    end function
+    integer(c_int) function hive_cond_broadcast(cond, mutex) bind(c)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: cond
+      type(c_ptr), value :: mutex
+    end function
+    integer(c_int) function hive_sem_init(sem, count) bind(c)
+      import :: c_int, c_int32_t, c_ptr
+      type(c_ptr), value :: sem
+      integer(c_int32_t), value :: count
+    end function
+    integer(c_int) function hive_sem_wait(sem) bind(c)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: sem
+    end function
+    integer(c_int) function hive_sem_try_wait(sem) bind(c)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: sem
+    end function
+    integer(c_int) function hive_sem_post(sem) bind(c)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: sem
+    end function
+    integer(c_int) function hive_event_init(event) bind(c)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: event
+    end function
+    integer(c_int) function hive_event_set(event) bind(c)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: event
+    end function
+    integer(c_int) function hive_event_clear(event) bind(c)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: event
+    end function
+    integer(c_int) function hive_event_wait(event) bind(c)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: event
+    end function
+    integer(c_int) function hive_gate_wait(gate, count) bind(c)
+      import :: c_int, c_int32_t, c_ptr
+      type(c_ptr), value :: gate
+      integer(c_int32_t), value :: count
+    end function
+    integer(c_int) function hive_fetch_add_32(word, value, before) bind(c)
+      import :: c_int, c_int32_t, c_ptr
+      type(c_ptr), value :: word
+      integer(c_int32_t), value :: value
+      type(c_ptr), value :: before
+    end function
+    integer(c_int) function hive_compare_swap_32(word, expected, desired, before) bind(c)
+      import :: c_int, c_int32_t, c_ptr
+      type(c_ptr), value :: word
+      integer(c_int32_t), value :: expected
+      integer(c_int32_t), value :: desired
+      type(c_ptr), value :: before
+    end function
+    integer(c_int) function hive_fetch_add_64(word, value, before) bind(c)
+      import :: c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: word
+      integer(c_int64_t), value :: value
+      type(c_ptr), value :: before
+    end function
+    integer(c_int) function hive_compare_swap_64(word, expected, desired, before) bind(c)
+      import :: c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: word
+      integer(c_int64_t), value :: expected
+      integer(c_int64_t), value :: desired
+      type(c_ptr), value :: before
     end function
     integer(c_int) function hive_broadcast(buffer, bytes, root) bind(c)
       import :: c_int, c_ptr, c_size_t

@@ -3,7 +3,8 @@
 // Made from the Rust source of the library; don't edit. docs/C.md is the guide; `man hive_startup` and so on the reference.
 //
 // Threads: any thread of the process that started up may call, after hive_startup and before hive_exit. Calls that may
-// wait take turns among the threads of a drone, and a lock belongs to the drone, not to a thread of it.
+// wait take turns among the threads of a drone: a thread that waits keeps the others from it. A lock belongs to the drone,
+// not to a thread of it.
 //
 // Errors: calls that give a hive_status_t give HIVE_OK or what went wrong; calls that give a pointer or a number give NULL
 // or -1 then. hive_last_error() and hive_error_text() tell the calling thread what its last failed call met and what to do.
@@ -53,6 +54,10 @@ typedef enum {
   HIVE_BUSY = 14,
   // What the process found around it won't do: its environment, the fault engine, the network, a file.
   HIVE_ENVIRONMENT = 15,
+  // This drone is alone in its hive: nobody could end its wait.
+  HIVE_ALONE = 16,
+  // It can't be had without waiting, which was not to be. No error: hive_last_error() doesn't tell it.
+  HIVE_UNAVAILABLE = 17,
 } hive_status_t;
 
 // The type of values in a reduction.
@@ -61,12 +66,37 @@ typedef int hive_type_t;
 // How a reduction folds two values.
 typedef int hive_op_t;
 
-// A lock inside shared memory, in a structure of the program's own. It is known by where it lies: it must not be copied
-// or moved, and is good on every drone at that address. Zeroed memory is a lock that is free.
+// A condition of a lock, inside shared memory or in a global variable of the program, as locks are.
+typedef struct {
+  // Of no use to programs.
+  uint64_t reserved;
+} hive_cond_t;
+
+// A lock inside shared memory, in a structure of the program's own, or in a global variable of it. It is known by where it
+// lies: it must not be copied or moved, and is the same on every drone. Zeroed memory is a lock that is free.
 typedef struct {
   // Of no use to programs.
   uint64_t reserved;
 } hive_mutex_t;
+
+// A counting semaphore in shared memory, good on every drone at its address. Zeroed memory is one that counts 0.
+typedef struct {
+  // How many may pass; of no use to programs.
+  uint64_t reserved;
+} hive_sem_t;
+
+// A flag in shared memory that drones wait for; it stays set until it is cleared. Zeroed memory is one that is clear.
+typedef struct {
+  // Whether it is set; of no use to programs.
+  uint64_t reserved;
+} hive_event_t;
+
+// A barrier in shared memory for some of the drones; those that wait for all take hive_barrier. Zeroed memory is one at
+// which nobody waits.
+typedef struct {
+  // Of no use to programs.
+  uint64_t reserved[2];
+} hive_gate_t;
 
 // What this drone's shared memory has done since start-up. Counts are exact; times in µs.
 typedef struct {
@@ -169,6 +199,37 @@ typedef struct {
 extern "C" {
 #endif // __cplusplus
 
+// Adds `value` to a word in shared memory, as one step for all drones that change it by these calls, and stores what it was
+// in `*before` unless that is NULL. The sum wraps around. It synchronises as a lock does: this drone then sees what the
+// last to change a word of this page saw. Blocks until that one is done.
+//
+// Gives HIVE_BAD_POINTER outside of shared memory, HIVE_BAD_ARGUMENT where it isn't aligned to 4, HIVE_LOST, HIVE_TIMED_OUT.
+//
+// `before` is NULL or leads to an int32_t.
+hive_status_t hive_fetch_add_32(int32_t *word,
+                                int32_t value,
+                                int32_t *before);
+
+// The same for a word of 64 bits, aligned to 8.
+//
+// `before` is NULL or leads to an int64_t.
+hive_status_t hive_fetch_add_64(int64_t *word, int64_t value, int64_t *before);
+
+// Stores `desired` in a word in shared memory if it is `expected`, as one step for all drones that change it by these calls,
+// and stores what it was in `*before` unless that is NULL: it took place if that is `expected`. Synchronises and fails
+// as hive_fetch_add_32 does.
+//
+// `before` is NULL or leads to an int32_t.
+hive_status_t hive_compare_swap_32(int32_t *word,
+                                   int32_t expected,
+                                   int32_t desired,
+                                   int32_t *before);
+
+// The same for a word of 64 bits, aligned to 8.
+//
+// `before` is NULL or leads to an int64_t.
+hive_status_t hive_compare_swap_64(int64_t *word, int64_t expected, int64_t desired, int64_t *before);
+
 // `bytes` bytes of drone `root` come to all others, into a buffer that may lie anywhere. Collective: blocks until all
 // drones call it with the same `bytes` and `root`, and is a barrier.
 //
@@ -193,6 +254,142 @@ hive_status_t hive_allreduce(const void *from,
 //
 // `from` leads to `count` values of `value_type`, on `root` `into` too.
 hive_status_t hive_reduce(const void *from, void *into, size_t count, hive_type_t value_type, hive_op_t op, int root);
+
+// Sleeps until hive_signal or hive_signal_all is called for `condition` of lock `id`, which this drone must hold: lets it
+// go meanwhile, and holds it again at the end. What was waited for may have been taken by another: look again, in a loop.
+// Any condition will do, without a declaration. Blocks as long.
+//
+// Gives HIVE_NOT_HELD, HIVE_ALONE where there is no other drone that could signal, HIVE_LOST, HIVE_TIMED_OUT.
+hive_status_t hive_wait(uint32_t id,
+                        uint32_t condition);
+
+// Wakes the drone that has slept longest for `condition` of lock `id`, which this drone must hold. Nobody sleeping is fine.
+// Blocks for nobody.
+//
+// Gives HIVE_NOT_HELD.
+hive_status_t hive_signal(uint32_t id,
+                          uint32_t condition);
+
+// Wakes all drones that sleep for `condition` of lock `id`, which this drone must hold; in the order in which they fell
+// asleep. Blocks for nobody.
+//
+// Gives HIVE_NOT_HELD.
+hive_status_t hive_signal_all(uint32_t id, uint32_t condition);
+
+// Makes a condition of 8 bytes in shared memory, or in a global variable of the program. Memory that is zero already is one
+// without it.
+//
+// Gives HIVE_BAD_POINTER elsewhere, HIVE_BAD_ARGUMENT where it isn't aligned to 8.
+hive_status_t hive_cond_init(hive_cond_t *cond);
+
+// Like hive_wait, for a condition and a lock that lie in memory. All who wait for a condition do so with the same lock.
+//
+// Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT, HIVE_NOT_HELD, HIVE_ALONE, HIVE_LOST, HIVE_TIMED_OUT.
+hive_status_t hive_cond_wait(hive_cond_t *cond, hive_mutex_t *mutex);
+
+// Like hive_signal, for a condition and the lock with which others wait for it.
+//
+// Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT, HIVE_NOT_HELD.
+hive_status_t hive_cond_signal(hive_cond_t *cond, hive_mutex_t *mutex);
+
+// Like hive_signal_all, for a condition and the lock with which others wait for it.
+//
+// Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT, HIVE_NOT_HELD.
+hive_status_t hive_cond_broadcast(hive_cond_t *cond, hive_mutex_t *mutex);
+
+// Makes a semaphore of 8 bytes in shared memory that lets `count` pass. One drone does it, before others learn of it.
+//
+// Gives HIVE_BAD_POINTER outside of shared memory, HIVE_BAD_ARGUMENT where it isn't aligned to 8.
+hive_status_t hive_sem_init(hive_sem_t *sem, uint32_t count);
+
+// Waits until the semaphore's count is above 0, and takes 1 from it; then sees what who posted saw. Blocks as long.
+//
+// Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT, HIVE_ALONE where there is no other drone that could post, HIVE_LOST,
+// HIVE_TIMED_OUT.
+hive_status_t hive_sem_wait(hive_sem_t *sem);
+
+// The same if the count is above 0 now; gives HIVE_UNAVAILABLE if it is 0, without waiting for a post.
+//
+// Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT, HIVE_LOST too.
+hive_status_t hive_sem_try_wait(hive_sem_t *sem);
+
+// Adds 1 to the semaphore's count, and wakes the drone that has waited longest. Blocks for those who are about to change it.
+//
+// Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT, HIVE_LOST.
+hive_status_t hive_sem_post(hive_sem_t *sem);
+
+// Makes an event of 8 bytes in shared memory that is clear. One drone does it, before others learn of it.
+//
+// Gives HIVE_BAD_POINTER outside of shared memory, HIVE_BAD_ARGUMENT where it isn't aligned to 8.
+hive_status_t hive_event_init(hive_event_t *event);
+
+// Sets the event, and lets all go on that wait for it.
+//
+// Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT, HIVE_LOST.
+hive_status_t hive_event_set(hive_event_t *event);
+
+// Clears the event: who waits from now on waits until it is set again.
+//
+// Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT, HIVE_LOST.
+hive_status_t hive_event_clear(hive_event_t *event);
+
+// Waits until the event is set; then sees what who set it saw. Blocks as long.
+//
+// Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT, HIVE_ALONE where there is no other drone that could set it, HIVE_LOST,
+// HIVE_TIMED_OUT.
+hive_status_t hive_event_wait(hive_event_t *event);
+
+// Waits until `count` drones are at this gate; then each sees what all of them have written. Where `count` is the number of
+// all drones it is a hive_barrier, and the gate may lie in a global variable of the program.
+//
+// Gives HIVE_BAD_ARGUMENT for a count that is 0 or above the number of drones and for a gate that isn't aligned to 8,
+// HIVE_BAD_POINTER, HIVE_HELD_AT_BARRIER, HIVE_MISMATCH, HIVE_LOST, HIVE_TIMED_OUT.
+hive_status_t hive_gate_wait(hive_gate_t *gate,
+                             uint32_t count);
+
+// Starts up as hive_startup does, for programs that fork and join: it returns on drone 0 alone. The others run what
+// hive_run and hive_create give them, and end with status 0 once drone 0 calls hive_exit.
+//
+// Gives what hive_startup gives.
+hive_status_t hive_startup_fork_join(int *argc, char ***argv);
+
+// Runs `function` on all drones at once, this one included, and waits until all have returned; then this drone sees what
+// they wrote to shared memory, as each of them sees what this one wrote before. Each gets a copy of the `bytes` bytes at
+// `argument` (NULL if there are none), which may hold pointers into shared memory. The function must be one of the program
+// itself. Only drone 0 of a fork-join program may call it.
+//
+// Gives HIVE_BAD_ARGUMENT elsewhere, HIVE_BAD_POINTER for another function, HIVE_NO_MEMORY, HIVE_LOST.
+//
+// `argument` leads to `bytes` bytes.
+hive_status_t hive_run(void (*function)(void *argument),
+                       const void *argument,
+                       size_t bytes);
+
+// Has another drone that has nothing to do run `function`, and doesn't wait for it: what a fork would do. There the
+// program's own variables are as they are here now; from then on each drone has a copy of its own, and one that was
+// written to is named on standard error when the function returns. Only drone 0 of a fork-join program may call it. Gives
+// the number of the drone, or -1.
+//
+// Errors are HIVE_BAD_ARGUMENT elsewhere and where all drones are at work, HIVE_BAD_POINTER for a function that is not the
+// program's own, HIVE_ENVIRONMENT where the program may lie elsewhere on other drones (`hivemind cc` links it right),
+// HIVE_NO_MEMORY, HIVE_LOST.
+int hive_create(void (*function)(void));
+
+// Waits until every drone has done what hive_create gave it; then this drone sees what they wrote to shared memory. Only
+// drone 0 of a fork-join program may call it.
+//
+// Gives HIVE_BAD_ARGUMENT elsewhere, HIVE_LOST, HIVE_TIMED_OUT.
+hive_status_t hive_wait_for_end(void);
+
+// Tells all other drones the `bytes` bytes of a variable of the program, as they are now: each has them in its own variable
+// after it has synchronised with this drone, by a barrier, a lock or a call that waits. Not collective. The variable is one
+// with a fixed place (global or static); what lies in shared memory needs no telling.
+//
+// Gives HIVE_BAD_POINTER for another place, HIVE_NO_MEMORY, HIVE_LOST.
+//
+// Nobody writes to the variable meanwhile.
+hive_status_t hive_distribute(const void *variable,
+                              size_t bytes);
 
 // Joins the hive that launched this process (`hivemind run`, srun, mpirun …); alone, without a launcher, it is a hive of
 // one. Blocks until all drones are here, at most the start timeout (30 s unless told otherwise). Call it once, before
@@ -240,12 +437,10 @@ hive_status_t hive_lock(uint32_t id);
 // Gives HIVE_NOT_HELD.
 hive_status_t hive_unlock(uint32_t id);
 
-// Makes a lock of 8 bytes in shared memory, aligned to 8. One drone does it, before others learn of the lock; memory that
-// is zero already (hive_calloc) is a lock without it.
+// Makes a lock of 8 bytes in shared memory, or in a global variable of the program, aligned to 8. Memory that is zero
+// already (hive_calloc) is a lock without it.
 //
-// Gives HIVE_BAD_POINTER outside of shared memory, HIVE_BAD_ARGUMENT where it isn't aligned.
-//
-// `mutex` leads to 8 bytes that nothing else uses.
+// Gives HIVE_BAD_POINTER elsewhere, HIVE_BAD_ARGUMENT where it isn't aligned.
 hive_status_t hive_mutex_init(hive_mutex_t *mutex);
 
 // Takes a lock in shared memory; like hive_lock in everything else.

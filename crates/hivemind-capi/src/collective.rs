@@ -1,10 +1,9 @@
 //! Values that all drones exchange: broadcast and reductions, folded in the order of the drones, so that every run
 //! gives the same floating-point result.
 
-use crate::hive::here;
+use crate::hive::{Here, here};
 use crate::status::{Trouble, hive_status_t, status_of};
 use hive_status_t::*;
-use hivemind::RawHive;
 use std::ffi::{c_int, c_void};
 
 /// The type of values in a reduction.
@@ -87,7 +86,7 @@ pub unsafe extern "C" fn hive_broadcast(
             }
             done += len.max(1);
         }
-        Ok(())
+        hive.take_in()
     };
     status_of(run())
 }
@@ -139,7 +138,7 @@ pub unsafe extern "C" fn hive_reduce(
 /// # Safety
 /// `from` and `into` lead to `count` values each.
 unsafe fn reduce(
-    hive: &RawHive,
+    hive: &Here,
     from: *const c_void,
     into: Option<*mut c_void>,
     count: usize,
@@ -182,7 +181,7 @@ unsafe fn reduce(
         }
         done += len.max(1);
     }
-    Ok(())
+    hive.take_in()
 }
 
 /// Folds the second values into the first.
@@ -256,7 +255,7 @@ fn folding(value_type: hive_type_t, op: hive_op_t) -> Result<(usize, Fold), Trou
     })
 }
 
-fn drone(hive: &RawHive, drone: c_int) -> Result<usize, Trouble> {
+fn drone(hive: &Here, drone: c_int) -> Result<usize, Trouble> {
     let found = usize::try_from(drone)
         .ok()
         .filter(|drone| *drone < hive.drones());

@@ -1,17 +1,26 @@
 //! Start-up, exit, who is here, barriers and time; and the one hive that all calls share.
 
+use crate::desk::Desk;
 use crate::status::{Trouble, hive_status_t, remember, status_of};
 use hive_status_t::*;
 use hivemind::RawHive;
 use std::ffi::{c_char, c_int};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 /// The life of this process's hive.
 enum Life {
     Before,
-    Here(Box<RawHive>),
+    Here(Box<Member>),
     Over,
+}
+
+/// The hive, and what the library itself keeps of it.
+struct Member {
+    hive: RawHive,
+    desk: Desk,
+    /// Whether drones other than the first only do what that gives them.
+    forks: bool,
 }
 
 /// The one hive. Calls share it; start-up and exit have it alone.
@@ -20,14 +29,35 @@ static HIVE: RwLock<Life> = RwLock::new(Life::Before);
 /// The hive, as long as a call uses it.
 pub(crate) struct Here(RwLockReadGuard<'static, Life>);
 
+impl Here {
+    /// Where drones leave each other jobs and news.
+    pub(crate) fn desk(&self) -> Desk {
+        self.member().desk
+    }
+
+    /// Whether it is a fork-join program.
+    pub(crate) fn forks(&self) -> bool {
+        self.member().forks
+    }
+
+    /// To be called after each acquire: takes in what others have told.
+    pub(crate) fn take_in(&self) -> Result<(), Trouble> {
+        self.desk().take_in(self)
+    }
+
+    fn member(&self) -> &Member {
+        match &*self.0 {
+            Life::Here(member) => member,
+            _ => unreachable!("`here` gave it"),
+        }
+    }
+}
+
 impl std::ops::Deref for Here {
     type Target = RawHive;
 
     fn deref(&self) -> &RawHive {
-        match &*self.0 {
-            Life::Here(hive) => hive,
-            _ => unreachable!("`here` gave it"),
-        }
+        &self.member().hive
     }
 }
 
@@ -35,7 +65,7 @@ impl std::ops::Deref for Here {
 pub(crate) fn here() -> Result<Here, Trouble> {
     let life = HIVE.read().unwrap_or_else(PoisonError::into_inner);
     match &*life {
-        Life::Here(hive) if hive.is_of_this_process() => Ok(Here(life)),
+        Life::Here(member) if member.hive.is_of_this_process() => Ok(Here(life)),
         Life::Here(_) => Err(Trouble::new(
             HIVE_FORKED,
             "this is a forked child, which has no shared memory: only the process that called hive_startup has; start drones with `hivemind run -n N` instead",
@@ -59,9 +89,26 @@ pub(crate) fn here() -> Result<Here, Trouble> {
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_startup(argc: *mut c_int, argv: *mut *mut *mut c_char) -> hive_status_t {
     let _ = (argc, argv);
+    status_of(start(false).map(|_| ()))
+}
+
+/// Held while this process holds a lock that the library itself takes: two threads of a drone would be refused each other's.
+pub(crate) fn one_thread() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Joins, and tells which drone this is.
+pub(crate) fn start(forks: bool) -> Result<usize, Trouble> {
     let mut life = HIVE.write().unwrap_or_else(PoisonError::into_inner);
-    let started = match &*life {
-        Life::Before => RawHive::join().map_err(Trouble::from),
+    match &*life {
+        Life::Before => {
+            let hive = RawHive::join()?;
+            let desk = Desk::make(&hive)?;
+            let me = hive.me();
+            *life = Life::Here(Box::new(Member { hive, desk, forks }));
+            Ok(me)
+        }
         Life::Here(_) => Err(Trouble::new(
             HIVE_STARTED_ALREADY,
             "hive_startup was called already: call it once",
@@ -70,13 +117,6 @@ pub extern "C" fn hive_startup(argc: *mut c_int, argv: *mut *mut *mut c_char) ->
             HIVE_ENDED,
             "the hive has ended: a process starts up once",
         )),
-    };
-    match started {
-        Ok(hive) => {
-            *life = Life::Here(Box::new(hive));
-            HIVE_OK
-        }
-        Err(trouble) => remember(trouble),
     }
 }
 
@@ -90,12 +130,18 @@ pub extern "C" fn hive_exit() -> hive_status_t {
     status_of(leave())
 }
 
-fn leave() -> Result<(), Trouble> {
-    // Whoever waits at this barrier waits with the hive still there, so that a refusal leaves it.
-    here()?.agree_to_leave()?;
+pub(crate) fn leave() -> Result<(), Trouble> {
+    {
+        // Whoever waits at this barrier waits with the hive still there, so that a refusal leaves it.
+        let here = here()?;
+        if here.forks() && here.me() == 0 {
+            here.desk().close(&here)?;
+        }
+        here.agree_to_leave()?;
+    }
     let mut life = HIVE.write().unwrap_or_else(PoisonError::into_inner);
     match std::mem::replace(&mut *life, Life::Over) {
-        Life::Here(hive) => Ok(hive.close()?),
+        Life::Here(member) => Ok(member.hive.close()?),
         other => {
             *life = other;
             Err(Trouble::new(
@@ -149,5 +195,10 @@ pub extern "C" fn hive_wall_time() -> f64 {
 /// Gives HIVE_HELD_AT_BARRIER while this drone holds a lock, HIVE_MISMATCH, HIVE_LOST, HIVE_TIMED_OUT.
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_barrier(id: u32) -> hive_status_t {
-    status_of(here().and_then(|hive| Ok(hive.barrier(id)?)))
+    let run = || -> Result<(), Trouble> {
+        let here = here()?;
+        here.barrier(id)?;
+        here.take_in()
+    };
+    status_of(run())
 }

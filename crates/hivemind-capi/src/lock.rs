@@ -1,13 +1,12 @@
 //! Locks by number and locks that lie in shared memory.
 
 use crate::hive::here;
-use crate::memory::address_of;
+use crate::place::lock_at;
 use crate::status::{Trouble, hive_status_t, status_of};
-use hive_status_t::HIVE_BAD_ARGUMENT;
-use hivemind::LockId;
+use hivemind::{LockId, RawHive};
 
-/// A lock inside shared memory, in a structure of the program's own. It is known by where it lies: it must not be copied
-/// or moved, and is good on every drone at that address. Zeroed memory is a lock that is free.
+/// A lock inside shared memory, in a structure of the program's own, or in a global variable of it. It is known by where it
+/// lies: it must not be copied or moved, and is the same on every drone. Zeroed memory is a lock that is free.
 #[repr(C)]
 #[derive(Debug)]
 pub struct hive_mutex_t {
@@ -21,7 +20,7 @@ pub struct hive_mutex_t {
 /// Gives HIVE_ALREADY_HELD, HIVE_LOST, HIVE_TIMED_OUT.
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_lock(id: u32) -> hive_status_t {
-    status_of(here().and_then(|hive| Ok(hive.acquire(LockId(u64::from(id)))?)))
+    status_of(acquire(|_| Ok(LockId(u64::from(id)))))
 }
 
 /// Lets lock `id` go. Blocks for nobody.
@@ -32,19 +31,21 @@ pub extern "C" fn hive_unlock(id: u32) -> hive_status_t {
     status_of(here().and_then(|hive| Ok(hive.release(LockId(u64::from(id)))?)))
 }
 
-/// Makes a lock of 8 bytes in shared memory, aligned to 8. One drone does it, before others learn of the lock; memory that
-/// is zero already (hive_calloc) is a lock without it.
+/// A condition of a lock, inside shared memory or in a global variable of the program, as locks are.
+#[repr(C)]
+#[derive(Debug)]
+pub struct hive_cond_t {
+    /// Of no use to programs.
+    pub reserved: u64,
+}
+
+/// Makes a lock of 8 bytes in shared memory, or in a global variable of the program, aligned to 8. Memory that is zero
+/// already (hive_calloc) is a lock without it.
 ///
-/// Gives HIVE_BAD_POINTER outside of shared memory, HIVE_BAD_ARGUMENT where it isn't aligned.
-///
-/// # Safety
-/// `mutex` leads to 8 bytes that nothing else uses.
+/// Gives HIVE_BAD_POINTER elsewhere, HIVE_BAD_ARGUMENT where it isn't aligned.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn hive_mutex_init(mutex: *mut hive_mutex_t) -> hive_status_t {
-    status_of(lock_of(mutex).map(|_| {
-        // SAFETY: `lock_of` found it aligned and inside shared memory; the caller vouches that nothing else is there.
-        unsafe { mutex.write(hive_mutex_t { reserved: 0 }) }
-    }))
+pub extern "C" fn hive_mutex_init(mutex: *mut hive_mutex_t) -> hive_status_t {
+    status_of(here().and_then(|here| lock_at(&here, mutex, "the lock").map(|_| ())))
 }
 
 /// Takes a lock in shared memory; like hive_lock in everything else.
@@ -52,7 +53,7 @@ pub unsafe extern "C" fn hive_mutex_init(mutex: *mut hive_mutex_t) -> hive_statu
 /// Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT as hive_mutex_init does, HIVE_ALREADY_HELD, HIVE_LOST, HIVE_TIMED_OUT.
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_mutex_lock(mutex: *mut hive_mutex_t) -> hive_status_t {
-    status_of(lock_of(mutex).and_then(|id| Ok(here()?.acquire(id)?)))
+    status_of(acquire(|here| lock_at(here, mutex, "the lock")))
 }
 
 /// Lets a lock in shared memory go. Blocks for nobody.
@@ -60,7 +61,11 @@ pub extern "C" fn hive_mutex_lock(mutex: *mut hive_mutex_t) -> hive_status_t {
 /// Gives HIVE_NOT_HELD, HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT.
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_mutex_unlock(mutex: *mut hive_mutex_t) -> hive_status_t {
-    status_of(lock_of(mutex).and_then(|id| Ok(here()?.release(id)?)))
+    let run = || -> Result<(), Trouble> {
+        let here = here()?;
+        Ok(here.release(lock_at(&here, mutex, "the lock")?)?)
+    };
+    status_of(run())
 }
 
 /// The end of a lock in shared memory: its bytes are free for other use. It must not be held.
@@ -68,19 +73,12 @@ pub extern "C" fn hive_mutex_unlock(mutex: *mut hive_mutex_t) -> hive_status_t {
 /// Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT.
 #[unsafe(no_mangle)]
 pub extern "C" fn hive_mutex_destroy(mutex: *mut hive_mutex_t) -> hive_status_t {
-    status_of(lock_of(mutex).map(|_| ()))
+    status_of(here().and_then(|here| lock_at(&here, mutex, "the lock").map(|_| ())))
 }
 
-/// The lock that goes with a place. Its bytes are never looked at: no page moves for them.
-fn lock_of(mutex: *mut hive_mutex_t) -> Result<LockId, Trouble> {
-    let hive = here()?;
-    let bytes = size_of::<hive_mutex_t>();
-    let address = address_of(&hive, mutex.cast(), bytes, "the lock")?;
-    if !mutex.is_aligned() {
-        return Err(Trouble::new(
-            HIVE_BAD_ARGUMENT,
-            format!("the lock at {mutex:p} is not aligned to 8 bytes"),
-        ));
-    }
-    Ok(hive.lock_at(address))
+/// Takes a lock, and takes in what others told before they let it go.
+fn acquire(find: impl FnOnce(&RawHive) -> Result<LockId, Trouble>) -> Result<(), Trouble> {
+    let here = here()?;
+    here.acquire(find(&here)?)?;
+    here.take_in()
 }

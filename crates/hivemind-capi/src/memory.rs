@@ -1,9 +1,10 @@
 //! Shared memory: taken, given back, and made present for those who can't fault.
 
 use crate::hive::here;
+use crate::place::address_of;
 use crate::status::{Trouble, hive_status_t, remember, status_of};
 use hive_status_t::*;
-use hivemind::{Address, PAGE_SIZE, RawHive};
+use hivemind::PAGE_SIZE;
 use std::ffi::c_void;
 use std::ptr;
 
@@ -101,26 +102,4 @@ fn pointer_of(result: Result<*mut c_void, Trouble>) -> *mut c_void {
         remember(trouble);
         ptr::null_mut()
     })
-}
-
-/// Where a pointer of this process leads, if all `bytes` bytes from there lie in shared memory.
-pub(crate) fn address_of(
-    hive: &RawHive,
-    pointer: *const u8,
-    bytes: usize,
-    what: &str,
-) -> Result<Address, Trouble> {
-    let offset = (pointer.addr() as u64).wrapping_sub(hive.base() as u64);
-    let fits = offset
-        .checked_add(bytes as u64)
-        .is_some_and(|end| offset < hive.bytes() && end <= hive.bytes());
-    if !fits {
-        return Err(Trouble::new(
-            HIVE_BAD_POINTER,
-            format!(
-                "{what} at {pointer:p} ({bytes} bytes) does not lie in shared memory, which hive_malloc gives"
-            ),
-        ));
-    }
-    Ok(Address(offset))
 }

@@ -43,6 +43,10 @@ pub enum hive_status_t {
     HIVE_BUSY = 14,
     /// What the process found around it won't do: its environment, the fault engine, the network, a file.
     HIVE_ENVIRONMENT = 15,
+    /// This drone is alone in its hive: nobody could end its wait.
+    HIVE_ALONE = 16,
+    /// It can't be had without waiting, which was not to be. No error: hive_last_error() doesn't tell it.
+    HIVE_UNAVAILABLE = 17,
 }
 
 use hive_status_t::*;
@@ -72,7 +76,8 @@ impl From<Error> for Trouble {
                 Refusal::Mismatch { .. } => HIVE_MISMATCH,
                 Refusal::Insufficient { .. } => HIVE_NO_MEMORY,
                 Refusal::BadAddress(_) => HIVE_BAD_POINTER,
-                Refusal::BadAlignment(_) | Refusal::Alone(_) => HIVE_BAD_ARGUMENT,
+                Refusal::BadAlignment(_) => HIVE_BAD_ARGUMENT,
+                Refusal::Alone(_) => HIVE_ALONE,
                 Refusal::Busy => HIVE_BUSY,
             },
             Error::Lost { .. } | Error::Farewell { .. } => HIVE_LOST,
@@ -173,7 +178,7 @@ pub extern "C" fn hive_strerror(status: i32) -> *const c_char {
 }
 
 fn text_of(status: i32) -> &'static CStr {
-    const TEXTS: [&CStr; 16] = [
+    const TEXTS: [&CStr; 18] = [
         c"it went well",
         c"not started: call hive_startup first",
         c"ended: hive_exit was called already",
@@ -190,6 +195,8 @@ fn text_of(status: i32) -> &'static CStr {
         c"a wait reached its limit",
         c"another thread of this drone waits already",
         c"the environment won't do",
+        c"this drone is alone: nobody could end its wait",
+        c"not to be had without waiting",
     ];
     let text = usize::try_from(status).ok().and_then(|at| TEXTS.get(at));
     text.copied().unwrap_or(c"no status of HiveMind")

@@ -7,13 +7,20 @@ use installed::{Installed, installed};
 
 /// Builds a program and runs it on 1, 2, 4 and 8 drones, under every engine that works here.
 fn gives_the_serial_answer(language: &str, source: &str) {
+    let words = ["-O2", "-Wall", "-Wextra", "-Werror"];
+    gives_it_when_built_with(&words, language, source);
+}
+
+/// The same with these words for the compiler. The program is told how many drones there are.
+fn gives_it_when_built_with(words: &[&str], language: &str, source: &str) {
     let here = installed();
-    let Some(program) = here.build(language, source) else {
+    let Some(program) = here.build_with(language, source, words) else {
         return;
     };
     for engine in Installed::engines() {
         for drones in [1, 2, 4, 8] {
-            let told = here.run(drones, &[("HIVEMIND_ENGINE", &engine)], &program, &[]);
+            let settings = [("HIVEMIND_ENGINE", engine.as_str())];
+            let told = here.run(drones, &settings, &program, &[&drones.to_string()]);
             assert!(
                 told.status.success(),
                 "{source} on {drones} drones under {engine}: {}\n{}{}",
@@ -43,6 +50,83 @@ fn a_plate_in_cxx() {
 #[test]
 fn a_matrix_product_in_fortran() {
     gives_the_serial_answer("fc", "product.f90");
+}
+
+#[test]
+fn a_bounded_buffer_in_c_with_conditions() {
+    gives_the_serial_answer("cc", "buffer.c");
+}
+
+#[test]
+fn fork_and_join_in_c() {
+    gives_the_serial_answer("cc", "fork.c");
+}
+
+#[test]
+fn a_program_of_treadmarks_names() {
+    gives_the_serial_answer("cc", "treadmarks.c");
+}
+
+/// What a program of PARMACS macros is built with: it includes nothing itself.
+const PARMACS: [&str; 5] = ["-O2", "-Wall", "-Wextra", "-include", "hivemind/parmacs.h"];
+
+#[test]
+fn a_program_of_parmacs_macros() {
+    gives_it_when_built_with(&PARMACS, "cc", "parmacs.c");
+}
+
+#[test]
+fn processes_of_parmacs_may_be_fewer_than_drones_but_not_more() {
+    let here = installed();
+    let Some(program) = here.build_with("cc", "parmacs.c", &PARMACS) else {
+        return;
+    };
+    let told = here.run(4, &[], &program, &["3"]);
+    assert!(
+        told.status.success(),
+        "{}",
+        String::from_utf8_lossy(&told.stderr)
+    );
+    let told = here.run(2, &[], &program, &["3"]);
+    let text = String::from_utf8_lossy(&told.stderr);
+    assert_eq!(told.status.code(), Some(70), "{text}");
+    assert!(
+        text.contains("start with more (hivemind run -n 3)"),
+        "{text}"
+    );
+}
+
+#[test]
+fn who_writes_to_a_variable_of_the_program_after_create_is_told_its_name() {
+    let here = installed();
+    let Some(program) = here.build_with("cc", "parmacs.c", &PARMACS) else {
+        return;
+    };
+    let quiet = here.run(2, &[], &program, &["2"]);
+    assert!(!String::from_utf8_lossy(&quiet.stderr).contains("wrote to variables"));
+    let told = here.run(2, &[], &program, &["2", "scribble"]);
+    let text = String::from_utf8_lossy(&told.stderr);
+    assert!(told.status.success(), "{text}");
+    assert!(
+        text.contains(
+            "drone 1 wrote to variables of the program after they were handed on: scribble;"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_program_that_may_lie_anywhere_is_told_how_to_link_before_it_creates() {
+    let here = installed();
+    let mut words = PARMACS.to_vec();
+    words.push("-pie");
+    let Some(program) = here.build_with("cc", "parmacs.c", &words) else {
+        return;
+    };
+    let told = here.run(2, &[], &program, &["2"]);
+    let text = String::from_utf8_lossy(&told.stderr);
+    assert_eq!(told.status.code(), Some(70), "{text}");
+    assert!(text.contains("-no-pie"), "{text}");
 }
 
 #[test]

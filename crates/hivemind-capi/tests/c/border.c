@@ -51,6 +51,28 @@ int main(int argc, char **argv) {
   CHECK(hive_mutex_unlock(mutex));
   CHECK(hive_mutex_destroy(mutex));
   CHECK(hive_free(mutex));
+  // Words and what is made of them, on a page that is present.
+  char *page = hive_malloc(4096);
+  CHECK(hive_present(page, 4096, true));
+  memset(page, 0, 4096);
+  int32_t *narrow = (int32_t *)page, before = 1;
+  CHECK(hive_fetch_add_32(narrow, 7, &before));
+  CHECK(hive_compare_swap_32(narrow, 7, 8, NULL));
+  if (*narrow != 8 || before != 0) exit(1);
+  hive_sem_t *semaphore = (hive_sem_t *)(page + 8);
+  CHECK(hive_sem_init(semaphore, 2));
+  CHECK(hive_sem_wait(semaphore));
+  CHECK(hive_sem_try_wait(semaphore));
+  CHECK(hive_sem_post(semaphore));
+  hive_event_t *event = (hive_event_t *)(page + 16);
+  CHECK(hive_event_init(event));
+  CHECK(hive_event_set(event));
+  CHECK(hive_event_wait(event));
+  CHECK(hive_gate_wait((hive_gate_t *)(page + 24), 1));
+  static char told[100];
+  CHECK(hive_distribute(told, sizeof told));
+  CHECK(hive_barrier(0));
+  CHECK(hive_free(page));
   CHECK(hive_lock(1));
   CHECK(hive_unlock(1));
   hive_stats_t stats;

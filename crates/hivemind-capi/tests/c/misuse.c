@@ -41,6 +41,9 @@ static void before(void) {
   EXPECT(hive_broadcast(&number, sizeof number, 0), HIVE_NOT_STARTED, "hive_startup");
   EXPECT(hive_present(&number, sizeof number, true), HIVE_NOT_STARTED, "hive_startup");
   EXPECT(hive_exit(), HIVE_NOT_STARTED, "hive_startup");
+  EXPECT(hive_wait(0, 0), HIVE_NOT_STARTED, "hive_startup");
+  EXPECT(hive_distribute(&wrong, sizeof wrong), HIVE_NOT_STARTED, "hive_startup");
+  EXPECT(hive_fetch_add_32(&number, 1, NULL), HIVE_NOT_STARTED, "hive_startup");
   if (hive_me() != -1 || hive_drones() != -1 || hive_threads() != -1 || hive_is_shared(&number)) {
     wrong++;
     printf("before start-up there is somebody\n");
@@ -84,6 +87,67 @@ static void locks(void) {
   EXPECT(hive_mutex_unlock((hive_mutex_t *)block), HIVE_OK, "");
   EXPECT(hive_mutex_destroy((hive_mutex_t *)block), HIVE_OK, "");
   EXPECT(hive_free(block), HIVE_OK, "");
+}
+
+static hive_sem_t global_semaphore;
+static hive_mutex_t global_mutex;
+
+static void waiting(void) {
+  hive_cond_t own_condition;
+  hive_gate_t own_gate;
+  int64_t own_word = 0;
+  hive_mutex_t *mutex = hive_calloc(4, sizeof *mutex);
+  hive_cond_t *condition = (hive_cond_t *)(mutex + 1);
+  hive_sem_t *semaphore = (hive_sem_t *)(mutex + 2);
+  int64_t *word = (int64_t *)(mutex + 3);
+  EXPECT(hive_wait(9, 0), HIVE_NOT_HELD, "lock 9");
+  EXPECT(hive_signal(9, 0), HIVE_NOT_HELD, "lock 9");
+  EXPECT(hive_signal_all(9, 0), HIVE_NOT_HELD, "lock 9");
+  EXPECT(hive_cond_wait(condition, mutex), HIVE_NOT_HELD, "not held");
+  EXPECT(hive_cond_signal(condition, mutex), HIVE_NOT_HELD, "not held");
+  EXPECT(hive_cond_wait(&own_condition, mutex), HIVE_BAD_POINTER, "shared memory");
+  EXPECT(hive_mutex_lock(&global_mutex), HIVE_OK, "");
+  EXPECT(hive_cond_signal(condition, &global_mutex), HIVE_OK, "");
+  EXPECT(hive_mutex_unlock(&global_mutex), HIVE_OK, "");
+  EXPECT(hive_sem_wait(&global_semaphore), HIVE_BAD_POINTER, "shared memory");
+  EXPECT(hive_sem_post(NULL), HIVE_BAD_POINTER, "shared memory");
+  EXPECT(hive_event_set((hive_event_t *)((char *)semaphore + 4)), HIVE_BAD_ARGUMENT, "aligned");
+  EXPECT(hive_gate_wait(&own_gate, 0), HIVE_BAD_ARGUMENT, "no 0 drones");
+  EXPECT(hive_gate_wait(&own_gate, hive_drones() + 1), HIVE_BAD_ARGUMENT, "there are");
+  EXPECT(hive_gate_wait(&own_gate, hive_drones()), HIVE_BAD_POINTER, "shared memory");
+  EXPECT(hive_fetch_add_64(&own_word, 1, NULL), HIVE_BAD_POINTER, "shared memory");
+  EXPECT(hive_fetch_add_64((int64_t *)((char *)word + 4), 1, NULL), HIVE_BAD_ARGUMENT, "aligned");
+  EXPECT(hive_compare_swap_32(NULL, 0, 1, NULL), HIVE_BAD_POINTER, "shared memory");
+  EXPECT(hive_fetch_add_64(word, 5, &own_word), HIVE_OK, "");
+  if (*word != 5 || own_word != 0) wrong++, printf("5 was not added\n");
+  EXPECT(hive_compare_swap_64(word, 4, 9, &own_word), HIVE_OK, "");
+  if (*word != 5 || own_word != 5) wrong++, printf("a swap took place that should not\n");
+  EXPECT(hive_compare_swap_64(word, 5, 9, &own_word), HIVE_OK, "");
+  if (*word != 9 || own_word != 5) wrong++, printf("a swap took no place\n");
+  EXPECT(hive_sem_init(semaphore, 1), HIVE_OK, "");
+  EXPECT(hive_sem_wait(semaphore), HIVE_OK, "");
+  hive_status_t before = hive_last_error();
+  if (hive_sem_try_wait(semaphore) != HIVE_UNAVAILABLE || hive_last_error() != before) wrong++, printf("a semaphore of 0 let pass\n");
+  if (hive_drones() == 1) EXPECT(hive_sem_wait(semaphore), HIVE_ALONE, "nobody could wake");
+  EXPECT(hive_sem_post(semaphore), HIVE_OK, "");
+  EXPECT(hive_sem_wait(semaphore), HIVE_OK, "");
+  EXPECT(hive_free(mutex), HIVE_OK, "");
+}
+
+static void function(void *argument) { (void)argument; }
+
+static void forks(void) {
+  static int variable = 3;
+  int local = 3;
+  EXPECT(hive_run(function, NULL, 0), HIVE_BAD_ARGUMENT, "hive_startup_fork_join");
+  EXPECT(hive_run(NULL, NULL, 0), HIVE_BAD_POINTER, "the program itself");
+  EXPECT(hive_run((void (*)(void *))(void *)strlen, NULL, 0), HIVE_BAD_POINTER, "the program itself");
+  if (hive_create((void (*)(void))(void *)strlen) != -1) wrong++, printf("a foreign function was taken\n");
+  EXPECT(hive_last_error(), HIVE_BAD_POINTER, "the program itself");
+  EXPECT(hive_wait_for_end(), HIVE_BAD_ARGUMENT, "hive_startup_fork_join");
+  EXPECT(hive_distribute(&local, sizeof local), HIVE_BAD_POINTER, "global or static");
+  EXPECT(hive_distribute(NULL, 1), HIVE_BAD_POINTER, "global or static");
+  EXPECT(hive_distribute(&variable, sizeof variable), HIVE_OK, "");
 }
 
 static void collectives(void) {
@@ -139,13 +203,15 @@ int main(int argc, char **argv) {
   } else {
     memory();
     locks();
+    waiting();
+    forks();
     collectives();
     forked();
   }
   EXPECT(hive_barrier(1), HIVE_OK, "");
   EXPECT(hive_exit(), HIVE_OK, "");
   after();
-  for (int status = 0; status <= HIVE_ENVIRONMENT; status++)
+  for (int status = 0; status <= HIVE_UNAVAILABLE; status++)
     if (strstr(hive_strerror(status), "no status") != NULL) wrong++, printf("no text for status %d\n", status);
   if (strstr(hive_strerror(1000), "no status") == NULL) wrong++, printf("there is a text for status 1000\n");
   return wrong != 0;

@@ -64,7 +64,7 @@ impl Installed {
         command
     }
 
-    /// Builds a program of the examples or the tests. None where the compiler isn't here, which is said.
+    /// Builds a program of the examples or the tests, warnings being errors. None where the compiler isn't here, which is said.
     pub(crate) fn build(&self, language: &str, source: &str) -> Option<PathBuf> {
         self.build_with(language, source, &["-O2", "-Wall", "-Wextra", "-Werror"])
     }
@@ -101,6 +101,7 @@ impl Installed {
             .arg(found)
             .arg("-o")
             .arg(&program)
+            .arg("-lm")
             .output()
             .expect("the command can be run");
         assert!(
