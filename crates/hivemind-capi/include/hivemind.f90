@@ -75,6 +75,14 @@ module hivemind
       import :: c_int, c_int32_t
       integer(c_int32_t), value :: id
     end function
+    integer(c_int) function hive_try_lock(id) bind(c)
+      import :: c_int, c_int32_t
+      integer(c_int32_t), value :: id
+    end function
+    integer(c_int) function hive_mutex_try_lock(mutex) bind(c)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: mutex
+    end function
     integer(c_int) function hive_mutex_init(mutex) bind(c)
       import :: c_int, c_ptr
       type(c_ptr), value :: mutex

@@ -432,6 +432,12 @@ hive_status_t hive_barrier(uint32_t id);
 // Gives HIVE_ALREADY_HELD, HIVE_LOST, HIVE_TIMED_OUT.
 hive_status_t hive_lock(uint32_t id);
 
+// Takes lock `id` as hive_lock does if no drone holds it or is in line for it; gives HIVE_UNAVAILABLE, which is no error, if
+// one does. Blocks for one answer at most.
+//
+// Gives HIVE_ALREADY_HELD where this drone holds it, HIVE_LOST, HIVE_TIMED_OUT.
+hive_status_t hive_try_lock(uint32_t id);
+
 // Lets lock `id` go. Blocks for nobody.
 //
 // Gives HIVE_NOT_HELD.
@@ -447,6 +453,11 @@ hive_status_t hive_mutex_init(hive_mutex_t *mutex);
 //
 // Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT as hive_mutex_init does, HIVE_ALREADY_HELD, HIVE_LOST, HIVE_TIMED_OUT.
 hive_status_t hive_mutex_lock(hive_mutex_t *mutex);
+
+// Like hive_try_lock, for a lock in shared memory.
+//
+// Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT, HIVE_ALREADY_HELD, HIVE_LOST, HIVE_TIMED_OUT.
+hive_status_t hive_mutex_try_lock(hive_mutex_t *mutex);
 
 // Lets a lock in shared memory go. Blocks for nobody.
 //

@@ -23,6 +23,15 @@ pub extern "C" fn hive_lock(id: u32) -> hive_status_t {
     status_of(acquire(|_| Ok(LockId(u64::from(id)))))
 }
 
+/// Takes lock `id` as hive_lock does if no drone holds it or is in line for it; gives HIVE_UNAVAILABLE, which is no error, if
+/// one does. Blocks for one answer at most.
+///
+/// Gives HIVE_ALREADY_HELD where this drone holds it, HIVE_LOST, HIVE_TIMED_OUT.
+#[unsafe(no_mangle)]
+pub extern "C" fn hive_try_lock(id: u32) -> hive_status_t {
+    tried(try_acquire(|_| Ok(LockId(u64::from(id)))))
+}
+
 /// Lets lock `id` go. Blocks for nobody.
 ///
 /// Gives HIVE_NOT_HELD.
@@ -56,6 +65,14 @@ pub extern "C" fn hive_mutex_lock(mutex: *mut hive_mutex_t) -> hive_status_t {
     status_of(acquire(|here| lock_at(here, mutex, "the lock")))
 }
 
+/// Like hive_try_lock, for a lock in shared memory.
+///
+/// Gives HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT, HIVE_ALREADY_HELD, HIVE_LOST, HIVE_TIMED_OUT.
+#[unsafe(no_mangle)]
+pub extern "C" fn hive_mutex_try_lock(mutex: *mut hive_mutex_t) -> hive_status_t {
+    tried(try_acquire(|here| lock_at(here, mutex, "the lock")))
+}
+
 /// Lets a lock in shared memory go. Blocks for nobody.
 ///
 /// Gives HIVE_NOT_HELD, HIVE_BAD_POINTER, HIVE_BAD_ARGUMENT.
@@ -81,4 +98,22 @@ fn acquire(find: impl FnOnce(&RawHive) -> Result<LockId, Trouble>) -> Result<(),
     let here = here()?;
     here.acquire(find(&here)?)?;
     here.take_in()
+}
+
+/// The same if it can be had now, and whether it could.
+fn try_acquire(find: impl FnOnce(&RawHive) -> Result<LockId, Trouble>) -> Result<bool, Trouble> {
+    let here = here()?;
+    let taken = here.try_acquire(find(&here)?)?;
+    if taken {
+        here.take_in()?;
+    }
+    Ok(taken)
+}
+
+/// That it can't be had is no error: the last error stays.
+fn tried(tried: Result<bool, Trouble>) -> hive_status_t {
+    match tried {
+        Ok(false) => hive_status_t::HIVE_UNAVAILABLE,
+        tried => status_of(tried.map(|_| ())),
+    }
 }

@@ -58,6 +58,11 @@ fn a_bounded_buffer_in_c_with_conditions() {
 }
 
 #[test]
+fn locks_that_are_tried_in_c() {
+    gives_the_serial_answer("cc", "tries.c");
+}
+
+#[test]
 fn fork_and_join_in_c() {
     gives_the_serial_answer("cc", "fork.c");
 }

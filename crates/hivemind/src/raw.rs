@@ -238,6 +238,26 @@ impl RawHive {
         self.hive.drone.acquire(id)
     }
 
+    /// Takes a lock if nobody holds it or is in line for it, and tells whether it did. Blocks for an answer at most.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// use hivemind::{LockId, RawHive};
+    /// let hive = RawHive::join()?;
+    /// if hive.try_acquire(LockId(7))? {
+    ///     hive.release(LockId(7))?;
+    /// }
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// This drone holds it already; a lost drone; the limit of every wait.
+    pub fn try_acquire(&self, id: LockId) -> Result<bool> {
+        let _turn = lock(&self.turn);
+        self.hive.drone.try_acquire(id)
+    }
+
     /// Lets a lock go. Blocks for nobody.
     ///
     /// ```

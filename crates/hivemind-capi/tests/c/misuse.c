@@ -74,6 +74,7 @@ static void locks(void) {
   EXPECT(hive_unlock(7), HIVE_NOT_HELD, "lock 7");
   EXPECT(hive_lock(4000000000u), HIVE_OK, "");
   EXPECT(hive_lock(4000000000u), HIVE_ALREADY_HELD, "re-entrant");
+  EXPECT(hive_try_lock(4000000000u), HIVE_ALREADY_HELD, "re-entrant");
   EXPECT(hive_barrier(0), HIVE_HELD_AT_BARRIER, "release it first");
   EXPECT(hive_exit(), HIVE_HELD_AT_BARRIER, "release it first");
   EXPECT(hive_unlock(4000000000u), HIVE_OK, "");
@@ -84,6 +85,9 @@ static void locks(void) {
   EXPECT(hive_mutex_unlock((hive_mutex_t *)block), HIVE_NOT_HELD, "");
   EXPECT(hive_mutex_lock((hive_mutex_t *)block), HIVE_OK, "");
   EXPECT(hive_mutex_lock((hive_mutex_t *)block), HIVE_ALREADY_HELD, "");
+  EXPECT(hive_mutex_unlock((hive_mutex_t *)block), HIVE_OK, "");
+  EXPECT(hive_mutex_try_lock(&own), HIVE_BAD_POINTER, "shared memory");
+  EXPECT(hive_mutex_try_lock((hive_mutex_t *)block), HIVE_OK, "");
   EXPECT(hive_mutex_unlock((hive_mutex_t *)block), HIVE_OK, "");
   EXPECT(hive_mutex_destroy((hive_mutex_t *)block), HIVE_OK, "");
   EXPECT(hive_free(block), HIVE_OK, "");
