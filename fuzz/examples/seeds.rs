@@ -181,7 +181,8 @@ impl World {
             if self.below(3) == 0 {
                 let (bytes, align) = (40, 16);
                 program.push_back(Step::Call(Command::Allocate { bytes, align }));
-                // Refused or not, it is a message.
+                // Refused or not, they are messages.
+                program.push_back(Step::Call(Command::Measure(Address(16))));
                 program.push_back(Step::Call(Command::Free(Address(16))));
             }
             let payload = payload(me, kind);

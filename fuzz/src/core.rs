@@ -68,6 +68,10 @@ fn write_step(step: &Step, into: &mut Vec<u8>) {
             into.push(6);
             into.extend((address.0 as u16).to_le_bytes());
         }
+        Step::Call(Command::Measure(address)) => {
+            into.push(12);
+            into.extend((address.0 as u16).to_le_bytes());
+        }
         Step::Call(Command::TryAcquire(lock)) => into.extend([11, lock.0 as u8]),
         Step::Call(Command::Prefetch(pages)) => {
             into.extend([12, pages.first.0 as u8, pages.count as u8]);
@@ -117,6 +121,7 @@ fn read_step(me: DroneId, input: &mut Bytes<'_>) -> Step {
             align: 16,
         }),
         6 => Step::Call(Command::Free(Address(u64::from(input.short())))),
+        12 => Step::Call(Command::Measure(Address(u64::from(input.short())))),
         7 => {
             let from = read_peer(me, input);
             let count = usize::from(input.short());
@@ -249,7 +254,7 @@ impl Drone {
             Step::Call(command) if free => {
                 let waiting = match &command {
                     Command::TryAcquire(_) => Waiting::Try,
-                    Command::Allocate { .. } => Waiting::Block,
+                    Command::Allocate { .. } | Command::Measure(_) => Waiting::Block,
                     Command::Meet(meeting) => Waiting::Meeting(meeting.kind),
                     _ => Waiting::Done,
                 };

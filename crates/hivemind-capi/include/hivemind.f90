@@ -53,6 +53,11 @@ module hivemind
       import :: c_ptr, c_size_t
       integer(c_size_t), value :: align, bytes
     end function
+    type(c_ptr) function hive_realloc(block, bytes) bind(c)
+      import :: c_ptr, c_size_t
+      type(c_ptr), value :: block
+      integer(c_size_t), value :: bytes
+    end function
     integer(c_int) function hive_free(block) bind(c)
       import :: c_int, c_ptr
       type(c_ptr), value :: block

@@ -485,6 +485,16 @@ void *hive_calloc(size_t count, size_t bytes);
 // Gives NULL with HIVE_BAD_ARGUMENT for another `align`.
 void *hive_aligned_alloc(size_t align, size_t bytes);
 
+// Gives a block another size: what it holds is kept up to the smaller of the two, and it may lie elsewhere afterwards; other
+// drones must be told then. NULL is taken as a new block, and 0 bytes count as 1. Blocks as hive_malloc does. No other drone
+// may write to the block meanwhile, and what others wrote before must have been synchronised with.
+//
+// Gives NULL with HIVE_BAD_POINTER where no block in use begins, and with HIVE_NO_MEMORY; the block stays as it is then.
+//
+// Nobody uses the block meanwhile, and nobody its old place afterwards.
+void *hive_realloc(void *block,
+                   size_t bytes);
+
 // Gives shared memory back, whoever took it. NULL is fine and does nothing. Blocks as hive_malloc does.
 //
 // Gives HIVE_BAD_POINTER where no block in use begins: memory of malloc, the middle of a block, one that is freed already.

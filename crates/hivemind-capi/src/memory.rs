@@ -48,6 +48,41 @@ pub extern "C" fn hive_aligned_alloc(align: usize, bytes: usize) -> *mut c_void 
     pointer_of(allocate(bytes, align.max(ALIGN), false))
 }
 
+/// Gives a block another size: what it holds is kept up to the smaller of the two, and it may lie elsewhere afterwards; other
+/// drones must be told then. NULL is taken as a new block, and 0 bytes count as 1. Blocks as hive_malloc does. No other drone
+/// may write to the block meanwhile, and what others wrote before must have been synchronised with.
+///
+/// Gives NULL with HIVE_BAD_POINTER where no block in use begins, and with HIVE_NO_MEMORY; the block stays as it is then.
+///
+/// # Safety
+/// Nobody uses the block meanwhile, and nobody its old place afterwards.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hive_realloc(block: *mut c_void, bytes: usize) -> *mut c_void {
+    if block.is_null() {
+        return hive_malloc(bytes);
+    }
+    let run = || -> Result<*mut c_void, Trouble> {
+        let (address, room) = {
+            let hive = here()?;
+            let address = address_of(&hive, block.cast(), 1, "the block")?;
+            (
+                address,
+                usize::try_from(hive.measure(address)?).unwrap_or(usize::MAX),
+            )
+        };
+        // Room to spare is kept up to a half: a block that grows and shrinks by turns stays where it is.
+        if bytes <= room && bytes >= room / 2 {
+            return Ok(block);
+        }
+        let new = allocate(bytes, page_for(bytes), false)?;
+        // SAFETY: both blocks have so many bytes, and nobody uses either.
+        unsafe { ptr::copy_nonoverlapping(block.cast::<u8>(), new.cast::<u8>(), room.min(bytes)) };
+        here()?.free(address)?;
+        Ok(new)
+    };
+    pointer_of(run())
+}
+
 /// Gives shared memory back, whoever took it. NULL is fine and does nothing. Blocks as hive_malloc does.
 ///
 /// Gives HIVE_BAD_POINTER where no block in use begins: memory of malloc, the middle of a block, one that is freed already.

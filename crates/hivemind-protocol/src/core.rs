@@ -400,6 +400,9 @@ impl<M: Memory> Core<M> {
                     align,
                 })
             }
+            Command::Measure(address) => {
+                self.ask_heap(ticket, |request| Message::Measure { request, address });
+            }
             Command::Free(address) => {
                 self.ask_heap(ticket, |request| Message::Free { request, address });
             }
@@ -499,11 +502,11 @@ impl<M: Memory> Core<M> {
                 bytes,
                 align,
             } => self.heap_request(from, request, |heap| heap.allocate(bytes, align)),
+            Message::Measure { request, address } => {
+                self.heap_request(from, request, |heap| heap.measure(address))
+            }
             Message::Free { request, address } => self.heap_request(from, request, |heap| {
-                let freed = crate::Block {
-                    address,
-                    fresh: false,
-                };
+                let freed = heap.measure(address)?;
                 heap.free(address).map(|()| freed)
             }),
             Message::HeapReply { request, result } => self.heap_reply(from, request, result),

@@ -165,6 +165,7 @@ impl<M: Memory> Core<M> {
             Message::LockTried { .. }
             | Message::Wake { .. }
             | Message::Allocate { .. }
+            | Message::Measure { .. }
             | Message::Free { .. }
             | Message::HeapReply { .. } => (true, false),
         };

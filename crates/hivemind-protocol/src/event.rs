@@ -91,6 +91,8 @@ pub enum Command {
         /// A power of two.
         align: u64,
     },
+    /// Tell how much memory a block has. Completes with [`Outcome::Allocated`], the block not being fresh.
+    Measure(Address),
     /// Give memory back. Completes with `Done`.
     Free(Address),
 }
@@ -178,7 +180,7 @@ pub enum Effect {
 ///
 /// ```
 /// use hivemind_protocol::{Address, Block, Outcome};
-/// let outcome = Outcome::Allocated(Block { address: Address(64), fresh: true });
+/// let outcome = Outcome::Allocated(Block { address: Address(64), bytes: 16, fresh: true });
 /// assert_ne!(outcome, Outcome::Done);
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]

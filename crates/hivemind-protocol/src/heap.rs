@@ -9,13 +9,15 @@ use alloc::collections::BTreeMap;
 /// use hivemind_protocol::Heap;
 /// let mut heap = Heap::new(1 << 16);
 /// let block = heap.allocate(100, 16)?;
-/// assert!(block.fresh); // still zero
+/// assert!(block.bytes >= 100 && block.fresh); // still zero
 /// # Ok::<(), hivemind_protocol::Refusal>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Block {
     /// Its first byte.
     pub address: Address,
+    /// How many bytes it has: at least as many as were asked for.
+    pub bytes: u64,
     /// Whether no block ever covered any of it, so that it still holds zeros.
     pub fresh: bool,
 }
@@ -114,7 +116,31 @@ impl Heap {
         self.fresh_from = self.fresh_from.max(address + wanted);
         Ok(Block {
             address: Address(address),
+            bytes: wanted,
             fresh,
+        })
+    }
+
+    /// The block in use that begins there.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Address, Heap};
+    /// let mut heap = Heap::new(1 << 16);
+    /// let block = heap.allocate(100, 16)?;
+    /// assert_eq!(heap.measure(block.address)?.bytes, block.bytes);
+    /// assert!(heap.measure(Address(block.address.0 + 16)).is_err()); // none begins there
+    /// # Ok::<(), hivemind_protocol::Refusal>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Refusal::BadAddress`]: no block in use starts there.
+    pub fn measure(&self, address: Address) -> Result<Block, Refusal> {
+        let found = self.used.get(&address.0);
+        let bytes = *found.ok_or(Refusal::BadAddress(address))?;
+        Ok(Block {
+            address,
+            bytes,
+            fresh: false,
         })
     }
 

@@ -9,8 +9,8 @@ use crate::lock::refuse_meeting;
 use crate::message::{Interval, Met};
 use crate::mutant::{Mutant, mutant};
 use crate::{
-    Block, DroneId, Failure, Heap, Meeting, MeetingKind, Memory, Message, Misbehaviour, Outcome,
-    PAGE_SIZE, PageRun, Refusal, Ticket, VectorTimestamp,
+    Address, Block, DroneId, Failure, Heap, Meeting, MeetingKind, Memory, Message, Misbehaviour,
+    Outcome, PAGE_SIZE, PageRun, Refusal, Ticket, VectorTimestamp,
 };
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -28,8 +28,15 @@ pub(crate) struct Calls {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 struct HeapCall {
     ticket: Ticket,
-    /// What is to be allocated: bytes and alignment; none if something is to be freed.
-    wanted: Option<(u64, u64)>,
+    asked: Asked,
+}
+
+/// What somebody asked the heap for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+enum Asked {
+    Allocate { bytes: u64, align: u64 },
+    Measure(Address),
+    Free,
 }
 
 /// What the first drone keeps for all: who has arrived, and the heap.
@@ -168,16 +175,17 @@ impl<M: Memory> Core<M> {
         self.complete(ticket, result);
     }
 
-    /// The program allocates or frees: the first drone decides.
+    /// The program allocates, measures or frees: the first drone decides.
     pub(crate) fn ask_heap(&mut self, ticket: Ticket, message: impl FnOnce(u64) -> Message) {
         let request = self.calls.next_request;
         self.calls.next_request += 1;
         let message = message(request);
-        let wanted = match message {
-            Message::Allocate { bytes, align, .. } => Some((bytes, align)),
-            _ => None,
+        let asked = match message {
+            Message::Allocate { bytes, align, .. } => Asked::Allocate { bytes, align },
+            Message::Measure { address, .. } => Asked::Measure(address),
+            _ => Asked::Free,
         };
-        self.calls.heap.insert(request, HeapCall { ticket, wanted });
+        self.calls.heap.insert(request, HeapCall { ticket, asked });
         self.send(DroneId::FIRST, message);
     }
 
@@ -189,25 +197,35 @@ impl<M: Memory> Core<M> {
         result: Result<Block, Refusal>,
     ) -> Result<(), Misbehaviour> {
         let call = self.calls.heap.get(&request).copied();
-        let Some(HeapCall { ticket, wanted }) = call.filter(|_| from == DroneId::FIRST) else {
+        let Some(HeapCall { ticket, asked }) = call.filter(|_| from == DroneId::FIRST) else {
             return Err(misbehaviour(
                 from,
                 "it answers a heap request that nobody made",
             ));
         };
-        if let (Some(wanted), Ok(block)) = (wanted, &result) {
-            self.check_block(from, *block, wanted)?;
+        match (asked, &result) {
+            (Asked::Allocate { bytes, align }, Ok(block)) => {
+                self.check_block(from, *block, (bytes, align))?;
+            }
+            (Asked::Measure(address), Ok(block)) => {
+                if block.address != address {
+                    let what = format!("it measures {} for {address}", block.address);
+                    return Err(misbehaviour(from, &what));
+                }
+                self.check_block(from, *block, (0, 1))?;
+            }
+            _ => {}
         }
         self.calls.heap.remove(&request);
-        let outcome = |block| match wanted {
-            None => Outcome::Done,
-            Some(_) => Outcome::Allocated(block),
+        let outcome = |block| match asked {
+            Asked::Free => Outcome::Done,
+            Asked::Allocate { .. } | Asked::Measure(_) => Outcome::Allocated(block),
         };
         self.complete(ticket, result.map(outcome).map_err(Failure::Refused));
         Ok(())
     }
 
-    /// At the first drone: somebody allocates or frees.
+    /// At the first drone: somebody allocates, measures or frees.
     pub(crate) fn heap_request(
         &mut self,
         from: DroneId,
@@ -340,14 +358,14 @@ impl<M: Memory> Core<M> {
     ) -> Result<(), Misbehaviour> {
         let (start, region_bytes) = (block.address.0, self.pages.count() * PAGE_SIZE as u64);
         let fits = start
-            .checked_add(bytes)
-            .is_some_and(|end| end <= region_bytes);
+            .checked_add(block.bytes)
+            .is_some_and(|end| end <= region_bytes && block.bytes >= bytes);
         if start > 0 && fits && start.is_multiple_of(align.max(1)) {
             return Ok(());
         }
         let what = format!(
-            "it gives {} for {bytes} bytes aligned to {align}",
-            block.address
+            "it gives {} with {} bytes for {bytes} bytes aligned to {align}",
+            block.address, block.bytes
         );
         Err(misbehaviour(from, &what))
     }

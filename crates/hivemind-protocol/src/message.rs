@@ -173,6 +173,13 @@ pub enum Message {
         /// A power of two.
         align: u64,
     },
+    /// To the first drone: how large is the block that begins there?
+    Measure {
+        /// Echoed in the reply.
+        request: u64,
+        /// The block's start.
+        address: Address,
+    },
     /// To the first drone: free.
     Free {
         /// Echoed in the reply.
@@ -213,6 +220,7 @@ impl Message {
             Self::Collect { .. } => "Collect",
             Self::Flush { .. } => "Flush",
             Self::Allocate { .. } => "Allocate",
+            Self::Measure { .. } => "Measure",
             Self::Free { .. } => "Free",
             Self::HeapReply { .. } => "HeapReply",
         }

@@ -140,7 +140,7 @@ wire_struct! {
     IntervalIndex { 0: u32 }
     Address { 0: u64 }
     IntervalId { creator: DroneId, index: IntervalIndex }
-    Block { address: Address, fresh: bool }
+    Block { address: Address, bytes: u64, fresh: bool }
     PageCopy { page: PageId, without: Vec<IntervalId>, bytes: Box<PageBytes> }
     Interval { id: IntervalId, known: VectorTimestamp, pages: Vec<PageRun> }
     Meeting { kind: MeetingKind, payload: Vec<u8> }
@@ -197,6 +197,7 @@ wire_enum!(Message {
     13 => Allocate { request as request: u64, bytes as bytes: u64, align as align: u64 }
     14 => Free { request as request: u64, address as address: Address }
     15 => HeapReply { request as request: u64, result as result: Result<Block, Refusal> }
+    18 => Measure { request as request: u64, address as address: Address }
     17 => LockTried { lock as lock: LockId, requester as requester: DroneId, given as given: bool }
     16 => Wake { lock as lock: LockId, condition as condition: ConditionId }
 });
@@ -412,6 +413,7 @@ mod tests {
         };
         let block = Block {
             address: Address(64),
+            bytes: 16,
             fresh: true,
         };
         vec![

@@ -166,6 +166,7 @@ fn depart(payloads: Vec<Vec<u8>>, allocated: Option<Block>) -> Message {
 fn block(address: u64) -> Block {
     Block {
         address: Address(address),
+        bytes: PAGE_SIZE as u64,
         fresh: true,
     }
 }

@@ -37,6 +37,7 @@ pub(crate) enum Step {
         bytes: u64,
         align: u64,
     },
+    Measure(Address),
     Free(Address),
     Prefetch(PageRun),
     /// A call that must be refused like this.
@@ -279,7 +280,8 @@ impl Scene<'_> {
                     return Vec::new();
                 };
                 let cleared = store(self.cell(Guard::Slot(slot)), slot_bytes(0, 0));
-                vec![Step::Free(Address(address)), cleared]
+                let address = Address(address);
+                vec![Step::Measure(address), Step::Free(address), cleared]
             }
             Decision::Own { content, frees } => {
                 let Some(block) = self.allocated else {
@@ -595,7 +597,11 @@ impl Scene<'_> {
             }
             Wrong::Free(at) => {
                 let address = Address(at);
-                Step::Refused(Command::Free(address), Refusal::BadAddress(address))
+                let command = match at % 4 {
+                    1 => Command::Free(address),
+                    _ => Command::Measure(address),
+                };
+                Step::Refused(command, Refusal::BadAddress(address))
             }
             Wrong::Align(align) => Step::Refused(
                 Command::Allocate { bytes: 8, align },

@@ -44,6 +44,7 @@ fn repeats(message: &Message) -> bool {
     !matches!(
         message,
         Message::Allocate { .. }
+            | Message::Measure { .. }
             | Message::Free { .. }
             | Message::CollectWanted { .. }
             | Message::LockGrant { .. }
@@ -73,6 +74,7 @@ fn epoch_of(message: &mut Message) -> Option<&mut EpochId> {
         Message::LockTried { .. }
         | Message::Wake { .. }
         | Message::Allocate { .. }
+        | Message::Measure { .. }
         | Message::Free { .. }
         | Message::HeapReply { .. } => None,
     }
@@ -299,7 +301,7 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
         pages: vec![PageRun::one(page)],
     };
     let intervals = vec![interval];
-    match prng.below(14) {
+    match prng.below(15) {
         0 => Message::PageRequest {
             epoch,
             pages: PageRun::one(page),
@@ -370,6 +372,10 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
             lock,
             requester: drone,
             given: prng.chance(50),
+        },
+        13 => Message::Measure {
+            request: prng.below(10),
+            address: Address(prng.below(pages * PAGE_SIZE as u64)),
         },
         _ => Message::Free {
             request: prng.below(10),

@@ -348,6 +348,17 @@ impl Oracle {
         Ok(())
     }
 
+    /// A block was measured.
+    pub(crate) fn measured(&self, address: Address, block: Block) -> Verdict<()> {
+        let asked = self.heap.get(&address.0).copied();
+        let right = |asked: u64| (asked.max(1)..asked.max(1) + 16).contains(&block.bytes);
+        if block.address == address && asked.is_some_and(right) {
+            return Ok(());
+        }
+        let what = format!("{block:?} at {address}, for which {asked:?} bytes were asked");
+        Err(Finding::new("a block of the heap that was measured", what))
+    }
+
     /// A block is about to be given back; false if there is no such block.
     pub(crate) fn frees(&mut self, address: Address) -> bool {
         self.heap.remove(&address.0).is_some()
@@ -528,6 +539,7 @@ mod tests {
         let mut oracle = Oracle::new(1, 8192);
         let block = |start| Block {
             address: Address(start),
+            bytes: 64,
             fresh: false,
         };
         oracle.allocated(block(64), 64, 16).expect("room");

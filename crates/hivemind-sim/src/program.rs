@@ -266,7 +266,7 @@ pub enum Wrong {
     Wait(usize),
     /// Signal under a lock that is not held.
     Signal(usize),
-    /// Free an address where no block starts.
+    /// Free or measure an address where no block starts.
     Free(u64),
     /// Ask for an odd alignment.
     Align(u64),

@@ -318,6 +318,10 @@ impl Stage {
                     let align = ALIGN;
                     self.call(drone, Command::Allocate { bytes, align })?;
                 }
+                Deed::Measure => {
+                    let address = self.allocated(drone)?;
+                    self.call(drone, Command::Measure(address))?;
+                }
                 Deed::Free => self.free(drone)?,
                 Deed::Barrier(barrier) => self.meet(drone, MeetingKind::Barrier(barrier))?,
                 Deed::Leave => self.meet(drone, MeetingKind::Leave)?,
@@ -353,11 +357,17 @@ impl Stage {
         self.wait(drone, started)
     }
 
+    /// The block that a drone has.
+    fn allocated(&mut self, drone: DroneId) -> Verdict<Address> {
+        self.player(drone).allocated.ok_or_else(|| {
+            let what = format!("{drone} has no block");
+            Finding::new("the scenario", what)
+        })
+    }
+
     fn free(&mut self, drone: DroneId) -> Verdict<()> {
-        let Some(address) = self.player(drone).allocated.take() else {
-            let what = format!("{drone} has nothing to free");
-            return Err(Finding::new("the scenario", what));
-        };
+        let address = self.allocated(drone)?;
+        self.player(drone).allocated = None;
         self.oracle.frees(address);
         self.call(drone, Command::Free(address))
     }

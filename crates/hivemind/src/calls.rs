@@ -136,6 +136,15 @@ impl Drone {
         }
     }
 
+    /// How many bytes a block has, whoever took it. Blocks as [`Drone::allocate`] does.
+    pub(crate) fn measure(&self, address: Address) -> Result<u64> {
+        let operation = || format!("asking for the size of {address}");
+        match self.call(Command::Measure(address), &operation)? {
+            Outcome::Allocated(block) => Ok(block.bytes),
+            other => unreachable!("INV-10: a block is measured as one, not as {other:?}"),
+        }
+    }
+
     /// Gives memory back, whoever took it. Blocks as [`Drone::allocate`] does.
     pub(crate) fn free_block(&self, address: Address) -> Result<()> {
         let operation = || format!("freeing {address}");

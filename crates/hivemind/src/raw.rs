@@ -199,6 +199,25 @@ impl RawHive {
         })
     }
 
+    /// How many bytes the block has that begins there, whoever took it: at least as many as were asked for. Blocks for the
+    /// heap's keeper.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// let block = hive.allocate(100, 16)?;
+    /// assert!(hive.measure(block.address)? >= 100);
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// No block in use begins there; a lost drone.
+    pub fn measure(&self, address: Address) -> Result<u64> {
+        let _turn = lock(&self.turn);
+        self.hive.drone.measure(address)
+    }
+
     /// Gives memory back, whoever took it. Blocks as [`RawHive::allocate`] does.
     ///
     /// ```

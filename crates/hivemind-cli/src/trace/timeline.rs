@@ -178,7 +178,7 @@ pub(super) fn category(name: &str) -> &'static str {
     match name {
         "read" | "write" => "fault",
         "acquire" => "lock",
-        "allocate" | "free" => "heap",
+        "allocate" | "measure" | "free" => "heap",
         _ => "meeting",
     }
 }

@@ -138,6 +138,9 @@ impl Run {
                     Ok(())
                 }
             }
+            (Step::Measure(address), Ok(Outcome::Allocated(block))) => {
+                self.oracle.measured(address, block)
+            }
             (Step::Free(_), Ok(Outcome::Done)) => {
                 self.heap.outstanding -= 1;
                 Ok(())
@@ -272,6 +275,7 @@ fn command_of(step: &Step) -> Command {
             bytes: *bytes,
             align: *align,
         },
+        Step::Measure(address) => Command::Measure(*address),
         Step::Free(address) => Command::Free(*address),
         Step::Prefetch(pages) => Command::Prefetch(*pages),
         Step::Refused(command, _) => command.clone(),

@@ -89,6 +89,7 @@ pub(super) fn command(command: &Command, meetings: u64) -> (String, Kind) {
             words.field("bytes", bytes);
             words.field("align", align);
         }),
+        Command::Measure(address) => collect("measure", |words| words.field("address", address.0)),
         Command::Free(address) => collect("free", |words| words.field("address", address.0)),
     };
     (text, Kind::Waits)
@@ -310,7 +311,7 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
             words.field("size_bytes", bytes);
             words.field("align", align);
         }
-        Message::Free { request, address } => {
+        Message::Measure { request, address } | Message::Free { request, address } => {
             words.field("request", request);
             words.field("address", address.0);
         }
