@@ -69,7 +69,7 @@ fn write_step(step: &Step, into: &mut Vec<u8>) {
             into.extend((address.0 as u16).to_le_bytes());
         }
         Step::Call(Command::Measure(address)) => {
-            into.push(12);
+            into.push(13);
             into.extend((address.0 as u16).to_le_bytes());
         }
         Step::Call(Command::TryAcquire(lock)) => into.extend([11, lock.0 as u8]),
@@ -110,7 +110,7 @@ fn read_step(me: DroneId, input: &mut Bytes<'_>) -> Step {
     let page = |input: &mut Bytes<'_>| PageId(u64::from(input.byte()) % PAGES);
     let lock = |input: &mut Bytes<'_>| LockId(u64::from(input.byte()) % LOCKS);
     let condition = |input: &mut Bytes<'_>| ConditionId(u32::from(input.byte()) % CONDITIONS);
-    match input.byte() % 13 {
+    match input.byte() % 14 {
         0 => Step::Store(page(input), input.short() % PAGE_SIZE as u16, input.byte()),
         1 => Step::Load(page(input)),
         2 => Step::Call(Command::Acquire(lock(input))),
@@ -121,7 +121,7 @@ fn read_step(me: DroneId, input: &mut Bytes<'_>) -> Step {
             align: 16,
         }),
         6 => Step::Call(Command::Free(Address(u64::from(input.short())))),
-        12 => Step::Call(Command::Measure(Address(u64::from(input.short())))),
+        13 => Step::Call(Command::Measure(Address(u64::from(input.short())))),
         7 => {
             let from = read_peer(me, input);
             let count = usize::from(input.short());

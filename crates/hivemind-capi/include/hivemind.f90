@@ -66,6 +66,11 @@ module hivemind
       import :: c_bool, c_ptr
       type(c_ptr), value :: pointer
     end function
+    integer(c_int) function hive_prefetch(start, bytes) bind(c)
+      import :: c_int, c_ptr, c_size_t
+      type(c_ptr), value :: start
+      integer(c_size_t), value :: bytes
+    end function
     integer(c_int) function hive_present(start, bytes, write) bind(c)
       import :: c_int, c_ptr, c_size_t, c_bool
       type(c_ptr), value :: start

@@ -503,6 +503,13 @@ hive_status_t hive_free(void *block);
 // Whether `pointer` leads into shared memory. Blocks nobody; false before start-up and after exit.
 bool hive_is_shared(const void *pointer);
 
+// Begins to fetch `bytes` bytes of shared memory that are not here, so that touching them later need not wait as long. Blocks
+// for nobody. Worth it before a few pages that are touched in no order; runs of pages are fetched ahead anyway.
+//
+// Gives HIVE_BAD_POINTER outside of shared memory.
+hive_status_t hive_prefetch(const void *start,
+                            size_t bytes);
+
 // Fetches `bytes` bytes of shared memory, so that a system call finds them here: the kernel, which reads and writes for
 // read(2) or write(2), can't wait for a page and gives EFAULT. `write` makes them writable too, for read(2) into them. They
 // stay until this drone's next lock, barrier or other call that synchronises. Blocks until all are here.

@@ -103,6 +103,18 @@ pub extern "C" fn hive_is_shared(pointer: *const c_void) -> bool {
     here().is_ok_and(|hive| address_of(&hive, pointer.cast(), 1, "it").is_ok())
 }
 
+/// Begins to fetch `bytes` bytes of shared memory that are not here, so that touching them later need not wait as long. Blocks
+/// for nobody. Worth it before a few pages that are touched in no order; runs of pages are fetched ahead anyway.
+///
+/// Gives HIVE_BAD_POINTER outside of shared memory.
+#[unsafe(no_mangle)]
+pub extern "C" fn hive_prefetch(start: *const c_void, bytes: usize) -> hive_status_t {
+    status_of(here().and_then(|hive| {
+        let address = address_of(&hive, start.cast(), bytes, "the range")?;
+        Ok(hive.prefetch(address.0..address.0 + bytes as u64)?)
+    }))
+}
+
 /// Fetches `bytes` bytes of shared memory, so that a system call finds them here: the kernel, which reads and writes for
 /// read(2) or write(2), can't wait for a page and gives EFAULT. `write` makes them writable too, for read(2) into them. They
 /// stay until this drone's next lock, barrier or other call that synchronises. Blocks until all are here.

@@ -444,11 +444,7 @@ impl RawHive {
     /// The range isn't in the shared memory; a lost drone.
     pub fn make_present(&self, range: Range<u64>, write: bool) -> Result<()> {
         if range.start > range.end || range.end > self.bytes() {
-            return Err(Error::OutOfBounds {
-                address: range.start,
-                bytes: range.end.saturating_sub(range.start),
-                region_bytes: self.bytes(),
-            });
+            return Err(self.out_of_bounds(&range));
         }
         let kind = match write {
             true => AccessKind::Write,
@@ -464,6 +460,28 @@ impl RawHive {
         // The core has them; the system's own tables have them once each was touched.
         self.hive.region().touch(range, kind);
         Ok(())
+    }
+
+    /// Begins to fetch the pages of a range of addresses, as far as they are not here, so that a later touch need not wait.
+    /// Blocks for nobody.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// let block = hive.allocate(10_000, 16)?;
+    /// hive.prefetch(block.address.0..block.address.0 + 10_000)?;
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The range isn't in the shared memory.
+    pub fn prefetch(&self, range: Range<u64>) -> Result<()> {
+        if range.start > range.end || range.end > self.bytes() {
+            return Err(self.out_of_bounds(&range));
+        }
+        let bytes = range.end - range.start;
+        self.hive.drone.prefetch(Address(range.start), bytes)
     }
 
     /// What this drone's shared memory has done so far; see [`Hive::stats`].
@@ -534,6 +552,14 @@ impl RawHive {
     pub fn leave(self) -> Result<()> {
         self.agree_to_leave()?;
         self.close()
+    }
+
+    fn out_of_bounds(&self, range: &Range<u64>) -> Error {
+        Error::OutOfBounds {
+            address: range.start,
+            bytes: range.end.saturating_sub(range.start),
+            region_bytes: self.bytes(),
+        }
     }
 }
 

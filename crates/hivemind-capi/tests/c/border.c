@@ -38,6 +38,7 @@ int main(int argc, char **argv) {
     CHECK(hive_broadcast(buffer, bytes, 0));
     if (shared == NULL) exit(1);
     // Made present first: valgrind takes a page fault for an error, though the program goes on.
+    CHECK(hive_prefetch(shared, bytes));
     CHECK(hive_present(shared, bytes, true));
     memcpy(shared, buffer, bytes);
     CHECK(hive_broadcast(shared, bytes, 0));

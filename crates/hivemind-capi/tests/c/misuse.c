@@ -60,6 +60,7 @@ static void memory(void) {
   if (hive_drones() == 1) EXPECT(hive_free(block), HIVE_BAD_POINTER, "freed already");
   EXPECT(hive_free(&number), HIVE_BAD_POINTER, "hive_malloc");
   EXPECT(hive_present(&number, sizeof number, false), HIVE_BAD_POINTER, "shared memory");
+  EXPECT(hive_prefetch(&number, sizeof number), HIVE_BAD_POINTER, "shared memory");
   EXPECT_NULL(hive_malloc((size_t)1 << 40), HIVE_NO_MEMORY, "--region");
   EXPECT_NULL(hive_calloc((size_t)1 << 40, (size_t)1 << 40), HIVE_NO_MEMORY, "");
   EXPECT_NULL(hive_aligned_alloc(24, 8), HIVE_BAD_ARGUMENT, "power of two");
