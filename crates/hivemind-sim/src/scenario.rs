@@ -262,6 +262,14 @@ impl Stage {
                 player.deeds.pop_front();
                 Ok(())
             }
+            Some(Deed::Measure) => {
+                player.deeds.pop_front();
+                let (Outcome::Allocated(block), Some(address)) = (outcome, player.allocated) else {
+                    let what = format!("{drone} measured its block");
+                    return Err(Finding::new("a call's outcome", what));
+                };
+                self.oracle.measured(address, block)
+            }
             Some(Deed::Allocate(bytes)) => {
                 player.deeds.pop_front();
                 let Outcome::Allocated(block) = outcome else {
