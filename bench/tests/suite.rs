@@ -50,7 +50,13 @@ fn measured(name: &str) -> Value {
 
 #[test]
 fn every_kind_of_case_is_measured_and_written() {
-    for name in ["fetch/1", "barrier/2", "lock/contended", "start/2"] {
+    for name in [
+        "fetch/1",
+        "barrier/2",
+        "lock/contended",
+        "start/2",
+        "c/lock/cached",
+    ] {
         let case = measured(name);
         for number in ["value", "floor", "ratio", "low", "high", "goal"] {
             let value = case[number].as_f64().unwrap_or(0.0);

@@ -1,8 +1,9 @@
 //! What is measured: a table of cases, each with its floor and its goal, and the way from a name to a figure.
 //!
-//! What a case does is in `pages`, `locks`, `meetings` and `engines`. How often, and how figure and floor take turns, is in
+//! What a case does is in `pages`, `locks`, `meetings`, `engines` and `c`. How often, and how figure and floor take turns, is in
 //! `series`; which cases share a job is in `plan`.
 
+mod c;
 mod engines;
 mod locks;
 mod meetings;
@@ -82,10 +83,15 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         .into_iter()
         .flatten()
         .chain(engines::CASES.as_flattened())
+        .chain(c::CASES)
 }
 
 /// A drone's part: takes part in these cases one after the other; drone 0 prints each one's series.
 pub(crate) fn measure(names: &[String], rounds: u32) -> anyhow::Result<ExitCode> {
+    if c::are_ours(names) {
+        c::measure(names, rounds, show)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut bench = Bench::new(Hive::join()?, rounds)?;
     for name in names {
         let case = all().find(|case| case.name == name);
@@ -93,11 +99,17 @@ pub(crate) fn measure(names: &[String], rounds: u32) -> anyhow::Result<ExitCode>
         let mut series = (case.run)(&mut bench).with_context(|| format!("case {name}"))?;
         series.name.clone_from(name);
         if bench.is_first() {
-            println!("{}", serde_json::to_string(&series)?);
+            show(&series)?;
         }
     }
     bench.hive.leave()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// For the process that gathers what came out.
+fn show(series: &Series) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(series)?);
+    Ok(())
 }
 
 #[cfg(test)]

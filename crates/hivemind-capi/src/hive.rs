@@ -92,6 +92,11 @@ pub extern "C" fn hive_startup(argc: *mut c_int, argv: *mut *mut *mut c_char) ->
     status_of(start(false).map(|_| ()))
 }
 
+/// The hive under the calls, for Rust code of the same process; None before start-up and after exit.
+pub fn rust_hive<T>(run: impl FnOnce(&RawHive) -> T) -> Option<T> {
+    here().ok().map(|here| run(&here))
+}
+
 /// Held while this process holds a lock that the library itself takes: two threads of a drone would be refused each other's.
 pub(crate) fn one_thread() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());

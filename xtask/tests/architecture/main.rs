@@ -28,6 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "hivemind-bench",
         &[
             "apps",
+            "hivemind-capi",
             "hivemind-dsm",
             "hivemind-memory",
             "hivemind-protocol",
