@@ -83,6 +83,11 @@ fn no_more_drones_are_in_a_section_than_it_has_permits() {
 }
 
 #[test]
+fn all_drones_do_what_the_first_gives_them_and_nothing_else() {
+    check("forks", &["--rounds", "20"]);
+}
+
+#[test]
 fn two_threads_of_a_drone_may_fault_on_one_page() {
     check("threads", &["--rounds", "20"]);
 }

@@ -59,6 +59,8 @@ pub enum Name {
     Words,
     /// A section for two drones at once, which an event opens
     Permits,
+    /// Work that drone 0 has all drones do, and what it does alone between
+    Forks,
     /// Two threads of each drone fault on the same pages
     Threads,
     /// Sums of floating-point numbers that must be the same to the last bit
@@ -103,7 +105,7 @@ pub fn run(arguments: &Arguments, hive: &mut Hive, console: &Console) -> Result<
 }
 
 /// All programs but `all` and `large`.
-const ALL: [Name; 16] = [
+const ALL: [Name; 17] = [
     Name::Counter,
     Name::Bytes,
     Name::Slots,
@@ -115,6 +117,7 @@ const ALL: [Name; 16] = [
     Name::Tries,
     Name::Words,
     Name::Permits,
+    Name::Forks,
     Name::Threads,
     Name::Sums,
     Name::Silence,
@@ -126,7 +129,7 @@ const ALL: [Name; 16] = [
 fn default_rounds(name: Name) -> u64 {
     match name {
         Name::Counter | Name::Slots | Name::Handoffs => 2000,
-        Name::Bytes | Name::Ring | Name::Permits => 100,
+        Name::Bytes | Name::Ring | Name::Permits | Name::Forks => 100,
         Name::List | Name::Tries | Name::Words => 300,
         Name::Table | Name::Queue => 500,
         Name::Heap | Name::Barriers => 1000,
@@ -158,6 +161,7 @@ impl Torture<'_> {
             Name::Tries => waits::tries(self, hive),
             Name::Words => waits::words(self, hive),
             Name::Permits => waits::permits(self, hive),
+            Name::Forks => waits::forks(self, hive),
             Name::Threads => pages::threads(self, hive),
             Name::Sums => pages::sums(self, hive),
             Name::Silence => endurance::silence(self, hive),

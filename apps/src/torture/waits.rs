@@ -1,5 +1,5 @@
 //! Torture for what drones wait for: a bounded queue on two conditions, locks that are tried, words that are changed in
-//! one step, permits and events.
+//! one step, permits and events, and what drone 0 has them do.
 
 use super::Torture;
 use crate::program::Failure;
@@ -151,5 +151,49 @@ pub(super) fn permits(torture: &Torture, hive: &mut Hive) -> Result<(), Failure>
     hive.free(inside)?;
     begun.free(hive)?;
     permits.free(hive)?;
+    Ok(())
+}
+
+/// Drone 0 writes a number, all add it to their parts of an array, drone 0 looks at all of them; no drone does a round that it
+/// wasn't given.
+pub(super) fn forks(torture: &Torture, hive: &mut Hive) -> Result<(), Failure> {
+    const PARTS: usize = 1000;
+    let mut number = hive.alloc::<u64>(1)?;
+    let mut parts = hive.alloc::<u64>(PARTS)?;
+    let (number_cell, parts_cell) = (
+        std::cell::RefCell::new(&mut number),
+        std::cell::RefCell::new(&mut parts),
+    );
+    let mut done = 0;
+    let wrong = hive.fork_join(
+        |hive, times: u64| {
+            done += 1;
+            let plus = number_cell.borrow().view(hive)[0] * times;
+            let mine = hive.share_of(0..PARTS);
+            for part in &mut parts_cell.borrow_mut().view_mut(hive)[mine] {
+                *part += plus;
+            }
+            Ok(())
+        },
+        |all| {
+            let (mut expected, mut wrong) = (0, 0);
+            for round in 1..=torture.rounds {
+                number_cell.borrow_mut().view_mut(all)[0] = round;
+                all.run(round % 5)?;
+                expected += round * (round % 5);
+                let parts = parts_cell.borrow();
+                wrong += parts
+                    .view(all)
+                    .iter()
+                    .filter(|part| **part != expected)
+                    .count();
+            }
+            Ok(wrong)
+        },
+    )?;
+    torture.expect(hive, "parts that are wrong", wrong.unwrap_or(0), 0)?;
+    torture.expect(hive, "rounds done", done, torture.rounds)?;
+    hive.free(parts)?;
+    hive.free(number)?;
     Ok(())
 }

@@ -117,7 +117,9 @@ pub extern "C" fn hive_prefetch(start: *const c_void, bytes: usize) -> hive_stat
 
 /// Fetches `bytes` bytes of shared memory, so that a system call finds them here: the kernel, which reads and writes for
 /// read(2) or write(2), can't wait for a page and gives EFAULT. `write` makes them writable too, for read(2) into them. They
-/// stay until this drone's next lock, barrier or other call that synchronises. Blocks until all are here.
+/// stay until this drone's next lock, barrier or other call that synchronises; but where writes are trapped (the engines
+/// uffd-sync and mprotect), another drone's request may take the right to write back before: call again after EFAULT. Blocks
+/// until all are here.
 ///
 /// Gives HIVE_BAD_POINTER outside of shared memory, HIVE_LOST, HIVE_TIMED_OUT.
 #[unsafe(no_mangle)]

@@ -64,6 +64,7 @@ mod cores;
 mod drone;
 mod error;
 mod event;
+mod fork;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod here;
@@ -89,6 +90,7 @@ pub use crate::bytes::ByteHive;
 pub use crate::collective::Number;
 pub use crate::error::{Error, Result};
 pub use crate::event::Event;
+pub use crate::fork::Forked;
 pub use crate::here::{FaultEngine, KeyAtHand, fault_engines, key_at_hand};
 pub use crate::hive::Hive;
 pub use crate::join::{JoinError, KeyError};
