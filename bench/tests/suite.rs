@@ -55,7 +55,7 @@ fn every_kind_of_case_is_measured_and_written() {
         "barrier/2",
         "lock/contended",
         "start/2",
-        "c/lock/cached",
+        "from-c/lock/cached",
     ] {
         let case = measured(name);
         for number in ["value", "floor", "ratio", "low", "high", "goal"] {

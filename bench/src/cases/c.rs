@@ -19,22 +19,22 @@ use super::{Case, Goal, PLAIN};
 
 pub(super) const CASES: &[Case] = &[
     Case {
-        name: "c/lock/cached",
+        name: "from-c/lock/cached",
         what: "hive_lock and hive_unlock of a lock that is here; floor: the same from Rust",
         ..C
     },
     Case {
-        name: "c/lock/contended",
+        name: "from-c/lock/contended",
         what: "hive_lock and hive_unlock of a lock that two drones want all the time; floor: the same from Rust",
         ..C
     },
     Case {
-        name: "c/barrier/2",
+        name: "from-c/barrier/2",
         what: "hive_barrier of two drones; floor: the same from Rust",
         ..C
     },
     Case {
-        name: "c/fetch/1",
+        name: "from-c/fetch/1",
         what: "a page that the other drone has written is fetched by hive_present; floor: the same from Rust",
         ..C
     },
@@ -57,7 +57,7 @@ const PAGES: usize = 64;
 
 /// Whether these are cases of this file.
 pub(super) fn are_ours(names: &[String]) -> bool {
-    names.iter().all(|name| name.starts_with("c/"))
+    names.iter().all(|name| name.starts_with("from-c/"))
 }
 
 /// A drone's part: drone 0 hands each case's series to `show`.
@@ -99,18 +99,18 @@ pub(super) fn measure(
 fn one_turn(name: &str, from_c: bool, base: usize, pages: usize) -> anyhow::Result<f64> {
     let first = hive_me() == 0;
     let page = |at: usize| pages + at * PAGE_SIZE;
-    if name == "c/fetch/1" && !first {
+    if name == "from-c/fetch/1" && !first {
         // The other drone's: a word is written in each page.
         for at in 0..PAGES {
             good(hive_sem_post(ptr::with_exposed_provenance_mut(page(at))))?;
         }
     }
-    let contends = first || name == "c/lock/contended";
+    let contends = first || name == "from-c/lock/contended";
     good(hive_barrier(0))?;
     let begin = Instant::now();
     let operations = match name {
-        "c/lock/cached" | "c/lock/contended" => {
-            let id = u32::from(name == "c/lock/contended");
+        "from-c/lock/cached" | "from-c/lock/contended" => {
+            let id = u32::from(name == "from-c/lock/contended");
             for _ in (0..OPERATIONS).filter(|_| contends) {
                 if from_c {
                     good(hive_lock(id))?;
@@ -122,7 +122,7 @@ fn one_turn(name: &str, from_c: bool, base: usize, pages: usize) -> anyhow::Resu
             }
             OPERATIONS
         }
-        "c/barrier/2" => {
+        "from-c/barrier/2" => {
             for _ in 0..OPERATIONS {
                 match from_c {
                     true => good(hive_barrier(1))?,
@@ -131,7 +131,7 @@ fn one_turn(name: &str, from_c: bool, base: usize, pages: usize) -> anyhow::Resu
             }
             OPERATIONS
         }
-        "c/fetch/1" => {
+        "from-c/fetch/1" => {
             for at in (0..PAGES).filter(|_| first) {
                 if from_c {
                     let page: *const c_void = ptr::with_exposed_provenance(page(at));
