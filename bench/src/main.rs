@@ -4,7 +4,7 @@
 //!
 //! `hivemind bench` is this program. It starts itself again as drones, by `hivemind run`, a job for each set of cases that
 //! goes together (`plan`); drones measure (`cases`, `series`) and drone 0 prints what came out as JSON, a line a case,
-//! which is gathered and shown here (`outcome`).
+//! which is gathered and shown here (`outcome`, `plot`).
 //!
 //! `compare` runs whole programs against what people would use instead (`bench/compare` calls it).
 //!
@@ -17,6 +17,7 @@ mod cases;
 mod compare;
 mod outcome;
 mod plan;
+mod plot;
 mod series;
 mod start;
 
@@ -39,6 +40,10 @@ pub(crate) struct Options {
     /// Write what came out to FILE: a list of objects with name, value, unit, floor, ratio, low, high, goal, met.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    /// Draw the ratios into FILE (SVG): each with its spread and its goal.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
 
     /// How many rounds each figure is taken.
     #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(3..=10_000))]

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cases::{self, Case};
 use crate::outcome::{self, Outcome};
 use crate::series::Series;
-use crate::{Options, start};
+use crate::{Options, plot, start};
 
 /// The command that started us, so that another one in PATH isn't measured.
 const COMMAND: &str = "HIVEMIND_COMMAND";
@@ -66,6 +66,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     outcome::show(&outcomes);
     if let Some(path) = &options.json {
         outcome::write(&outcomes, path)?;
+    }
+    if let Some(path) = &options.plot {
+        plot::draw(&outcomes, path)?;
     }
     Ok(ExitCode::SUCCESS)
 }

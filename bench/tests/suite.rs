@@ -99,6 +99,18 @@ fn a_floor_is_never_nothing() {
 }
 
 #[test]
+fn a_picture_shows_each_case_that_was_measured() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("plain");
+    let done = bench(&["--rounds", "3", "--only", "barrier/2", "--plot", path]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let drawn = std::fs::read_to_string(path).expect("it was drawn");
+    for word in ["<svg", "from-c/barrier/2", "<circle"] {
+        assert!(drawn.contains(word), "{word} is not in {drawn}");
+    }
+}
+
+#[test]
 fn a_pattern_that_nothing_matches_is_refused() {
     let done = bench(&["--only", "nonsense"]);
     assert!(!done.status.success());
