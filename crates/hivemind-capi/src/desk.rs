@@ -118,22 +118,25 @@ impl Desk {
         }
         self.locked(hive, || {
             let taken = TAKEN.load(Ordering::Relaxed);
-            let image = Image::own()?;
-            // SAFETY: all news lies in blocks that are never freed, and the lock is held: it is whole.
-            unsafe {
-                let front = pointer::<Front>(hive, self.0);
-                let mut at = (*front).first;
-                for number in 0..(*front).news {
-                    let news = pointer::<News>(hive, Address(at));
-                    if number >= taken {
-                        let into = image.address((*news).offset) as *mut u8;
-                        let bytes = (*news).bytes as usize;
-                        into.copy_from_nonoverlapping(news.add(1).cast::<u8>(), bytes);
-                    }
-                    at = (*news).next;
+            let front = pointer::<Front>(hive, self.0);
+            // SAFETY: the front lies on the desk, and the lock is held.
+            let (mut at, count) = unsafe { ((*front).first, (*front).news) };
+            for number in 0..count {
+                let news = pointer::<News>(hive, Address(at));
+                address_of(hive, news.cast(), size_of::<News>(), "a piece of news")?;
+                // SAFETY: it lies in shared memory, where any bytes are numbers.
+                let News {
+                    next,
+                    offset,
+                    bytes,
+                } = unsafe { news.read_unaligned() };
+                if number >= taken {
+                    let text = Address(at + size_of::<News>() as u64);
+                    take_in_variable(hive, text, offset, bytes)?;
                 }
-                TAKEN.store((*front).news, Ordering::Relaxed);
+                at = next;
             }
+            TAKEN.store(count, Ordering::Relaxed);
             Ok(())
         })
     }
@@ -227,6 +230,22 @@ impl Desk {
         hive.release(lock)?;
         done
     }
+}
+
+/// Makes a variable of the program here what another drone told. Any drone may have written there: what it says is looked at.
+fn take_in_variable(hive: &RawHive, text: Address, offset: u64, bytes: u64) -> Result<(), Trouble> {
+    let image = Image::own()?;
+    let (into, bytes) = (image.address(offset), bytes as usize);
+    if !image.is_variable(into, bytes) {
+        let text = format!(
+            "a drone told {bytes} bytes at {into:#x}, where no variable of the program lies"
+        );
+        return Err(Trouble::new(HIVE_BAD_POINTER, text));
+    }
+    let told = shared_bytes(hive, text, bytes)?;
+    // SAFETY: all bytes there are variables of the program.
+    unsafe { (into as *mut u8).copy_from_nonoverlapping(told.as_ptr(), bytes) };
+    Ok(())
 }
 
 /// A block of shared memory with bytes of this process in it.

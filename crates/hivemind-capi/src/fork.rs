@@ -214,20 +214,24 @@ fn follow() -> ! {
 
 /// One job, with nothing of the hive in use while the program's function runs.
 fn work(job: Job) -> Result<(), Trouble> {
-    let function = Image::own()?.address(job.function);
+    let image = Image::own()?;
+    let function = image.address(job.function);
+    if !image.is_code(function) {
+        let text = format!("a job names a function at {function:#x}, where the program has none");
+        return Err(Trouble::new(HIVE_BAD_POINTER, text));
+    }
     if job.variables == 0 {
-        let mut own = vec![0_u128; (job.argument_bytes as usize).div_ceil(size_of::<u128>())];
-        {
+        let argument = {
             let here = here()?;
-            let bytes = job.argument_bytes as usize;
-            let argument = shared_bytes(&here, Address(job.argument), bytes)?;
-            // SAFETY: `own` has room for so many.
-            unsafe {
-                let into = own.as_mut_ptr().cast::<u8>();
-                into.copy_from_nonoverlapping(argument.as_ptr(), argument.len());
-            }
+            shared_bytes(&here, Address(job.argument), job.argument_bytes as usize)?
+        };
+        let mut own = vec![0_u128; argument.len().div_ceil(size_of::<u128>())];
+        // SAFETY: `own` has room for so many.
+        unsafe {
+            let into = own.as_mut_ptr().cast::<u8>();
+            into.copy_from_nonoverlapping(argument.as_ptr(), argument.len());
         }
-        // SAFETY: drone 0 gave an offset that `offset_of` found to be a function of this program, of this type.
+        // SAFETY: it is code of the program; drone 0 gave the offset of a function of this type.
         let function: extern "C" fn(*mut c_void) = unsafe { std::mem::transmute(function) };
         function(own.as_mut_ptr().cast());
         return Ok(());
