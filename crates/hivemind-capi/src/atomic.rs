@@ -4,11 +4,7 @@ use crate::hive::{here, one_thread};
 use crate::place::aligned;
 use crate::status::{Trouble, hive_status_t, status_of};
 use hive_status_t::HIVE_BAD_ARGUMENT;
-use hivemind::{Address, LockId, PAGE_SIZE};
 use std::ptr;
-
-/// Above the locks of places; words of one page share one, since the page moves as a whole.
-const FIRST_LOCK_OF_WORDS: u64 = 1 << 63;
 
 /// Adds `value` to a word in shared memory, as one step for all drones that change it by these calls, and stores what it was
 /// in `*before` unless that is NULL. The sum wraps around. It synchronises as a lock does: this drone then sees what the
@@ -84,7 +80,7 @@ unsafe fn change<T: Copy>(
     new: impl FnOnce(T) -> Option<T>,
 ) -> Result<(), Trouble> {
     let here = here()?;
-    let lock = lock_of(aligned(&here, word, "the word")?);
+    let lock = here.lock_of_words_at(aligned(&here, word, "the word")?);
     if !before.is_aligned() {
         return Err(Trouble::new(
             HIVE_BAD_ARGUMENT,
@@ -106,8 +102,4 @@ unsafe fn change<T: Copy>(
         unsafe { before.write(now) };
     }
     here.take_in()
-}
-
-fn lock_of(word: Address) -> LockId {
-    LockId(FIRST_LOCK_OF_WORDS + word.0 / PAGE_SIZE as u64)
 }

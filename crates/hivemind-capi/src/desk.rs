@@ -125,16 +125,12 @@ impl Desk {
                 let news = pointer::<News>(hive, Address(at));
                 address_of(hive, news.cast(), size_of::<News>(), "a piece of news")?;
                 // SAFETY: it lies in shared memory, where any bytes are numbers.
-                let News {
-                    next,
-                    offset,
-                    bytes,
-                } = unsafe { news.read_unaligned() };
+                let news = unsafe { news.read_unaligned() };
                 if number >= taken {
                     let text = Address(at + size_of::<News>() as u64);
-                    take_in_variable(hive, text, offset, bytes)?;
+                    take_in_variable(hive, text, news.offset, news.bytes)?;
                 }
-                at = next;
+                at = news.next;
             }
             TAKEN.store(count, Ordering::Relaxed);
             Ok(())

@@ -54,19 +54,31 @@ pub(crate) fn lock_at<T>(hive: &RawHive, pointer: *mut T, what: &str) -> Result<
     }
 }
 
+/// Conditions of the program's own variables are told apart from those of shared memory by the highest bit.
+const OF_PROGRAM: u32 = 1 << 31;
+
 /// The condition that goes with a place.
 pub(crate) fn condition_at<T>(
     hive: &RawHive,
     pointer: *mut T,
     what: &str,
 ) -> Result<ConditionId, Trouble> {
-    // Eight bytes each: their number has 32 bits up to 32 GiB.
-    let number = lock_at(hive, pointer, what)?.0 % (1 << 62) / 8;
-    let number = u32::try_from(number).map_err(|_| {
-        let text = format!("{what} at {pointer:p} lies beyond the first 32 GiB of shared memory");
-        Trouble::new(HIVE_BAD_ARGUMENT, text)
-    })?;
-    Ok(ConditionId(number))
+    let lock = lock_at(hive, pointer, what)?.0;
+    let of_program = if lock >= FIRST_LOCK_OF_PROGRAM {
+        OF_PROGRAM
+    } else {
+        0
+    };
+    // Eight bytes each: their number has 31 bits up to 16 GiB.
+    let number = u32::try_from(lock % (1 << 62) / 8).ok();
+    let number = number
+        .filter(|number| number & OF_PROGRAM == 0)
+        .ok_or_else(|| {
+            let text =
+                format!("{what} at {pointer:p} lies beyond the first 16 GiB of shared memory");
+            Trouble::new(HIVE_BAD_ARGUMENT, text)
+        })?;
+    Ok(ConditionId(number | of_program))
 }
 
 fn must_be_aligned<T>(pointer: *mut T, what: &str) -> Result<(), Trouble> {

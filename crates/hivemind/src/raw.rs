@@ -4,6 +4,7 @@
 //! Deliberately elsewhere: the calls into the core (`calls`), joining (`hive`), the C library itself (`hivemind-capi`).
 
 use crate::primitive::{Mutex, lock};
+use crate::word::lock_of_words_at;
 use crate::{Error, Hive, Report, Result};
 use hivemind_protocol::{
     AccessKind, Address, BarrierId, ConditionId, DroneId, LockId, MeetingKind, PAGE_SIZE, PageId,
@@ -348,6 +349,22 @@ impl RawHive {
     /// ```
     pub fn lock_at(&self, address: Address) -> LockId {
         LockId(FIRST_LOCK_AT + address.0)
+    }
+
+    /// The lock under which words near an address change in one step; [`Shared::fetch_add`](crate::Shared::fetch_add) takes
+    /// the same.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// let block = hive.allocate(16, 16)?;
+    /// let lock = hive.lock_of_words_at(block.address);
+    /// assert_ne!(lock, hive.lock_at(block.address));
+    /// hive.leave()
+    /// # }
+    /// ```
+    pub fn lock_of_words_at(&self, address: Address) -> LockId {
+        lock_of_words_at(address)
     }
 
     /// Waits until all drones are at barrier `id`; then each sees what all have written.

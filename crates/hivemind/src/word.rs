@@ -95,6 +95,11 @@ impl<T: Word> Shared<T> {
     }
 }
 
+/// The lock under which words of a page change: one a page, which moves as a whole.
+pub(crate) fn lock_of_words_at(address: Address) -> LockId {
+    LockId(FIRST_WORD_LOCK + PageId::of(address).0)
+}
+
 /// Changes a word while no other drone can.
 fn change<T: Word, R>(
     words: &Shared<T>,
@@ -105,7 +110,7 @@ fn change<T: Word, R>(
     let len = words.len();
     assert!(at < len, "there is no word {at}: there are {len}");
     let address = Address(words.address().0 + (at * size_of::<T>()) as u64);
-    let mut held = hive.hold(LockId(FIRST_WORD_LOCK + PageId::of(address).0))?;
+    let mut held = hive.hold(lock_of_words_at(address))?;
     let changed = change(&mut words.view_alone(&mut held)[at]);
     held.release()?;
     Ok(changed)
