@@ -1,8 +1,7 @@
 //! The floors: what the same work costs without a shared memory. Bare sockets between the drones of a job, or bare rings
-//! where the links are shared memory, with the waiting of the links (look for a while and yield, then sleep); and a page
-//! fault that needs nobody.
+//! where the links are shared memory, with the waiting of the links (look for a while and yield, then sleep).
 //!
-//! Deliberately elsewhere: which floor belongs to which figure (`cases`).
+//! Deliberately elsewhere: which floor belongs to which figure (`cases`), and floors that need no message (`inside`).
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -10,16 +9,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::slice::SliceIndex;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hivemind::Hive;
 use hivemind_memory::shared_ring::{self, Nonsense, Offer, Pair};
-use hivemind_memory::{
-    EngineChoice, FaultGuard, FaultHandler, RegionMemory, RegionView, choose, free_bases,
-};
-use hivemind_protocol::{Access, AccessKind, Memory, PAGE_SIZE, PageId, PageRun};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// As long as a thread of a drone looks for messages itself.
@@ -303,81 +297,5 @@ fn wait_for(socket: impl AsFd, until: PollFlags) -> io::Result<()> {
     match poll(&mut [PollFd::new(&socket, until)], Some(&PATIENCE))? {
         0 => Err(ErrorKind::TimedOut.into()),
         _ => Ok(()),
-    }
-}
-
-/// Pages of a region of its own, whose faults are answered at once: what the fault engine costs by itself.
-pub(crate) struct OwnFaults {
-    memory: Arc<Opens>,
-    view: RegionView,
-    _guard: FaultGuard,
-}
-
-struct Opens(Mutex<RegionMemory>);
-
-impl FaultHandler for Opens {
-    fn fault(&self, page: PageId, _: AccessKind) {
-        self.set(PageRun::one(page), Access::ReadOnly);
-    }
-}
-
-impl Opens {
-    fn set(&self, run: PageRun, access: Access) {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.set_access(run, access);
-    }
-}
-
-impl OwnFaults {
-    /// How many pages lie between two that are touched.
-    const STRIDE: usize = 128;
-
-    /// Room for `count` faults at a time, by the engine that the hive of this process uses.
-    pub(crate) fn new(count: u32) -> anyhow::Result<Self> {
-        let choice: EngineChoice =
-            std::env::var("HIVEMIND_ENGINE").map_or(Ok(EngineChoice::Auto), |name| {
-                name.parse()
-                    .map_err(|_| anyhow::anyhow!("HIVEMIND_ENGINE={name} names no engine"))
-            })?;
-        let bytes = (count as usize * Self::STRIDE * PAGE_SIZE) as u64;
-        let base = free_bases(bytes);
-        if base == 0 {
-            bail!("there is no room for a second region in this process");
-        }
-        let memory = RegionMemory::create(
-            bytes,
-            base.trailing_zeros() as usize,
-            choose(choice)?.engine,
-        )?;
-        let view = memory.view();
-        let opens = Arc::new(Opens(Mutex::new(memory)));
-        let guard = opens
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .handle_faults(opens.clone());
-        let mut faults = Self {
-            memory: opens,
-            view,
-            _guard: guard,
-        };
-        // So that the file behind the pages is there.
-        faults.take(count);
-        Ok(faults)
-    }
-
-    /// Takes `count` read faults. Gives the time they took.
-    pub(crate) fn take(&mut self, count: u32) -> Duration {
-        let places = (0..count as usize).map(|place| place * Self::STRIDE);
-        for page in places.clone() {
-            self.memory
-                .set(PageRun::one(PageId(page as u64)), Access::Invalid);
-        }
-        let begin = Instant::now();
-        for page in places {
-            let first = (page * PAGE_SIZE) as u64;
-            self.view.touch(first..first + 1, AccessKind::Read);
-        }
-        begin.elapsed()
     }
 }

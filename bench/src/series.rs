@@ -6,6 +6,7 @@ use hivemind::Hive;
 use serde::{Deserialize, Serialize};
 
 use crate::bare::Wires;
+use crate::inside::Operation;
 
 /// What a case measured, as drone 0 prints it: a value a round.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -40,6 +41,14 @@ impl Turn {
             messages: 0,
             bytes: 0,
         }
+    }
+
+    /// A row of so many, by the clock alone.
+    pub(crate) fn taken(operation: &mut impl Operation, count: u32) -> Self {
+        (0..count).for_each(|at| operation.prepare(at));
+        let begin = Instant::now();
+        (0..count).for_each(|at| operation.run(at));
+        Self::bare(begin.elapsed(), count)
     }
 
     /// Something more that each operation takes, measured by itself.

@@ -1,6 +1,7 @@
 //! Locks: kept, fetched from their manager, fetched from a third drone, and passed to and fro.
 
 use crate::bare::SHORT_BYTES;
+use crate::inside;
 use crate::series::{Bench, Series, Turn};
 
 use super::{Case, Goal, PLAIN};
@@ -57,7 +58,7 @@ fn cached(bench: &mut Bench) -> anyhow::Result<Series> {
             let turn = bench.timed(COUNT, |bench| {
                 if bench.is_first() {
                     for _ in 0..COUNT {
-                        bench.hive.lock(0)?.release()?;
+                        inside::lock(&mut bench.hive, 0)?;
                     }
                 }
                 Ok(())
@@ -68,7 +69,7 @@ fn cached(bench: &mut Bench) -> anyhow::Result<Series> {
         |_| {
             let begin = std::time::Instant::now();
             for _ in 0..COUNT {
-                *std::hint::black_box(&mutex).lock().expect("nobody panics") += 1;
+                inside::lock_mutex(&mutex);
             }
             Ok(Turn::bare(begin.elapsed(), COUNT))
         },
@@ -86,7 +87,7 @@ fn fresh(bench: &mut Bench, manager: u32) -> anyhow::Result<Series> {
                 for number in 0..COUNT {
                     if first {
                         let id = (next + number) * drones + manager;
-                        bench.hive.lock(id)?.release()?;
+                        inside::lock(&mut bench.hive, id)?;
                     }
                 }
                 Ok(())
@@ -119,13 +120,13 @@ fn three_hops(bench: &mut Bench) -> anyhow::Result<Series> {
             next += COUNT;
             if bench.hive.me() == 2 {
                 for &id in &ids {
-                    bench.hive.lock(id)?.release()?;
+                    inside::lock(&mut bench.hive, id)?;
                 }
             }
             bench.hive.barrier()?;
             let turn = bench.timed(COUNT, |bench| {
                 for &id in ids.iter().filter(|_| first) {
-                    bench.hive.lock(id)?.release()?;
+                    inside::lock(&mut bench.hive, id)?;
                 }
                 Ok(())
             })?;
@@ -147,7 +148,7 @@ fn contended(bench: &mut Bench) -> anyhow::Result<Series> {
             let before = bench.hive.stats().counts;
             let turn = bench.timed(COUNT, |bench| {
                 for _ in 0..COUNT {
-                    bench.hive.lock(1)?.release()?;
+                    inside::lock(&mut bench.hive, 1)?;
                 }
                 Ok(bench.hive.barrier()?)
             })?;

@@ -5,6 +5,7 @@ use hivemind_protocol::PAGE_SIZE;
 
 use super::{Case, Goal, PLAIN};
 use crate::bare::SHORT_BYTES;
+use crate::inside;
 use crate::series::{Bench, Series, Turn};
 
 const BARRIER: Case = Case {
@@ -83,7 +84,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "reduce/2",
         what: "the sum of a number of each drone for both; floor: a bare round trip",
-        run: |bench| collective(bench, |bench| bench.hive.sum(1_u64)),
+        run: |bench| collective(bench, |bench| inside::sum(&mut bench.hive)),
         ..PLAIN
     },
 ];

@@ -1,13 +1,13 @@
 //! Pages: fetching, writing, giving up, and keeping them.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hivemind::{Hive, Shared};
 use hivemind_protocol::PAGE_SIZE;
 
 use super::{Case, Goal, PLAIN, Unit};
-use crate::bare::OwnFaults;
+use crate::inside::{self, FirstTouches, OwnFaults};
 use crate::series::{Bench, Series, Turn};
 
 pub(super) const CASES: &[Case] = &[
@@ -154,7 +154,7 @@ impl Spots {
 fn fetch(bench: &mut Bench, pages: usize) -> anyhow::Result<Series> {
     const SPOTS: usize = 32;
     let mut spots = Spots::new(&mut bench.hive, SPOTS)?;
-    let mut faults = OwnFaults::new(SPOTS as u32)?;
+    let mut faults = OwnFaults::new(inside::engine_of_the_hive()?, SPOTS as u32)?;
     let first = bench.is_first();
     let series = bench.compare(
         |bench| {
@@ -174,7 +174,7 @@ fn fetch(bench: &mut Bench, pages: usize) -> anyhow::Result<Series> {
         |bench| {
             let count = SPOTS as u32;
             let asked = bench.wires.questions(count, pages * PAGE_SIZE)?;
-            Ok(Turn::bare(asked, count).plus(Turn::bare(faults.take(count), count)))
+            Ok(Turn::bare(asked, count).plus(Turn::taken(&mut faults, count)))
         },
     )?;
     bench.hive.free(spots.words)?;
@@ -217,16 +217,18 @@ fn stream(bench: &mut Bench) -> anyhow::Result<Series> {
 
 pub(super) fn own_fault(bench: &mut Bench) -> anyhow::Result<Series> {
     const COUNT: u32 = 256;
-    let mut faults = OwnFaults::new(COUNT)?;
+    let mut faults = OwnFaults::new(inside::engine_of_the_hive()?, COUNT)?;
+    let mut touches = FirstTouches::new(COUNT);
     bench.compare(
-        |_| Ok(Turn::bare(faults.take(COUNT), COUNT)),
-        |_| Ok(first_touches(COUNT)),
+        |_| Ok(Turn::taken(&mut faults, COUNT)),
+        |_| Ok(Turn::taken(&mut touches, COUNT)),
     )
 }
 
 pub(super) fn write_after_fetch(bench: &mut Bench) -> anyhow::Result<Series> {
     const SPOTS: usize = 32;
     let mut spots = Spots::new(&mut bench.hive, SPOTS)?;
+    let mut touches = FirstTouches::new(SPOTS as u32);
     let first = bench.is_first();
     let series = bench.compare(
         |bench| {
@@ -246,7 +248,7 @@ pub(super) fn write_after_fetch(bench: &mut Bench) -> anyhow::Result<Series> {
             bench.hive.barrier()?;
             Ok(turn)
         },
-        |_| Ok(first_touches(SPOTS as u32)),
+        |_| Ok(Turn::taken(&mut touches, SPOTS as u32)),
     )?;
     bench.hive.free(spots.words)?;
     Ok(series)
@@ -263,7 +265,7 @@ pub(super) fn sweep(bench: &mut Bench) -> anyhow::Result<Series> {
             bench.hive.barrier()?;
             let turn = bench.timed(PAGES as u32, |bench| {
                 if first {
-                    add_one(words.view_mut(&bench.hive));
+                    inside::sweep(words.view_mut(&bench.hive));
                 }
                 Ok(())
             })?;
@@ -274,7 +276,7 @@ pub(super) fn sweep(bench: &mut Bench) -> anyhow::Result<Series> {
             bench.line_up()?;
             let begin = Instant::now();
             if first {
-                add_one(&mut private);
+                inside::sweep(&mut private);
             }
             let took = begin.elapsed();
             bench.line_up()?;
@@ -285,21 +287,13 @@ pub(super) fn sweep(bench: &mut Bench) -> anyhow::Result<Series> {
     Ok(series)
 }
 
-fn add_one(words: &mut [f64]) {
-    for word in words.iter_mut() {
-        *word += 1.0;
-    }
-    black_box(words);
-}
-
 fn allocate(bench: &mut Bench) -> anyhow::Result<Series> {
     const COUNT: u32 = 1000;
     bench.compare(
         |bench| {
             bench.timed(COUNT, |bench| {
                 for _ in 0..COUNT {
-                    let place = bench.hive.malloc(64)?;
-                    bench.hive.free_at(black_box(place))?;
+                    inside::allocate(&mut bench.hive)?;
                 }
                 Ok(())
             })
@@ -307,23 +301,9 @@ fn allocate(bench: &mut Bench) -> anyhow::Result<Series> {
         |_| {
             let begin = Instant::now();
             for _ in 0..COUNT {
-                drop(black_box(Box::new([0_u8; 64])));
+                inside::allocate_privately();
             }
             Ok(Turn::bare(begin.elapsed(), COUNT))
         },
     )
-}
-
-/// What the kernel takes for the first touch of fresh private pages.
-fn first_touches(count: u32) -> Turn {
-    let pages = count as usize;
-    // Fresh from the kernel, as all that is large and zero; a page more, since it need not begin with one. Never given
-    // back: the allocator would keep it, and the next one would not be fresh.
-    let fresh = vec![0_u8; (pages + 1).max(64) * PAGE_SIZE].leak();
-    let begin = Instant::now();
-    for page in 0..pages {
-        black_box(&mut fresh[page * PAGE_SIZE..])[0] = 1;
-    }
-    let took: Duration = begin.elapsed();
-    Turn::bare(took, count)
 }
