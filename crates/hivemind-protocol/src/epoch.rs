@@ -15,7 +15,7 @@ use crate::homecoming::{Flushed, Homecoming};
 use crate::message::{Interval, Met};
 use crate::mutant::{Mutant, mutant};
 use crate::note::Note;
-use crate::page::CopySet;
+use crate::page::{CopySet, Readers};
 use crate::push::PushList;
 use crate::{
     Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Memory, Message,
@@ -413,6 +413,7 @@ impl<M: Memory> Core<M> {
         self.fetches.forget_arrived(page, &mut self.spare);
         entry.unwanted |= core::mem::take(&mut entry.ahead);
         entry.copies = CopySet::Nobody;
+        entry.readers = Readers::NONE;
         let own = entry
             .history
             .take()
@@ -445,11 +446,13 @@ impl<M: Memory> Core<M> {
         }
     }
 
-    /// Pages that only this drone wrote: nobody has a copy now, so its stores need not be noticed.
+    /// Pages that only this drone wrote: nobody has a copy now, so its stores need not be noticed, unless somebody is likely
+    /// to want one.
     fn open_alone(&mut self, pages: Vec<PageId>) {
         let open = pages.into_iter().filter(|page| {
             let entry = self.pages.get_mut(*page);
-            let opens = entry.access == Access::ReadOnly;
+            let opens = entry.access == Access::ReadOnly && entry.is_alone();
+            entry.readers.end_epoch();
             if opens {
                 entry.access = Access::ReadWrite;
             }

@@ -401,8 +401,8 @@ impl<M: Memory> Core<M> {
         let me = self.me;
         let entry = self.pages.get_mut(page);
         let at_home = entry.home == me;
-        // Nobody else has a copy: stores here concern nobody, until somebody asks for the page.
-        let alone = at_home && entry.copies.is_empty();
+        // Stores here concern nobody, until somebody asks for the page.
+        let alone = at_home && entry.is_alone();
         let trapped = traps && kind == AccessKind::Write && !alone;
         if trapped {
             self.mark_written(page);

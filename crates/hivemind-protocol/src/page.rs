@@ -31,6 +31,8 @@ pub(crate) struct Page {
     pub(crate) home: DroneId,
     /// At the home: who else may hold a copy that no write notice has invalidated.
     pub(crate) copies: CopySet,
+    /// At the home: whether stores are worth noticing while nobody has a copy.
+    pub(crate) readers: Readers,
     /// The page as it was before the program's latest, not yet diffed writes. Never on an invalid page
     /// (INV-3).
     pub(crate) twin: Option<Twin>,
@@ -80,6 +82,29 @@ impl Trust {
         let left = self.0 > 0;
         self.0 = self.0.saturating_sub(1);
         left
+    }
+}
+
+/// Whether a page is likely to be fetched soon: for how many epochs' ends it may yet stay watched though nobody has a copy.
+/// Not to watch saves a fault inside the kernel a store. But to watch again when somebody fetches it takes a call while
+/// he waits, and not to watch took another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub(crate) struct Readers(u8);
+
+impl Readers {
+    /// Nobody has fetched it, or not for long.
+    pub(crate) const NONE: Self = Self(0);
+    /// Somebody fetches it. Twice on credit, since programs that change between two arrays read each every other time.
+    pub(crate) const SOME: Self = Self(2);
+
+    /// Whether somebody may come.
+    pub(crate) fn may_come(self) -> bool {
+        self.0 > 0
+    }
+
+    /// Another epoch ends in which the page was written, and nobody has a copy.
+    pub(crate) fn end_epoch(&mut self) {
+        self.0 = self.0.saturating_sub(1);
     }
 }
 
@@ -185,9 +210,15 @@ impl Page {
             trust: Trust::AT_FIRST,
             home,
             copies: CopySet::Everyone,
+            readers: Readers::NONE,
             twin: None,
             history: None,
         }
+    }
+
+    /// At the home: whether stores to it concern nobody, and are not noticed.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.copies.is_empty() && !self.readers.may_come()
     }
 
     /// This epoch's history, made if there is none.

@@ -6,6 +6,7 @@
 use crate::core::{Core, misbehaviour};
 use crate::message::{PAGES_A_MESSAGE_MOST, PageCopy};
 use crate::mutant::{Mutant, mutant};
+use crate::page::Readers;
 use crate::{
     Access, Diff, DroneId, IntervalId, IntervalIndex, Memory, Message, Misbehaviour, PAGE_SIZE,
     PageId, PageRun,
@@ -76,6 +77,7 @@ impl<M: Memory> Core<M> {
             let entry = self.pages.get_mut(*page);
             if entry.home == me {
                 let alone = entry.copies.is_empty();
+                entry.readers = Readers::SOME;
                 if !mutant(Mutant::CopyNotNoted) {
                     entry.copies.insert(to);
                 }

@@ -47,6 +47,7 @@ scenarios! {
     nobody_passes_a_barrier_early: "barrier-nobody-early.txt",
     a_page_used_alone_costs_nothing: "page-alone.txt",
     a_page_used_alone_moves_home: "page-alone-moves-home.txt",
+    a_page_with_readers_stays_watched: "page-with-readers.txt",
     message_passing: "message-passing.txt",
     write_to_read_causality: "write-to-read-causality.txt",
     a_forwarded_grant_carries_all_notices: "forwarded-grant-two-locks.txt",
