@@ -3,7 +3,7 @@
 //! Here lives everything that touches pages: the region (one memfd mapped twice, `mapping`), the addresses
 //! that drones agree on (`bases`), the fault engines (`engine`, a file each), the signal handler that
 //! brings a fault to the driver (`signal`), the byte rings between drones of one machine (`shared_ring`), the raw
-//! system calls (`sys`), and the vector instructions that compare and
+//! system calls (`sys`; for sockets `socket`), and the vector instructions that compare and
 //! move a page's bytes (`vectors`). It is one of the two places where
 //! `unsafe` may stand.
 //!
@@ -57,6 +57,7 @@ mod primitive;
 mod region;
 pub mod shared_ring;
 mod signal;
+mod socket;
 mod sys;
 mod vectors;
 
@@ -65,4 +66,5 @@ pub use crate::engine::{Chosen, EngineChoice, EngineKind, choose};
 pub use crate::error::MemoryError;
 pub use crate::region::{RegionMemory, RegionView};
 pub use crate::signal::{FaultGuard, FaultHandler};
+pub use crate::socket::wake_for;
 pub use crate::vectors::{all_kernels, kernels};

@@ -32,9 +32,9 @@ pub(super) struct Beds<B> {
     pub(super) service: Bed<B>,
     pub(super) watcher: Bed<B>,
     attention: Mutex<Attention>,
-    /// Nothing comes but bells that were asked for. Then who looks by himself need not be kept from waking others, which
-    /// costs two system calls each time.
-    bells_only: bool,
+    /// The streams keep quiet while somebody looks by himself (see `ByteStream::look_by_itself`). Then nobody need be made
+    /// not to listen, which takes longer: what comes is noted for each set, heard or not.
+    quiet: bool,
 }
 
 /// What a change of who is there meant for who looks.
@@ -84,13 +84,14 @@ impl Attention {
 }
 
 impl<B: Berth> Beds<B> {
-    /// Beds in which nobody is yet. `service` listens and `watcher` does not. `bells_only`: nothing comes unasked.
-    pub(super) fn new(service: B, watcher: B, bells_only: bool) -> Self {
+    /// Beds in which nobody is yet. `service` listens and `watcher` does not. `quiet`: nothing tells of what comes while
+    /// somebody looks.
+    pub(super) fn new(service: B, watcher: B, quiet: bool) -> Self {
         Self {
             service: Bed::new(service),
             watcher: Bed::new(watcher),
             attention: Mutex::new(Attention::default()),
-            bells_only,
+            quiet,
         }
     }
 
@@ -100,7 +101,7 @@ impl<B: Berth> Beds<B> {
         let before = attention.listener();
         change(&mut attention);
         let now = attention.listener();
-        let needless = self.bells_only && now == Listener::Nobody;
+        let needless = self.quiet && now == Listener::Nobody;
         if now != attention.listening && !needless {
             self.listen(attention.listening, false);
             self.listen(now, true);

@@ -132,6 +132,8 @@ pub(crate) struct Links {
     peers: usize,
     /// To how many of them the link lies in shared memory.
     shared_peers: usize,
+    /// Whether all links keep quiet while somebody looks by himself; else those in shared memory.
+    quiet: bool,
     poller: Poller,
     role: Mutex<Receiver>,
     /// The wakes that [`poll`](Self::poll) has answered.
@@ -225,7 +227,8 @@ impl Links {
         let peers = streams.len();
         let shared = streams.iter().filter(|(_, stream)| stream.is_shared());
         let shared_peers = shared.count();
-        let poller = Poller::new(shared_peers == peers)?;
+        let quiet = shared_peers == peers || peers <= GLANCE_LINKS;
+        let poller = Poller::new(quiet)?;
         let places = streams
             .iter()
             .map(|(peer, _)| peer.0 as usize + 1)
@@ -249,6 +252,7 @@ impl Links {
             links,
             peers,
             shared_peers,
+            quiet,
             poller,
             role: Mutex::new(Receiver { ready, inbound }),
             wakes_answered: AtomicU64::new(0),
@@ -439,12 +443,19 @@ impl Links {
             .filter(move |link| some && link.stream.is_shared())
     }
 
-    /// Changes who looks after the links, and tells those in shared memory.
+    /// Links that tell nobody of what comes while somebody looks by himself.
+    fn keep_quiet(&self) -> impl Iterator<Item = &Link> {
+        let (quiet, some) = (self.quiet, self.shared_peers > 0);
+        self.all()
+            .filter(move |link| quiet || (some && link.stream.is_shared()))
+    }
+
+    /// Changes who looks after the links, and tells those that keep quiet meanwhile.
     fn change(&self, change: impl FnOnce(&mut Attending)) {
         match self.poller.beds.attend(change) {
             Turn::Sleeps => self.rest(),
             Turn::Looks => {
-                for link in self.shared() {
+                for link in self.keep_quiet() {
                     link.stream.look_by_itself();
                 }
             }
@@ -452,10 +463,10 @@ impl Links {
         }
     }
 
-    /// Asks all links in shared memory for bells: whoever looked at them by itself does so no more.
+    /// Has all links tell of what comes again: whoever looked at them by himself does so no more.
     fn rest(&self) {
         let mut came = false;
-        for link in self.shared().filter(|link| !link.ended()) {
+        for link in self.keep_quiet().filter(|link| !link.ended()) {
             came |= !link.stream.rest();
         }
         if came {

@@ -89,12 +89,12 @@ pub(super) struct EpollBerth {
 }
 
 impl Poller {
-    /// An empty set. `bells_only`: what will come was asked for each time (see [`Beds`]).
-    pub(crate) fn new(bells_only: bool) -> io::Result<Self> {
+    /// An empty set. `quiet`: nothing tells of what comes while somebody looks (see [`Beds`]).
+    pub(crate) fn new(quiet: bool) -> io::Result<Self> {
         let inner = Arc::new(epoll::create(CreateFlags::CLOEXEC)?);
         let service = EpollBerth::new(&inner, LISTEN)?;
         let watcher = EpollBerth::new(&inner, EventFlags::empty())?;
-        let beds = Beds::new(service, watcher, bells_only);
+        let beds = Beds::new(service, watcher, quiet);
         Ok(Self { inner, beds })
     }
 

@@ -153,6 +153,14 @@ impl<S: ByteStream> ByteStream for Sealed<S> {
     fn abort(&self) {
         self.under.abort();
     }
+
+    fn rest(&self) -> bool {
+        self.under.rest()
+    }
+
+    fn look_by_itself(&self) {
+        self.under.look_by_itself();
+    }
 }
 
 impl Outbound {

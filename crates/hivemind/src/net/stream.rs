@@ -64,11 +64,13 @@ pub(crate) trait ByteStream: Send + Sync {
         false
     }
 
-    /// Asks for a bell when there is something to receive. False where there is already, and then no bell comes for it.
+    /// From now on who waits for the descriptor is told again of what comes; in shared memory by a bell. False where
+    /// there is something to receive of which nothing tells.
     fn rest(&self) -> bool {
         true
     }
 
-    /// Takes that back: somebody calls `receive` often enough. A bell may be on its way nevertheless.
+    /// Takes that back: somebody calls `receive` often enough, and it costs both ends less where nobody else is told. It is
+    /// no promise: word of something may be on its way, or of much.
     fn look_by_itself(&self) {}
 }

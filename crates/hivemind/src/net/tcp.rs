@@ -6,9 +6,14 @@ use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use hivemind_memory::wake_for;
 use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 
 use super::stream::ByteStream;
+
+/// While somebody looks by himself, others are told of what comes from so many bytes on: more than comes in a burst, and less
+/// than the window grows to by itself.
+const MUCH_BYTES: i32 = 1 << 20;
 
 /// A TCP connection to one peer.
 pub(crate) struct Tcp {
@@ -54,5 +59,63 @@ impl ByteStream for Tcp {
 
     fn abort(&self) {
         let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    fn rest(&self) -> bool {
+        // Taken from every socket; if it were not, none would have been told to be quiet.
+        let _ = wake_for(&self.socket, 1);
+        true
+    }
+
+    fn look_by_itself(&self) {
+        let _ = wake_for(&self.socket, MUCH_BYTES);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::net::conformance::streams::sockets;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use std::time::Duration;
+
+    /// Whether who waits for the stream is told of something, now or soon.
+    fn tells(stream: &Tcp, within: Duration) -> bool {
+        let timeout = Timespec::try_from(within).unwrap();
+        poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&timeout)).unwrap() == 1
+    }
+
+    impl AsFd for Tcp {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            ByteStream::as_fd(self)
+        }
+    }
+
+    #[test]
+    fn what_comes_while_somebody_looks_tells_nobody_until_he_rests() {
+        let (near, far) = sockets();
+        let (near, far) = (Tcp::new(near).unwrap(), Tcp::new(far).unwrap());
+        let (soon, long) = (Duration::from_millis(50), Duration::from_secs(60));
+        let mut space = [0; 64];
+        far.look_by_itself();
+        near.send(&[IoSlice::new(b"taken")]).unwrap();
+        assert!(!tells(&far, soon));
+        assert_eq!(far.receive(&mut space).unwrap(), 5);
+        near.send(&[IoSlice::new(b"left")]).unwrap();
+        assert!(!tells(&far, soon));
+        assert!(far.rest());
+        assert!(tells(&far, long), "of what came before the rest");
+        assert_eq!(far.receive(&mut space).unwrap(), 4);
+        near.send(&[IoSlice::new(b"later")]).unwrap();
+        assert!(tells(&far, long), "and after it");
+    }
+
+    #[test]
+    fn the_end_is_told_whoever_looks() {
+        let (near, far) = sockets();
+        let far = Tcp::new(far).unwrap();
+        far.look_by_itself();
+        drop(near);
+        assert!(tells(&far, Duration::from_secs(60)));
     }
 }
