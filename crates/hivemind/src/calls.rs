@@ -9,7 +9,7 @@ use hivemind_protocol::{
     Address, Block, Command, ConditionId, LockId, Meeting, MeetingKind, Mutant, Outcome, PageId,
     PageRun, mutant,
 };
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Above all locks of programs and mutexes.
@@ -19,14 +19,19 @@ const HEAP_LOCK: LockId = LockId(u64::MAX);
 /// taking and releasing a lock that is here: in a loop of nothing else this costs a third.
 const GLANCE_AFTER: Duration = Duration::from_micros(1);
 
+/// After so many looks that found nothing it is twice as long each time, up to sixty-four times. Where somebody wants the lock
+/// all the time, he asks within a round trip, which is some looks long.
+const GLANCES_IN_VAIN: u32 = 16;
+
 /// What all drones get of a meeting: what each brought, and the block that an allocation made.
 pub(crate) type Brought = (Vec<Vec<u8>>, Option<Block>);
 
-/// When a release looked last for who wants a lock.
+/// When a release looked last for who wants a lock, and how often in vain since somebody did.
 #[derive(Debug)]
 pub(crate) struct Glances {
     begin: Instant,
     last_ns: AtomicU64,
+    in_vain: AtomicU32,
 }
 
 impl Glances {
@@ -34,6 +39,7 @@ impl Glances {
         Self {
             begin: Instant::now(),
             last_ns: AtomicU64::new(0),
+            in_vain: AtomicU32::new(0),
         }
     }
 
@@ -41,11 +47,22 @@ impl Glances {
     fn are_due(&self) -> bool {
         let now_ns = self.begin.elapsed().as_nanos() as u64;
         let last_ns = self.last_ns.load(Ordering::Relaxed);
-        let due = now_ns.saturating_sub(last_ns) >= GLANCE_AFTER.as_nanos() as u64;
+        let in_vain = self.in_vain.load(Ordering::Relaxed);
+        let longer = in_vain.saturating_sub(GLANCES_IN_VAIN).min(6);
+        let due = now_ns.saturating_sub(last_ns) >= (GLANCE_AFTER.as_nanos() as u64) << longer;
         if due {
             self.last_ns.store(now_ns, Ordering::Relaxed);
         }
         due
+    }
+
+    /// What the look that was due has found.
+    fn found(&self, something: bool) {
+        let in_vain = match something {
+            true => 0,
+            false => self.in_vain.load(Ordering::Relaxed).saturating_add(1),
+        };
+        self.in_vain.store(in_vain, Ordering::Relaxed);
     }
 }
 
@@ -102,7 +119,7 @@ impl Drone {
     pub(crate) fn release(&self, lock: LockId) -> Result<()> {
         self.call(Command::Release(lock), &|| format!("releasing {lock}"))?;
         if self.glances.are_due() {
-            self.glance();
+            self.glances.found(self.glance());
         }
         Ok(())
     }

@@ -138,15 +138,15 @@ impl Drone {
     }
 
     /// Takes what has come, if that can be seen at a glance. After a release: whoever asked for the lock meanwhile has it
-    /// at once, and no sleeping thread need be woken first to give it away.
-    pub(crate) fn glance(&self) {
-        if let Some(links) = &self.links
-            && !self.spin.is_zero()
-        {
-            // What goes wrong here does so again where somebody waits.
-            let _ =
-                links.try_poll(&mut |from, incoming| self.receive(from, incoming, Bell::AtOnce));
-        }
+    /// at once, and no sleeping thread need be woken first to give it away. Gives whether anything had come.
+    pub(crate) fn glance(&self) -> bool {
+        let Some(links) = self.links.as_ref().filter(|_| !self.spin.is_zero()) else {
+            return false;
+        };
+        // What goes wrong here does so again where somebody waits.
+        let looked =
+            links.try_poll(&mut |from, incoming| self.receive(from, incoming, Bell::AtOnce));
+        matches!(looked, Some(Ok(1..)))
     }
 
     /// What the core and the links have counted.
