@@ -110,6 +110,8 @@ typedef struct {
   uint64_t pages_fetched;
   // Whole pages that were given.
   uint64_t pages_served;
+  // Pages that hive_prefetch began to fetch.
+  uint64_t pages_prefetched;
   // Copies made to find out later what was written.
   uint64_t twins;
   // Differences found.
@@ -120,6 +122,14 @@ typedef struct {
   uint64_t locks_acquired;
   // Of these, those that were here already.
   uint64_t locks_cached;
+  // Tries to take a lock.
+  uint64_t locks_tried;
+  // Of these, those in vain.
+  uint64_t locks_tried_in_vain;
+  // Waits until a condition was signalled.
+  uint64_t condition_waits;
+  // Drones that this one woke from such waits.
+  uint64_t condition_wakes;
   // Barriers and other collective calls.
   uint64_t meetings;
   // Messages sent.

@@ -18,6 +18,8 @@ pub struct hive_stats_t {
     pub pages_fetched: u64,
     /// Whole pages that were given.
     pub pages_served: u64,
+    /// Pages that hive_prefetch began to fetch.
+    pub pages_prefetched: u64,
     /// Copies made to find out later what was written.
     pub twins: u64,
     /// Differences found.
@@ -28,6 +30,14 @@ pub struct hive_stats_t {
     pub locks_acquired: u64,
     /// Of these, those that were here already.
     pub locks_cached: u64,
+    /// Tries to take a lock.
+    pub locks_tried: u64,
+    /// Of these, those in vain.
+    pub locks_tried_in_vain: u64,
+    /// Waits until a condition was signalled.
+    pub condition_waits: u64,
+    /// Drones that this one woke from such waits.
+    pub condition_wakes: u64,
     /// Barriers and other collective calls.
     pub meetings: u64,
     /// Messages sent.
@@ -68,11 +78,16 @@ pub unsafe extern "C" fn hive_stats(stats: *mut hive_stats_t) -> hive_status_t {
             write_faults: counts.write_faults,
             pages_fetched: counts.pages_fetched,
             pages_served: counts.pages_served,
+            pages_prefetched: counts.pages_prefetched,
             twins: counts.twins,
             diffs_made: counts.diffs_made,
             diffs_applied: counts.diffs_applied,
             locks_acquired: counts.locks_acquired,
             locks_cached: counts.locks_cached,
+            locks_tried: counts.locks_tried,
+            locks_tried_in_vain: counts.locks_tried_in_vain,
+            condition_waits: counts.condition_waits,
+            condition_wakes: counts.condition_wakes,
             meetings: counts.meetings,
             messages_sent: counts.messages_sent,
             messages_received: counts.messages_received,

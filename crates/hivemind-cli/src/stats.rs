@@ -175,6 +175,7 @@ const PAGES: (&str, &[Column]) = (
         ("read\nfaults", "read_faults", Kind::Count),
         ("write\nfaults", "write_faults", Kind::Count),
         ("pages\nfetched", "pages_fetched", Kind::Count),
+        ("pre-\nfetched", "pages_prefetched", Kind::Count),
         ("pages\nserved", "pages_served", Kind::Count),
         ("twins", "twins", Kind::Count),
         ("diffs", "diffs_made", Kind::Count),
@@ -184,12 +185,22 @@ const PAGES: (&str, &[Column]) = (
     ],
 );
 
-const MEETING: (&str, &[Column]) = (
-    "locks and barriers",
+const LOCKS: (&str, &[Column]) = (
+    "locks",
     &[
         ("locks\ntaken", "locks_acquired", Kind::Count),
         ("without a\nmessage", "locks_cached", Kind::Count),
         ("waited\nfor locks", "lock_wait_us", Kind::Time),
+        ("tries", "locks_tried", Kind::Count),
+        ("in vain", "locks_tried_in_vain", Kind::Count),
+        ("waits for\nconditions", "condition_waits", Kind::Count),
+        ("drones\nwoken", "condition_wakes", Kind::Count),
+    ],
+);
+
+const MEETINGS: (&str, &[Column]) = (
+    "barriers",
+    &[
         ("barriers", "meetings", Kind::Common),
         ("waited\nat barriers", "barrier_wait_us", Kind::Time),
         ("collections", "collections", Kind::Common),
@@ -225,7 +236,7 @@ fn tables(reports: &[Report]) -> String {
         };
         text = format!("\nhivemind: what the shared memory did, with engine {engines}\n");
     }
-    for (title, columns) in [PAGES, MEETING, TRAFFIC] {
+    for (title, columns) in [PAGES, LOCKS, MEETINGS, TRAFFIC] {
         text += &format!("\n{title}\n");
         for line in table(reports, columns).lines() {
             text += line.trim_end();
@@ -272,7 +283,7 @@ mod tests {
     fn report(drone: u32) -> Report {
         let mut values = Map::new();
         values.insert("engine".into(), "mprotect".into());
-        for (_, columns) in [PAGES, MEETING, TRAFFIC] {
+        for (_, columns) in [PAGES, LOCKS, MEETINGS, TRAFFIC] {
             for &(_, name, _) in columns {
                 values.insert(name.into(), 123_456_789_012_u64.into());
             }
@@ -308,9 +319,9 @@ mod tests {
             .lines()
             .filter(|line| line.trim_start().starts_with("all"))
             .collect();
-        assert_eq!(all.len(), 3, "{text}");
+        assert_eq!(all.len(), 4, "{text}");
         assert!(all[0].contains(" 21 "), "{text}");
-        assert!(all[1].contains("3 ms"), "{text}");
+        assert!(all[2].contains("3 ms"), "{text}");
         assert!(
             text.contains(" - "),
             "a value that is not there must show as a dash: {text}"

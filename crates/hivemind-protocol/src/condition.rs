@@ -47,6 +47,7 @@ impl<M: Memory> Core<M> {
         if self.drones == 1 {
             return self.complete(ticket, Err(Refusal::Alone(id).into()));
         }
+        self.stats.condition_waits += 1;
         let drone = self.me;
         let sleeper = Sleeper { condition, drone };
         self.lock(id).sleepers.push(sleeper);
@@ -77,6 +78,7 @@ impl<M: Memory> Core<M> {
         if !mutant(Mutant::SleeperStaysListed) {
             sleepers.retain(|sleeper| !woken.contains(&sleeper.drone));
         }
+        self.stats.condition_wakes += woken.len() as u64;
         for drone in woken {
             let lock = id;
             self.send(drone, Message::Wake { lock, condition });

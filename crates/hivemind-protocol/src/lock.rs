@@ -183,6 +183,7 @@ impl<M: Memory> Core<M> {
         if self.locks.held.contains(&id) {
             return self.complete(ticket, Err(Refusal::AlreadyHeld(id).into()));
         }
+        self.stats.locks_tried += u64::from(tries);
         if self.lock(id).token {
             self.locks.held.insert(id);
             self.locks.holding.begin(id);

@@ -31,6 +31,7 @@ impl<M: Memory> Core<M> {
             }
             if self.is_to_fetch(page) {
                 left -= 1;
+                self.stats.pages_prefetched += 1;
                 let entry = self.pages.get_mut(page);
                 entry.ahead = entry.home != self.me;
                 self.fetch_for_itself(page);

@@ -23,6 +23,8 @@ pub struct Stats {
     pub pages_pushed: u64,
     /// Whole pages that went to a peer with a lock.
     pub pages_granted: u64,
+    /// Pages that a prefetch of the program began to fetch.
+    pub pages_prefetched: u64,
     /// Twins made.
     pub twins: u64,
     /// Diffs made from twins.
@@ -41,6 +43,14 @@ pub struct Stats {
     pub locks_acquired: u64,
     /// Of these, those whose token was here already, without a message.
     pub locks_cached: u64,
+    /// Tries to take a lock, in vain or not.
+    pub locks_tried: u64,
+    /// Of these, those in vain: the lock was another's.
+    pub locks_tried_in_vain: u64,
+    /// How often the program slept until a condition was signalled.
+    pub condition_waits: u64,
+    /// How many sleeping drones the program woke.
+    pub condition_wakes: u64,
     /// Meetings that ended well: barriers and other collective calls.
     pub meetings: u64,
     /// Collections of intervals, notices, twins and diffs outside meetings.

@@ -130,6 +130,7 @@ impl<M: Memory> Core<M> {
             self.send_tried(manager, id, (requester, given));
         }
         self.locks.waiting = None;
+        self.stats.locks_tried_in_vain += 1;
         self.complete(ticket, Ok(Outcome::Unavailable));
         Ok(())
     }

@@ -149,9 +149,10 @@ impl Stage {
                 let counted = std::mem::replace(&mut self.faults_counted[drone.0 as usize], faults);
                 same("faults", &(faults - counted), wanted, String::new)
             }
-            Line::ExpectCollections(drone, wanted) => {
-                let collections = self.world.stats(*drone).collections;
-                same("collections", &collections, wanted, String::new)
+            Line::ExpectCounted(drone, what, wanted) => {
+                let stats = serde_json::to_value(self.world.stats(*drone));
+                let counted = stats.ok().and_then(|stats| stats.get(what)?.as_u64());
+                same(what, &counted, &Some(*wanted), String::new)
             }
             Line::ExpectRead(drone, from, bytes) => {
                 self.settle()?;

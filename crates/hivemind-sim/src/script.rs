@@ -22,7 +22,7 @@
 //! expect messages 2             sent since the last such line
 //! expect sends d0>d1 PageRequest, d1>d0 PageReply
 //! expect faults d0 1            faults of d0's program since the last such line
-//! expect collections d0 1       that d0 has gone through since the start
+//! expect d0 counted twins 1      since the start; any count of its statistics
 //! expect d2 read p0+8 = 1       settles, reads, settles
 //! expect d1 waits               its program waits, even though everything has settled
 //! expect d1 idle                its program has done all its lines
@@ -47,7 +47,7 @@ pub(crate) enum Line {
     ExpectMessages(u64),
     ExpectSends(Vec<String>),
     ExpectFaults(DroneId, u64),
-    ExpectCollections(DroneId, u64),
+    ExpectCounted(DroneId, String, u64),
     ExpectRead(DroneId, Address, Vec<u8>),
     ExpectWaits(DroneId),
     ExpectIdle(DroneId),
@@ -177,11 +177,11 @@ impl Script {
                 Line::ExpectSends(list.split(',').map(|one| one.trim().to_owned()).collect())
             }
             ["faults", drone, count] => Line::ExpectFaults(self.drone(drone)?, number(count)?),
-            ["collections", drone, count] => {
-                Line::ExpectCollections(self.drone(drone)?, number(count)?)
-            }
             [drone, "read", place, "=", bytes @ ..] => {
                 Line::ExpectRead(self.drone(drone)?, address(place)?, content(bytes)?)
+            }
+            [drone, "counted", what, count] => {
+                Line::ExpectCounted(self.drone(drone)?, (*what).to_owned(), number(count)?)
             }
             [drone, "waits"] => Line::ExpectWaits(self.drone(drone)?),
             [drone, "idle"] => Line::ExpectIdle(self.drone(drone)?),
