@@ -147,6 +147,7 @@ impl Memory for RegionMemory {
         // SAFETY: the system view of the page is readable, and `into` is as large. They are different memory: nobody
         // can hold a reference into the system view.
         unsafe { sys::copy_racing(from, into.as_mut_ptr(), bytes) };
+        self.engine.seen(page, into);
     }
 
     fn write(&mut self, page: PageId, offset: usize, bytes: &[u8]) {

@@ -140,8 +140,9 @@ pub trait Memory {
 
     /// With [`WriteDetection::Scans`]: appends the runs of `ReadOnly` pages written since the last call (or
     /// since they became `ReadOnly`), ascending, and forgets them in the same step: a store that comes later is found
-    /// by the next call. Stores that leave all bytes of a page as they were may be left out: nobody lacks them. With
-    /// [`WriteDetection::Traps`]: does nothing.
+    /// by the next call. A page may be left out that is as it was at the last call and at each [`read`](Self::read) since:
+    /// nobody lacks what was stored there, and nobody has got what was taken back. With [`WriteDetection::Traps`]: does
+    /// nothing.
     ///
     /// ```
     /// use hivemind_protocol::{Memory, PageRun};

@@ -197,6 +197,8 @@ mutants! {
     PrefetchAfterArrival = "prefetch-after-arrival", None;
     /// Who is woken stays on the list of those who sleep.
     SleeperStaysListed = "sleeper-stays-listed", None;
+    /// A store that another drone may have seen is not told of when it was taken back since.
+    TakenBackForgotten = "taken-back-forgotten", None;
 }
 
 /// Whether this mutant is on.

@@ -46,7 +46,7 @@ pub use check::{Failed, Replayed, Show, check, replay};
 pub use finding::Finding;
 pub use hostile::{Hostilities, Hostility};
 pub use layout::{Cell, Guard, Layout};
-pub use memory::{Blocked, SimMemory};
+pub use memory::{Blocked, SimMemory, Watch};
 pub use network::Weather;
 pub use plan::Plan;
 pub use program::{Deed, End, Item, Phase, Program, Touch, Work, Wrong};

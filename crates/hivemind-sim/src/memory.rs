@@ -13,9 +13,9 @@ use std::sync::Arc;
 /// A page that must become accessible before the access can be made.
 ///
 /// ```
-/// use hivemind_sim::{Blocked, SimMemory};
-/// use hivemind_protocol::{AccessKind, DroneId, PageId, WriteDetection};
-/// let mut memory = SimMemory::new(DroneId(0), 2, WriteDetection::Traps);
+/// use hivemind_sim::{Blocked, SimMemory, Watch};
+/// use hivemind_protocol::{AccessKind, DroneId, PageId};
+/// let mut memory = SimMemory::new(DroneId(0), 2, Watch::Traps);
 /// let kind = AccessKind::Write;
 /// let page = PageId(1);
 /// assert_eq!(memory.store(page.start(), &[7]), Err(Blocked { page, kind }));
@@ -28,21 +28,53 @@ pub struct Blocked {
     pub kind: AccessKind,
 }
 
+/// How a drone's memory learns what its program stored, as one of the fault engines does.
+///
+/// ```
+/// use hivemind_sim::{SimMemory, Watch};
+/// use hivemind_protocol::{Access, DroneId, Memory, PageId, PageRun};
+/// let mut memory = SimMemory::new(DroneId(0), 2, Watch::Copies);
+/// memory.set_access(PageRun::one(PageId(0)), Access::ReadOnly);
+/// memory.store(PageId(0).start(), &[0]).expect("stores don't block");
+/// let mut written = Vec::new();
+/// memory.take_written(&mut written);
+/// assert!(written.is_empty()); // the byte was 0 before
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Watch {
+    /// The first store to a page blocks.
+    Traps,
+    /// Every store marks its page, and marks are looked for.
+    Marks,
+    /// Pages are compared with copies: stores that change nothing are not found, nor those that are taken back before
+    /// anybody has seen them.
+    Copies,
+}
+
+impl Watch {
+    fn detection(self) -> WriteDetection {
+        match self {
+            Self::Traps => WriteDetection::Traps,
+            Self::Marks | Self::Copies => WriteDetection::Scans,
+        }
+    }
+}
+
 /// Simulated memory. Breaks of the contract panic with a sentence; the runner turns it into a finding.
 ///
 /// A clone shares the pages' bytes until one of the two stores to them.
 ///
 /// ```
-/// use hivemind_sim::SimMemory;
-/// use hivemind_protocol::{Access, DroneId, Memory, PageId, PageRun, WriteDetection};
-/// let mut memory = SimMemory::new(DroneId(0), 2, WriteDetection::Traps);
+/// use hivemind_sim::{SimMemory, Watch};
+/// use hivemind_protocol::{Access, DroneId, Memory, PageId, PageRun};
+/// let mut memory = SimMemory::new(DroneId(0), 2, Watch::Traps);
 /// memory.set_access(PageRun::one(PageId(0)), Access::ReadWrite);
 /// memory.store(PageId(0).start(), b"honey").expect("the page is open");
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SimMemory {
     me: DroneId,
-    detection: WriteDetection,
+    watch: Watch,
     /// Whether the program waits in an acquire or a meeting: only then may a valid page become invalid.
     waits: bool,
     /// Behind a cell because a program's store can land while the core reads a page ([`Memory::read`]).
@@ -58,7 +90,12 @@ struct Pages {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Page {
     access: Access,
+    /// Stored to while it was watched, since it was looked at last.
     written: bool,
+    /// What it was when it was looked at last, where that is what finds stores.
+    copy: Option<Arc<PageBytes>>,
+    /// Whether the core has seen it otherwise since.
+    shown: bool,
     /// None as long as all bytes are zero: worlds with many pages stay cheap.
     bytes: Option<Arc<PageBytes>>,
 }
@@ -78,21 +115,23 @@ impl SimMemory {
     /// Memory of `pages` pages, all invalid and zero.
     ///
     /// ```
-    /// use hivemind_sim::SimMemory;
-    /// use hivemind_protocol::{DroneId, PageId, WriteDetection};
-    /// let memory = SimMemory::new(DroneId(0), 2, WriteDetection::Scans);
+    /// use hivemind_sim::{SimMemory, Watch};
+    /// use hivemind_protocol::{DroneId, PageId};
+    /// let memory = SimMemory::new(DroneId(0), 2, Watch::Marks);
     /// assert!(memory.load(PageId(0).start(), &mut [0]).is_err()); // all pages are invalid
     /// ```
-    pub fn new(me: DroneId, pages: u64, detection: WriteDetection) -> Self {
+    pub fn new(me: DroneId, pages: u64, watch: Watch) -> Self {
         let blank = Page {
             access: Access::Invalid,
             written: false,
+            copy: None,
+            shown: false,
             bytes: None,
         };
         let list = vec![blank; usize::try_from(pages).expect("a simulated region fits in memory")];
         Self {
             me,
-            detection,
+            watch,
             waits: false,
             pages: RefCell::new(Pages { list, racing: None }),
         }
@@ -106,9 +145,9 @@ impl SimMemory {
     /// Loads bytes within one page as the program does.
     ///
     /// ```
-    /// use hivemind_sim::SimMemory;
-    /// use hivemind_protocol::{Access, DroneId, Memory, PageId, PageRun, WriteDetection};
-    /// let mut memory = SimMemory::new(DroneId(0), 2, WriteDetection::Traps);
+    /// use hivemind_sim::{SimMemory, Watch};
+    /// use hivemind_protocol::{Access, DroneId, Memory, PageId, PageRun};
+    /// let mut memory = SimMemory::new(DroneId(0), 2, Watch::Traps);
     /// memory.set_access(PageRun::one(PageId(0)), Access::ReadOnly);
     /// let mut bytes = [9; 4];
     /// memory.load(PageId(0).start(), &mut bytes).expect("the page is open");
@@ -137,9 +176,9 @@ impl SimMemory {
     /// Stores bytes within one page as the program does.
     ///
     /// ```
-    /// use hivemind_sim::SimMemory;
-    /// use hivemind_protocol::{Access, DroneId, Memory, PageId, PageRun, WriteDetection};
-    /// let mut memory = SimMemory::new(DroneId(0), 2, WriteDetection::Traps);
+    /// use hivemind_sim::{SimMemory, Watch};
+    /// use hivemind_protocol::{Access, DroneId, Memory, PageId, PageRun};
+    /// let mut memory = SimMemory::new(DroneId(0), 2, Watch::Traps);
     /// memory.set_access(PageRun::one(PageId(0)), Access::ReadOnly);
     /// assert!(memory.store(PageId(0).start(), &[1]).is_err()); // not for stores
     /// ```
@@ -147,7 +186,7 @@ impl SimMemory {
     /// # Errors
     /// The page, when it must be faulted in first.
     pub fn store(&mut self, to: Address, bytes: &[u8]) -> Result<(), Blocked> {
-        self.pages.get_mut().store(self.detection, to, bytes)
+        self.pages.get_mut().store(self.watch, to, bytes)
     }
 
     /// Lets a store of the program land inside the next call into the core, where its page allows it.
@@ -177,7 +216,7 @@ impl SimMemory {
         if let Some(store) = self.due() {
             let mut pages = self.pages.borrow_mut();
             if pages
-                .store(self.detection, store.address, &store.bytes)
+                .store(self.watch, store.address, &store.bytes)
                 .is_err()
             {
                 pages.racing = Some(store);
@@ -188,7 +227,7 @@ impl SimMemory {
 
 impl Memory for SimMemory {
     fn write_detection(&self) -> WriteDetection {
-        self.detection
+        self.watch.detection()
     }
 
     fn set_access(&mut self, run: PageRun, access: Access) {
@@ -205,33 +244,37 @@ impl Memory for SimMemory {
                 !loses || waits,
                 "{me}: {page} became invalid while the program computes: its views would change under it"
             );
-            found.written &= found.access == access;
-            found.access = access;
+            if found.access != access {
+                (found.written, found.shown) = (false, false);
+                let compares = self.watch == Watch::Copies && access == Access::ReadOnly;
+                found.copy = found.bytes.clone().filter(|_| compares);
+                found.access = access;
+            }
         }
         self.race();
     }
 
     fn read(&self, page: PageId, into: &mut PageBytes) {
         let Some(mut store) = self.due() else {
-            return self.pages.borrow().copy_out(page, into);
+            return self.pages.borrow_mut().copy_out(self.watch, page, into);
         };
         // The copy is torn: the store's first half lands before it, the rest after it.
         let mut pages = self.pages.borrow_mut();
         let half = store.bytes.len().div_ceil(2);
         if pages
-            .store(self.detection, store.address, &store.bytes[..half])
+            .store(self.watch, store.address, &store.bytes[..half])
             .is_err()
         {
             pages.racing = Some(store);
-            return pages.copy_out(page, into);
+            return pages.copy_out(self.watch, page, into);
         }
-        pages.copy_out(page, into);
+        pages.copy_out(self.watch, page, into);
         let rest = store.bytes.split_off(half);
         if rest.is_empty() {
             return;
         }
         let there = Address(store.address.0 + half as u64);
-        let landed = pages.store(self.detection, there, &rest);
+        let landed = pages.store(self.watch, there, &rest);
         assert!(
             landed.is_ok(),
             "a page cannot lose its access while it is read"
@@ -252,10 +295,12 @@ impl Memory for SimMemory {
 
     fn take_written(&mut self, into: &mut Vec<PageRun>) {
         self.race();
-        if self.detection == WriteDetection::Scans {
+        let watch = self.watch;
+        if watch != Watch::Traps {
             let list = &mut self.pages.get_mut().list;
             let written = list.iter_mut().enumerate().filter_map(|(at, page)| {
-                let hit = std::mem::take(&mut page.written) && page.access != Access::Invalid;
+                let stored = std::mem::take(&mut page.written) && page.access != Access::Invalid;
+                let hit = stored && (watch == Watch::Marks || page.has_changed());
                 hit.then_some(PageId(at as u64))
             });
             into.extend(PageRun::join(written));
@@ -266,7 +311,7 @@ impl Memory for SimMemory {
 
 impl Hash for SimMemory {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.me, self.detection, self.waits).hash(state);
+        (self.me, self.watch, self.waits).hash(state);
         self.pages.borrow().hash(state);
     }
 }
@@ -276,27 +321,39 @@ impl Page {
         let bytes = self.bytes.get_or_insert_with(|| Arc::new([0; PAGE_SIZE]));
         Arc::make_mut(bytes)
     }
+
+    /// Whether it differs from its copy or did so when the core saw it. The copy is one of how it is now from here on.
+    fn has_changed(&mut self) -> bool {
+        let changed = std::mem::take(&mut self.shown) || self.differs();
+        self.copy = self.bytes.clone();
+        changed
+    }
+
+    fn differs(&self) -> bool {
+        match (&self.copy, &self.bytes) {
+            (Some(before), Some(now)) => before != now,
+            (None, Some(bytes)) | (Some(bytes), None) => bytes.iter().any(|byte| *byte != 0),
+            (None, None) => false,
+        }
+    }
 }
 
 impl Pages {
-    fn copy_out(&self, page: PageId, into: &mut PageBytes) {
-        match &self.list[page.0 as usize].bytes {
+    fn copy_out(&mut self, watch: Watch, page: PageId, into: &mut PageBytes) {
+        let found = &mut self.list[page.0 as usize];
+        found.shown |= watch == Watch::Copies && found.written && found.differs();
+        match &found.bytes {
             Some(bytes) => into.copy_from_slice(&bytes[..]),
             None => into.fill(0),
         }
     }
 
-    fn store(
-        &mut self,
-        detection: WriteDetection,
-        to: Address,
-        bytes: &[u8],
-    ) -> Result<(), Blocked> {
+    fn store(&mut self, watch: Watch, to: Address, bytes: &[u8]) -> Result<(), Blocked> {
         let (page, offset) = place(to, bytes.len());
         let found = &mut self.list[page.0 as usize];
-        let allowed = match detection {
-            WriteDetection::Traps => found.access == Access::ReadWrite,
-            WriteDetection::Scans => found.access != Access::Invalid,
+        let allowed = match watch {
+            Watch::Traps => found.access == Access::ReadWrite,
+            Watch::Marks | Watch::Copies => found.access != Access::Invalid,
         };
         if !allowed {
             return Err(Blocked {
@@ -325,8 +382,8 @@ fn place(address: Address, length: usize) -> (PageId, usize) {
 mod tests {
     use super::*;
 
-    fn memory(detection: WriteDetection) -> SimMemory {
-        SimMemory::new(DroneId(0), 3, detection)
+    fn memory(watch: Watch) -> SimMemory {
+        SimMemory::new(DroneId(0), 3, watch)
     }
 
     fn written(memory: &mut SimMemory) -> Vec<PageRun> {
@@ -338,7 +395,7 @@ mod tests {
     #[test]
     fn a_store_to_a_read_only_page_blocks_with_traps_and_is_found_with_scans() {
         let page = PageRun::one(PageId(1));
-        let (mut traps, mut scans) = (memory(WriteDetection::Traps), memory(WriteDetection::Scans));
+        let (mut traps, mut scans) = (memory(Watch::Traps), memory(Watch::Marks));
         traps.set_access(page, Access::ReadOnly);
         scans.set_access(page, Access::ReadOnly);
         let blocked = Blocked {
@@ -352,8 +409,44 @@ mod tests {
     }
 
     #[test]
+    fn where_pages_are_compared_only_stores_that_change_something_are_found_and_once() {
+        let page = PageRun::one(PageId(1));
+        let (mut marks, mut copies) = (memory(Watch::Marks), memory(Watch::Copies));
+        let place = PageId(1).start();
+        for memory in [&mut marks, &mut copies] {
+            memory.set_access(page, Access::ReadOnly);
+            for byte in [7, 0] {
+                memory.store(place, &[byte]).expect("the page is valid");
+            }
+        }
+        assert_eq!(written(&mut marks), vec![page]);
+        assert_eq!(written(&mut copies), vec![], "it is as it was");
+        copies.store(place, &[7]).expect("the page is valid");
+        assert_eq!(written(&mut copies), vec![page]);
+        copies.store(place, &[7]).expect("the page is valid");
+        assert_eq!(written(&mut copies), vec![]);
+        copies.store(place, &[0]).expect("the page is valid");
+        assert_eq!(written(&mut copies), vec![page]);
+    }
+
+    #[test]
+    fn a_store_that_the_core_saw_is_found_though_it_is_taken_back() {
+        let (mut copies, page) = (memory(Watch::Copies), PageRun::one(PageId(1)));
+        copies.set_access(page, Access::ReadOnly);
+        copies
+            .store(PageId(1).start(), &[7])
+            .expect("the page is valid");
+        copies.read(PageId(1), &mut [0; PAGE_SIZE]);
+        copies
+            .store(PageId(1).start(), &[0])
+            .expect("the page is valid");
+        assert_eq!(written(&mut copies), vec![page]);
+        assert_eq!(written(&mut copies), vec![]);
+    }
+
+    #[test]
     fn an_invalid_page_forgets_that_it_was_written() {
-        let mut memory = memory(WriteDetection::Scans);
+        let mut memory = memory(Watch::Marks);
         memory.set_access(PageRun::one(PageId(0)), Access::ReadOnly);
         memory.store(Address(0), &[1]).expect("the page is valid");
         memory.set_waits(true);
@@ -365,7 +458,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "became invalid while the program computes")]
     fn a_page_that_is_taken_from_a_computing_program_is_found() {
-        let mut memory = memory(WriteDetection::Traps);
+        let mut memory = memory(Watch::Traps);
         memory.set_access(PageRun::one(PageId(0)), Access::ReadOnly);
         memory.set_access(PageRun::one(PageId(0)), Access::Invalid);
     }
@@ -373,14 +466,14 @@ mod tests {
     #[test]
     #[should_panic(expected = "while the program can see it")]
     fn a_write_under_the_programs_eyes_is_found() {
-        let mut memory = memory(WriteDetection::Traps);
+        let mut memory = memory(Watch::Traps);
         memory.set_access(PageRun::one(PageId(0)), Access::ReadOnly);
         memory.write(PageId(0), 0, &[1]);
     }
 
     #[test]
     fn a_racing_store_lands_half_before_and_half_after_a_copy() {
-        let mut memory = memory(WriteDetection::Scans);
+        let mut memory = memory(Watch::Marks);
         memory.set_access(PageRun::one(PageId(0)), Access::ReadWrite);
         memory.arm(RacingStore {
             address: Address(4),

@@ -3,11 +3,12 @@
 
 use crate::hostile::Hostility;
 use crate::layout::{Ingredients, Layout};
+use crate::memory::Watch;
 use crate::network::Weather;
 use crate::prng::Prng;
 use crate::program::{Amount, Program};
 use crate::world::WorldPlan;
-use hivemind_protocol::{DroneId, Economies, WriteDetection};
+use hivemind_protocol::{DroneId, Economies};
 
 /// All that a run depends on.
 ///
@@ -45,6 +46,7 @@ mod purpose {
     pub(super) const NETWORK: u64 = 5;
     pub(super) const ECONOMIES: u64 = 6;
     pub(super) const HOSTILITY: u64 = 7;
+    pub(super) const COPIES: u64 = 8;
 }
 
 /// A world in a hundred has an hour of computing in it.
@@ -72,7 +74,7 @@ impl Plan {
         let layout = Layout::draw(&mut Prng::of(seed, purpose::LAYOUT), ingredients);
         let program = Program::draw(&mut Prng::of(seed, purpose::PROGRAM), layout, amount);
         let world = WorldPlan {
-            detections: draw_detections(prng, drones),
+            watches: draw_watches(prng, &mut Prng::of(seed, purpose::COPIES), drones),
             pages: ingredients.pages + heap_pages,
             metadata_limit_bytes: *prng.pick(&[0, 1, 100, 500, 3_000, 20_000, u64::MAX]),
             economies: draw_economies(&mut Prng::of(seed, purpose::ECONOMIES)),
@@ -135,7 +137,7 @@ impl Plan {
     /// ```
     /// use hivemind_sim::Plan;
     /// let plan = Plan::draw(1);
-    /// assert_eq!(plan.drones() as usize, plan.world.detections.len());
+    /// assert_eq!(plan.drones() as usize, plan.world.watches.len());
     /// ```
     pub fn drones(&self) -> u32 {
         self.program.layout.drones
@@ -192,13 +194,18 @@ fn draw_economies(prng: &mut Prng) -> Economies {
     }
 }
 
-fn draw_detections(prng: &mut Prng, drones: u32) -> Vec<WriteDetection> {
-    let style = prng.below(3);
-    (0..drones)
-        .map(|_| match style {
-            0 => WriteDetection::Traps,
-            1 => WriteDetection::Scans,
-            _ => *prng.pick(&[WriteDetection::Traps, WriteDetection::Scans]),
-        })
-        .collect()
+/// All trap, none does, or each as it comes. Those that don't mark pages or compare them: all, none, or as it comes.
+fn draw_watches(traps: &mut Prng, copies: &mut Prng, drones: u32) -> Vec<Watch> {
+    let (traps_style, copies_style) = (traps.below(3), copies.below(3));
+    let draw = |prng: &mut Prng, style| match style {
+        0 => true,
+        1 => false,
+        _ => *prng.pick(&[true, false]),
+    };
+    let watch = |_| match draw(traps, traps_style) {
+        true => Watch::Traps,
+        false if draw(copies, copies_style) => Watch::Copies,
+        false => Watch::Marks,
+    };
+    (0..drones).map(watch).collect()
 }

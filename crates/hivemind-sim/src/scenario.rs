@@ -2,19 +2,18 @@
 //! call judged by the oracle besides what the scenario itself expects. The language is in `script`.
 
 use crate::finding::{Finding, Verdict};
-use crate::memory::Blocked;
+use crate::memory::{Blocked, Watch};
 use crate::network::Weather;
 use crate::oracle::Oracle;
 use crate::script::{Deed, Line, Script, parse};
 use crate::trace::Trace;
 use crate::world::{Completed, Started, World, WorldPlan};
 use hivemind_protocol::{
-    Address, Command, DroneId, Economies, Failure, Meeting, MeetingKind, Outcome, PAGE_SIZE,
-    Ticket, WriteDetection,
+    Address, Command, DroneId, Economies, Failure, Meeting, MeetingKind, Outcome, PAGE_SIZE, Ticket,
 };
 use std::collections::{BTreeSet, VecDeque};
 
-/// Runs a scenario, with both kinds of write detection unless it names one.
+/// Runs a scenario, with every way to learn of stores unless it names one.
 ///
 /// ```
 /// let scenario = "
@@ -36,16 +35,16 @@ use std::collections::{BTreeSet, VecDeque};
 /// What is wrong, with the line of the scenario and what happened until then.
 pub fn run(text: &str) -> Result<(), String> {
     let script = parse(text)?;
-    let detections = match script.detection {
+    let watches = match script.watch {
         Some(one) => vec![one],
-        None => vec![WriteDetection::Traps, WriteDetection::Scans],
+        None => vec![Watch::Traps, Watch::Marks, Watch::Copies],
     };
-    for detection in detections {
-        let mut stage = Stage::new(&script, detection);
+    for watch in watches {
+        let mut stage = Stage::new(&script, watch);
         for (at, line) in &script.lines {
             stage.line(line).map_err(|finding| {
                 let lines: Vec<&str> = stage.world.trace.lines().collect();
-                format!("line {at}, {detection:?}: {finding}\n{}", lines.join("\n"))
+                format!("line {at}, {watch:?}: {finding}\n{}", lines.join("\n"))
             })?;
         }
     }
@@ -80,10 +79,10 @@ struct Player {
 }
 
 impl Stage {
-    fn new(script: &Script, detection: WriteDetection) -> Self {
+    fn new(script: &Script, watch: Watch) -> Self {
         let drones = script.drones as usize;
         let plan = WorldPlan {
-            detections: vec![detection; drones],
+            watches: vec![watch; drones],
             pages: script.pages,
             metadata_limit_bytes: script.limit_bytes,
             economies: Economies::default(),

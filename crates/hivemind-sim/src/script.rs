@@ -4,7 +4,7 @@
 //! drones 3                      how many; first line
 //! pages 4                       of the region (default 64)
 //! limit 500                     bytes of protocol memory before a collection (default: none)
-//! detection scans               or traps (default: the scenario runs once with each)
+//! watch marks                   or traps or copies (default: the scenario runs once with each)
 //! d0: write p0+8 = 1 2 3        stores bytes at page 0, offset 8
 //! d0: read p0+8 = 1 2 3         loads them, and they must be these
 //! d0: lock 1   d0: unlock 1     d0: barrier 0   d0: leave
@@ -31,8 +31,9 @@
 //!
 //! A drone does its lines in order, each at once if the one before is done; else it waits its turn.
 
+use crate::memory::Watch;
 use hivemind_protocol::{
-    Address, BarrierId, ConditionId, DroneId, LockId, PAGE_SIZE, PageId, PageRun, WriteDetection,
+    Address, BarrierId, ConditionId, DroneId, LockId, PAGE_SIZE, PageId, PageRun,
 };
 
 /// A line of a scenario.
@@ -81,7 +82,7 @@ pub(crate) struct Script {
     pub(crate) pages: u64,
     pub(crate) limit_bytes: u64,
     /// None: each in turn.
-    pub(crate) detection: Option<WriteDetection>,
+    pub(crate) watch: Option<Watch>,
     /// With their numbers in the text.
     pub(crate) lines: Vec<(usize, Line)>,
 }
@@ -93,7 +94,7 @@ pub(crate) fn parse(text: &str) -> Result<Script, String> {
         drones,
         pages,
         limit_bytes,
-        detection: None,
+        watch: None,
         lines: Vec::new(),
     };
     // Where the lines that repeat begin, and how often they are done.
@@ -138,12 +139,13 @@ impl Script {
                 self.limit_bytes = number(bytes)?;
                 return Ok(());
             }
-            ["detection", "traps"] => {
-                self.detection = Some(WriteDetection::Traps);
-                return Ok(());
-            }
-            ["detection", "scans"] => {
-                self.detection = Some(WriteDetection::Scans);
+            ["watch", how] => {
+                self.watch = Some(match how {
+                    "traps" => Watch::Traps,
+                    "marks" => Watch::Marks,
+                    "copies" => Watch::Copies,
+                    _ => return Err("watch is traps, marks or copies".to_owned()),
+                });
                 return Ok(());
             }
             ["settle"] => Line::Settle,

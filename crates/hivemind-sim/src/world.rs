@@ -7,13 +7,13 @@ mod harm;
 use crate::books::Collected;
 use crate::finding::{Finding, Verdict};
 use crate::hostile::{Hostile, Hostility};
-use crate::memory::SimMemory;
+use crate::memory::{SimMemory, Watch};
 use crate::network::{Network, Parcel, Weather};
 use crate::state;
 use crate::trace::{About, Trace, describe_effect, describe_event};
 use hivemind_protocol::{
     Command, Core, CoreConfig, DroneId, Economies, Effect, Event, Failure, Message, Outcome, Stats,
-    Ticket, WriteDetection,
+    Ticket,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,8 +29,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// ```
 #[derive(Clone, Debug)]
 pub struct WorldPlan {
-    /// How each drone's memory learns of writes; as many as there are drones.
-    pub detections: Vec<WriteDetection>,
+    /// How each drone's memory learns what was stored; as many as there are drones.
+    pub watches: Vec<Watch>,
     /// How many pages the region has.
     pub pages: u64,
     /// How large protocol memory may grow before a drone asks for a collection.
@@ -146,10 +146,10 @@ impl World {
     pub(crate) fn new(plan: &WorldPlan, trace: Trace) -> Self {
         #[cfg(hivemind_mutants)]
         hivemind_protocol::choose_mutant(|variable| std::env::var(variable).ok());
-        let drones = plan.detections.len() as u32;
-        let seats = plan.detections.iter().zip(0..).map(|(detection, me)| {
+        let drones = plan.watches.len() as u32;
+        let seats = plan.watches.iter().zip(0..).map(|(watch, me)| {
             let me = DroneId(me);
-            let memory = SimMemory::new(me, plan.pages, *detection);
+            let memory = SimMemory::new(me, plan.pages, *watch);
             let metadata_limit_bytes = plan.metadata_limit_bytes;
             let config = CoreConfig {
                 me,

@@ -1,9 +1,7 @@
 //! A core is a value: it can be cloned, and compared by what it will do.
 
-use hivemind_protocol::{
-    AccessKind, Core, CoreConfig, DroneId, Economies, Event, PageId, Ticket, WriteDetection,
-};
-use hivemind_sim::SimMemory;
+use hivemind_protocol::{AccessKind, Core, CoreConfig, DroneId, Economies, Event, PageId, Ticket};
+use hivemind_sim::{SimMemory, Watch};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 fn core() -> Core<SimMemory> {
@@ -15,7 +13,7 @@ fn core() -> Core<SimMemory> {
         metadata_limit_bytes: u64::MAX,
         economies: Economies::default(),
     };
-    Core::new(config, SimMemory::new(me, 2, WriteDetection::Traps))
+    Core::new(config, SimMemory::new(me, 2, Watch::Traps))
 }
 
 fn fault(core: &mut Core<SimMemory>, kind: AccessKind) {

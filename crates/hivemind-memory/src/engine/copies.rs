@@ -1,5 +1,6 @@
 //! Copies of pages, by which stores are found that nothing else tells of: a page that differs from its copy was stored
-//! to. A store that changes no byte is not found, and need not be: others would get the same bytes.
+//! to. A store that changes no byte is not found, and need not be: others would get the same bytes. So is one that is
+//! taken back, unless somebody has seen it.
 //!
 //! Deliberately elsewhere: where the pages are (the engine that compares).
 
@@ -42,6 +43,13 @@ impl Copies {
         read(page, &mut bytes);
         let before = self.kept.insert(page, Kept { bytes, alike: 0 });
         self.give_back(before);
+    }
+
+    /// Whether a page that was seen so is not like its copy.
+    pub(super) fn differs(&self, page: PageId, seen: &PageBytes) -> bool {
+        self.kept
+            .get(&page)
+            .is_some_and(|kept| *kept.bytes != *seen)
     }
 
     pub(super) fn forget(&mut self, page: PageId) {

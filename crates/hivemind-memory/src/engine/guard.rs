@@ -19,7 +19,7 @@ use crate::error::end_process;
 use crate::mapping::Mapping;
 use crate::sys;
 use hivemind_protocol::{
-    Access, AccessKind, PAGE_SIZE, PageBytes, PageId, PageRun, WriteDetection,
+    Access, AccessKind, Mutant, PAGE_SIZE, PageBytes, PageId, PageRun, WriteDetection, mutant,
 };
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -49,7 +49,7 @@ struct State {
     chunks: BTreeSet<u64>,
     copies: Copies,
     protected: BTreeSet<PageId>,
-    /// Pages of which a store has trapped since somebody asked.
+    /// Pages of which a store has trapped, or was seen, since somebody asked.
     written: BTreeSet<PageId>,
 }
 
@@ -262,6 +262,15 @@ impl Engine for Guard {
 
     fn access(&self, page: PageId) -> Access {
         self.state().map.get(page)
+    }
+
+    fn seen(&self, page: PageId, bytes: &PageBytes) {
+        let mut state = self.state();
+        // Were it only compared later, it might be as it was before, and who has got these bytes would keep them.
+        if !mutant(Mutant::TakenBackForgotten) && state.copies.differs(page, bytes) {
+            state.copies.forget(page);
+            state.written.insert(page);
+        }
     }
 
     fn take_written(&self, into: &mut Vec<PageRun>) {

@@ -16,7 +16,7 @@ pub use choice::{Chosen, EngineChoice, EngineKind, choose};
 
 use crate::mapping::Mapping;
 use crate::{MemoryError, engine};
-use hivemind_protocol::{Access, AccessKind, PageId, PageRun, WriteDetection};
+use hivemind_protocol::{Access, AccessKind, PageBytes, PageId, PageRun, WriteDetection};
 use std::sync::Arc;
 
 /// What governs the application view of one region. Callable from a fault handler: it takes locks of its own only, which
@@ -30,6 +30,10 @@ pub(crate) trait Engine: Send + Sync {
 
     /// What was set last for this page.
     fn access(&self, page: PageId) -> Access;
+
+    /// The core has read a page, and this is what it saw: other drones may see it too from here on. Only who looks for
+    /// stores by what they changed need know.
+    fn seen(&self, _page: PageId, _bytes: &PageBytes) {}
 
     /// What [`hivemind_protocol::Memory::take_written`] asks for.
     fn take_written(&self, into: &mut Vec<PageRun>);

@@ -119,6 +119,25 @@ pub(crate) fn written_pages_are_reported_exactly_and_once(case: &Case) {
     );
 }
 
+pub(crate) fn a_store_that_the_core_saw_is_reported_though_it_is_taken_back(case: &Case) {
+    let region = Fixture::new(4, case.engine);
+    if region.memory().write_detection() == WriteDetection::Traps {
+        return;
+    }
+    region.set(0, 4, Access::ReadOnly);
+    region.store(1, 7, 1);
+    let mut seen = [0; PAGE_SIZE];
+    region.memory().read(PageId(1), &mut seen);
+    assert_eq!(seen[7], 1);
+    region.store(1, 7, 0);
+    assert_eq!(region.take_written(), [run(1, 1)]);
+    assert_eq!(region.take_written(), []);
+    region.memory().read(PageId(1), &mut seen);
+    assert_eq!(region.take_written(), [], "looking is no store");
+    region.store(1, 7, 1);
+    assert_eq!(region.take_written(), [run(1, 1)]);
+}
+
 pub(crate) fn a_store_by_the_kernel_is_reported(case: &Case) {
     let region = Fixture::new(4, case.engine);
     region.load(1, 0);

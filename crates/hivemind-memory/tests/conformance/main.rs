@@ -37,6 +37,7 @@ suite! {
         a_read_modify_write_is_a_write_and_an_access_across_pages_faults_on_both,
         a_write_after_a_read_is_noticed,
         written_pages_are_reported_exactly_and_once,
+        a_store_that_the_core_saw_is_reported_though_it_is_taken_back,
         a_store_by_the_kernel_is_reported,
         a_store_before_the_scan_outlives_the_invalidation,
         invalidation_forgets_the_write_but_no_byte,

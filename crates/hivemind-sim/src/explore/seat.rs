@@ -70,7 +70,7 @@ impl Seat {
             metadata_limit_bytes: world.limit_bytes,
             economies: Economies::default(),
         };
-        let memory = SimMemory::new(me, world.pages, world.detection_of(me));
+        let memory = SimMemory::new(me, world.pages, world.watch_of(me));
         Self {
             me,
             core: Core::new(config, memory),

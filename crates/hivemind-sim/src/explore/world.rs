@@ -19,10 +19,9 @@
 //!
 //! A read names no bytes to expect: the oracle knows them.
 
+use crate::memory::Watch;
 use crate::script::{address, condition, content, lock, number, pages};
-use hivemind_protocol::{
-    Address, BarrierId, ConditionId, DroneId, LockId, PageRun, WriteDetection,
-};
+use hivemind_protocol::{Address, BarrierId, ConditionId, DroneId, LockId, PageRun};
 
 /// A world that is small enough to go through every order of events in it.
 ///
@@ -151,12 +150,12 @@ impl SmallWorld {
         self.programs.iter().any(leaves)
     }
 
-    pub(crate) fn detection_of(&self, drone: DroneId) -> WriteDetection {
+    pub(crate) fn watch_of(&self, drone: DroneId) -> Watch {
         match self.detection {
-            Detection::Traps => WriteDetection::Traps,
-            Detection::Scans => WriteDetection::Scans,
-            Detection::Mixed if drone.0.is_multiple_of(2) => WriteDetection::Traps,
-            Detection::Mixed => WriteDetection::Scans,
+            Detection::Traps => Watch::Traps,
+            Detection::Scans => Watch::Marks,
+            Detection::Mixed if drone.0.is_multiple_of(2) => Watch::Traps,
+            Detection::Mixed => Watch::Marks,
         }
     }
 
