@@ -1,6 +1,7 @@
 //! `hivemind-sim explore …`: goes through small worlds one after the other and says how large they were, or
 //! what was found and how to see it again. Everything else is the library's.
 
+use crate::output::say;
 use hivemind_sim::explore::{Detection, Path, SmallWorld, explore, tell};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,7 +39,7 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> ExitCode {
     let wanted = wanted(words).and_then(|wanted| Ok((chosen(&wanted)?, wanted)));
     match wanted {
         Ok((_, wanted)) if wanted.help => {
-            println!("{USAGE}");
+            say!("{USAGE}");
             ExitCode::SUCCESS
         }
         Ok((worlds, wanted)) if wanted.list => list(&worlds),
@@ -103,7 +104,7 @@ fn chosen(wanted: &Wanted) -> Result<Vec<SmallWorld>, String> {
 fn list(worlds: &[SmallWorld]) -> ExitCode {
     for world in worlds {
         let size = if world.large { "  large" } else { "" };
-        println!("{:<32} {:<6}{size}", world.name, world.detection);
+        say!("{:<32} {:<6}{size}", world.name, world.detection);
     }
     ExitCode::SUCCESS
 }
@@ -117,16 +118,16 @@ fn replay(worlds: &[SmallWorld], path: &Path) -> ExitCode {
         Err(what) => return complain(&what),
     };
     for line in &told.lines {
-        println!("{line}");
+        say!("{line}");
     }
-    println!("{}", told.standing);
+    say!("{}", told.standing);
     match told.finding {
         None => {
-            println!("nothing found");
+            say!("nothing found");
             ExitCode::SUCCESS
         }
         Some(finding) => {
-            println!("found: {finding}");
+            say!("found: {finding}");
             ExitCode::FAILURE
         }
     }
@@ -142,7 +143,7 @@ fn search(worlds: &[SmallWorld], states_most: u64) -> ExitCode {
                 states += explored.states;
                 transitions += explored.transitions;
                 complete += u64::from(explored.longest_path.is_some());
-                println!(
+                say!(
                     "{:<32} {:<6} {explored}; {} states of single drones, {} events of cores; {:.1} s",
                     world.name,
                     world.detection,
@@ -152,20 +153,20 @@ fn search(worlds: &[SmallWorld], states_most: u64) -> ExitCode {
                 );
             }
             Err(found) => {
-                println!("{found}");
+                say!("{found}");
                 return ExitCode::FAILURE;
             }
         }
     }
     let count = worlds.len() as u64;
-    println!(
+    say!(
         "{count} worlds, {complete} complete, 0 found, {states} states, {transitions} transitions, {:.0} s",
         begun.elapsed().as_secs_f64()
     );
     if complete == count {
         ExitCode::SUCCESS
     } else {
-        println!("a bound was hit: nothing is proved of the worlds that are not complete");
+        say!("a bound was hit: nothing is proved of the worlds that are not complete");
         ExitCode::FAILURE
     }
 }

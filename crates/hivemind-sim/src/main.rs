@@ -5,10 +5,12 @@
 
 mod explore_command;
 mod model_command;
+mod output;
 
 use hivemind_protocol::{DroneId, LockId, PageId};
 use hivemind_sim::{Failed, Plan, Report, Show, Total, Wanted, check, replay, shrink};
 use hivemind_trace::{Entry, cut, shiviz};
+use output::say;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -159,16 +161,16 @@ fn one(seed: u64, options: &Options) -> ExitCode {
     let (status, entries) = match replay(&plan, &show) {
         Ok(replayed) => {
             if options.wanted.states || options.lines.is_some() {
-                println!("{}", replayed.lines.join("\n"));
+                say!("{}", replayed.lines.join("\n"));
             }
             let mut total = Total::default();
             total.add(&replayed.report);
             let hash = replayed.report.hash;
-            println!("seed {seed}: nothing found, trace hash {hash:016x}\n{total}");
+            say!("seed {seed}: nothing found, trace hash {hash:016x}\n{total}");
             (ExitCode::SUCCESS, replayed.entries)
         }
         Err(failed) => {
-            println!("{failed}");
+            say!("{failed}");
             (ExitCode::FAILURE, failed.entries)
         }
     };
@@ -204,7 +206,7 @@ fn many(options: &Options) -> ExitCode {
         }
         Err(failed) => {
             total.add_found();
-            println!(
+            say!(
                 "seed {seed}: {}\nreplay: {}",
                 failed.finding,
                 failed.command()
@@ -216,7 +218,7 @@ fn many(options: &Options) -> ExitCode {
             }
         }
     });
-    println!("{total}");
+    say!("{total}");
     if total.found() == 0 {
         ExitCode::SUCCESS
     } else {

@@ -1,5 +1,6 @@
 //! `hivemind-sim model`: what larger hives would do, as a table, a file, a picture.
 
+use crate::output::say;
 use hivemind_sim::model::{Case, Figures, Forecast, Program, forecast, json, picture, read, table};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -61,13 +62,14 @@ fn try_run(words: impl Iterator<Item = String>) -> Result<(), String> {
     if options.from.is_empty() {
         forecasts = run_all(&cases(&options)?, &figures, options.jobs.unwrap_or(1))?;
     }
-    print!("{}", table(&forecasts));
     if let Some(file) = &options.json {
         write(file, &(json(&figures, &forecasts) + "\n"))?;
     }
     if let Some(file) = &options.picture {
         write(file, &picture(&forecasts))?;
     }
+    // Last: a reader that has gone away takes no file along.
+    say!("{}", table(&forecasts).trim_end());
     Ok(())
 }
 
