@@ -7,6 +7,7 @@ use crate::place::address_of;
 use crate::status::{Trouble, hive_status_t};
 use hive_status_t::*;
 use hivemind::{Address, ConditionId, PAGE_SIZE, RawHive};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where the desk lies.
@@ -61,8 +62,9 @@ const GIVEN: ConditionId = ConditionId(0);
 /// A job is done.
 const DONE: ConditionId = ConditionId(1);
 
-/// How much news this process has taken in.
+/// How much news this process has taken in, and the address of the last of it, or 0. Change together, under the desk's lock.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
+static LAST_TAKEN: AtomicU64 = AtomicU64::new(0);
 
 impl Desk {
     /// Makes the desk. Collective.
@@ -102,6 +104,7 @@ impl Desk {
                 // What a drone told itself has no need to be taken in, unless others told something before it.
                 if TAKEN.load(Ordering::Relaxed) == (*front).news {
                     TAKEN.store((*front).news + 1, Ordering::Relaxed);
+                    LAST_TAKEN.store(block.0, Ordering::Relaxed);
                 }
                 (*front).news += 1;
             }
@@ -117,22 +120,23 @@ impl Desk {
             return Ok(());
         }
         self.locked(hive, || {
-            let taken = TAKEN.load(Ordering::Relaxed);
             let front = pointer::<Front>(hive, self.0);
             // SAFETY: the front lies on the desk, and the lock is held.
-            let (mut at, count) = unsafe { ((*front).first, (*front).news) };
-            for number in 0..count {
-                let news = pointer::<News>(hive, Address(at));
-                address_of(hive, news.cast(), size_of::<News>(), "a piece of news")?;
-                // SAFETY: it lies in shared memory, where any bytes are numbers.
-                let news = unsafe { news.read_unaligned() };
-                if number >= taken {
-                    let text = Address(at + size_of::<News>() as u64);
-                    take_in_variable(hive, text, news.offset, news.bytes)?;
-                }
-                at = news.next;
-            }
+            let (first, count) = unsafe { ((*front).first, (*front).news) };
+            let last = LAST_TAKEN.load(Ordering::Relaxed);
+            let first = match last {
+                0 => first,
+                last => news_at(hive, last)?.next,
+            };
+            let taken = TAKEN.load(Ordering::Relaxed);
+            let last = walk((taken, last), first, count, |at| {
+                let news = news_at(hive, at)?;
+                let text = Address(at + size_of::<News>() as u64);
+                take_in_variable(hive, text, news.offset, news.bytes)?;
+                Ok(news.next)
+            })?;
             TAKEN.store(count, Ordering::Relaxed);
+            LAST_TAKEN.store(last, Ordering::Relaxed);
             Ok(())
         })
     }
@@ -228,6 +232,47 @@ impl Desk {
     }
 }
 
+/// A piece of news, wherever a drone says that it lies.
+fn news_at(hive: &RawHive, at: u64) -> Result<News, Trouble> {
+    let news = pointer::<News>(hive, Address(at));
+    address_of(hive, news.cast(), size_of::<News>(), "a piece of news")?;
+    // SAFETY: it lies in shared memory, where any bytes are numbers.
+    Ok(unsafe { news.read_unaligned() })
+}
+
+/// Goes along the list of news after the `taken` pieces that were taken in before, of which the last lies at `before`: from
+/// the piece at `first` until there are `count`. `take` takes a piece in and gives the next one's address. Gives the last
+/// one's. Any drone may have written there.
+fn walk(
+    (taken, before): (u64, u64),
+    first: u64,
+    count: u64,
+    mut take: impl FnMut(u64) -> Result<u64, Trouble>,
+) -> Result<u64, Trouble> {
+    let wrong = |text: String| Err(Trouble::new(HIVE_BAD_POINTER, text));
+    if count < taken {
+        return wrong(format!(
+            "a drone says that {count} variables were told, where {taken} were before"
+        ));
+    }
+    let (mut last, mut next, mut seen) = (before, first, HashSet::from([before]));
+    for number in taken..count {
+        if next == 0 {
+            return wrong(format!(
+                "a drone says that {count} variables were told, but the list of them ends after {number}"
+            ));
+        }
+        if !seen.insert(next) {
+            return wrong(format!(
+                "a drone has made the list of told variables a ring: after {number} it comes to {next:#x} again"
+            ));
+        }
+        last = next;
+        next = take(next)?;
+    }
+    Ok(last)
+}
+
 /// Makes a variable of the program here what another drone told. Any drone may have written there: what it says is looked at.
 fn take_in_variable(hive: &RawHive, text: Address, offset: u64, bytes: u64) -> Result<(), Trouble> {
     let image = Image::own()?;
@@ -287,4 +332,55 @@ pub(crate) fn only_first(hive: &RawHive, forks: bool, call: &str) -> Result<(), 
         "{call} is for drone 0 of a program that started up with hive_startup_fork_join, outside of the functions that it gave to other drones"
     );
     Err(Trouble::new(HIVE_BAD_ARGUMENT, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Walks a list of which the piece at each address names the next; gives what was taken in, and the last or what is wrong.
+    fn walked(
+        list: &[(u64, u64)],
+        before: (u64, u64),
+        count: u64,
+    ) -> (Vec<u64>, Result<u64, String>) {
+        let mut taken = Vec::new();
+        let first = list.first().map_or(0, |(at, _)| *at);
+        let last = walk(before, first, count, |at| {
+            taken.push(at);
+            let next = list.iter().find(|(here, _)| *here == at);
+            Ok(next.map_or(0, |(_, next)| *next))
+        });
+        (taken, last.map_err(|trouble| trouble.text.to_string()))
+    }
+
+    #[test]
+    fn only_what_is_new_is_walked() {
+        let list = [(64, 96), (96, 32), (32, 0)];
+        assert_eq!(walked(&list, (0, 0), 3), (vec![64, 96, 32], Ok(32)));
+        assert_eq!(walked(&list[1..], (1, 64), 2), (vec![96], Ok(96)));
+        assert_eq!(walked(&[], (3, 32), 3), (vec![], Ok(32)));
+    }
+
+    #[test]
+    fn a_ring_is_refused_where_it_closes_however_much_news_is_claimed() {
+        let (taken, last) = walked(&[(64, 96), (96, 64)], (0, 0), u64::MAX);
+        assert_eq!(taken, [64, 96]);
+        assert!(
+            last.unwrap_err()
+                .contains("a ring: after 2 it comes to 0x40")
+        );
+        let (taken, last) = walked(&[(96, 64)], (1, 64), 9);
+        assert_eq!(taken, [96], "the piece that was taken in last counts too");
+        assert!(last.unwrap_err().contains("a ring"));
+    }
+
+    #[test]
+    fn a_list_that_is_shorter_than_claimed_or_shrinks_is_refused() {
+        let (taken, last) = walked(&[(64, 0)], (0, 0), 2);
+        assert_eq!(taken, [64]);
+        assert!(last.unwrap_err().contains("ends after 1"));
+        let (_, last) = walked(&[], (5, 64), 4);
+        assert!(last.unwrap_err().contains("where 5 were before"));
+    }
 }
