@@ -113,12 +113,14 @@ impl Image {
         Ok(&self.variables)
     }
 
-    /// What the program calls the variable at an address.
+    /// What the program calls the variable at an address: the innermost, where one lies in another. Looks at all that begin before
+    /// it where none holds it, which a message about it can wait for.
     pub(crate) fn name(&self, address: usize) -> Option<&str> {
         let after = self
             .names
             .partition_point(|(place, _)| place.start <= address);
-        let mut before = self.names[..after].iter().rev().take(8);
+        // Some hold others; most come no further than the first.
+        let mut before = self.names[..after].iter().rev();
         before
             .find(|(place, _)| place.contains(&address))
             .map(|(_, name)| name.as_str())
