@@ -35,7 +35,9 @@ fn items(text: &str) -> Vec<Item<'_>> {
         if line.starts_with("#[cfg(test)]") && lines[at + 1..].first() == Some(&"mod tests {") {
             break;
         }
-        in_trait = (in_trait || line.starts_with("pub trait ")) && *line != "}";
+        // What begins in the first column ends there too: on a line of its own, or on its first, as `pub trait A {}` does.
+        let ends = line.ends_with('}') && !line.starts_with(' ');
+        in_trait = (in_trait || line.starts_with("pub trait ")) && !ends;
         let public = line.trim_start().strip_prefix("pub ");
         let method = in_trait.then(|| line.strip_prefix("    ")).flatten();
         let Some(start) = public.or(method) else {
@@ -134,6 +136,12 @@ pub fn silent(
 }
 pub trait Named {
     fn inside();
+}
+/// ```
+/// ```
+pub trait Mark {}
+impl Mark for u8 {
+    const HIDDEN: u8 = 0;
 }
 pub(crate) fn hidden() {}
 #[cfg(test)]
