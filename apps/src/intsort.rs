@@ -131,7 +131,7 @@ pub fn shared(
         change_keys(task, round, mine.start, keys);
         table.count(hive, keys, workers);
         hive.barrier()?;
-        table.add_up(hive);
+        table.add_up(hive)?;
         hive.barrier()?;
         seen += table.probed(hive, task);
         progress.at(round + 1);
@@ -152,8 +152,8 @@ pub fn shared(
 
 /// The counts of all drones, and the ranks made from them.
 struct Table {
-    /// A row for each drone: how many of its keys have each value. Rows begin at pages, so no two drones
-    /// write the same one.
+    /// A row for each drone: how many of its keys have each value of the others' shares. Rows begin at pages, so no two
+    /// drones write the same one.
     counts: Shared<u32>,
     row: usize,
     /// For each value how many keys of this drone's share of the values are smaller.
@@ -161,6 +161,8 @@ struct Table {
     /// How many keys have a value of the drone's share, by drone.
     totals: Shared<u32>,
     values: usize,
+    /// What each thread of this drone counted; the first has the sum of all.
+    own: Vec<Vec<u32>>,
 }
 
 impl Table {
@@ -172,52 +174,60 @@ impl Table {
             ranks: hive.alloc(task.values)?,
             totals: hive.alloc(hive.drones())?,
             values: task.values,
+            own: Vec::new(),
         })
     }
 
-    /// Counts this drone's keys into its row.
+    /// Counts this drone's keys in memory of its own, where they are written in no order, and puts into its row what the
+    /// others will add up.
     fn count(&mut self, hive: &Hive, keys: &[u32], workers: &rayon::ThreadPool) {
-        let begin = hive.me() * self.row;
-        let row = &mut self.counts.view_mut(hive)[begin..begin + self.values];
-        row.fill(0);
         let threads = workers.current_num_threads();
-        if threads == 1 {
-            return count(keys, row);
-        }
         let part = keys.len().div_ceil(threads).max(1);
-        let counts: Vec<Vec<u32>> = workers.install(|| {
-            let parts = keys.par_chunks(part);
-            let counted = parts.map(|part| {
-                let mut counts = vec![0; row.len()];
-                count(part, &mut counts);
-                counts
-            });
-            counted.collect()
+        let values = self.values;
+        self.own.resize_with(threads, Vec::new);
+        workers.install(|| {
+            self.own
+                .par_iter_mut()
+                .enumerate()
+                .for_each(|(thread, counts)| {
+                    counts.clear();
+                    counts.resize(values, 0);
+                    let end = keys.len().min((thread + 1) * part);
+                    count(&keys[end.min(thread * part)..end], counts);
+                });
         });
-        for counts in counts {
-            for (sum, count) in row.iter_mut().zip(counts) {
-                *sum += count;
-            }
+        let (sums, others) = self.own.split_at_mut(1);
+        for counts in others {
+            add(counts, &mut sums[0]);
         }
+        let (mine, begin) = (hive.share_of(0..values), hive.me() * self.row);
+        let row = &mut self.counts.view_mut(hive)[begin..begin + values];
+        row[..mine.start].copy_from_slice(&sums[0][..mine.start]);
+        row[mine.end..].copy_from_slice(&sums[0][mine.end..]);
     }
 
     /// Makes the ranks of this drone's share of the values from all rows. All must have been counted.
-    fn add_up(&mut self, hive: &Hive) {
+    fn add_up(&mut self, hive: &Hive) -> hivemind::Result<()> {
         let share = hive.share_of(0..self.values);
+        let others = (0..hive.drones()).filter(|drone| *drone != hive.me());
+        let parts: Vec<_> = others
+            .map(|drone| drone * self.row + share.start..drone * self.row + share.end)
+            .collect();
+        for part in &parts {
+            self.counts.prefetch(hive, part.clone())?;
+        }
         let counts = self.counts.view(hive);
         let ranks = &mut self.ranks.view_mut(hive)[share.clone()];
-        ranks.copy_from_slice(&counts[share.clone()]);
-        for drone in 1..hive.drones() {
-            let row = &counts[drone * self.row..][share.clone()];
-            for (sum, count) in ranks.iter_mut().zip(row) {
-                *sum += count;
-            }
+        ranks.copy_from_slice(&self.own[0][share]);
+        for part in parts {
+            add(&counts[part], ranks);
         }
         let mut before = 0;
         for rank in ranks {
             before += std::mem::replace(rank, before);
         }
         self.totals.view_mut(hive)[hive.me()] = before;
+        Ok(())
     }
 
     /// The sum of the ranks that are looked at. All must have been added up.
@@ -301,6 +311,12 @@ pub fn change_keys(task: Task, round: u64, first: usize, keys: &mut [u32]) {
 pub fn count(keys: &[u32], counts: &mut [u32]) {
     for &key in keys {
         counts[key as usize] += 1;
+    }
+}
+
+fn add(counts: &[u32], sums: &mut [u32]) {
+    for (sum, count) in sums.iter_mut().zip(counts) {
+        *sum += count;
     }
 }
 

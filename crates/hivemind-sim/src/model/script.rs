@@ -5,7 +5,8 @@
 //! The programs are in `programs`; who carries the steps out is `hive`.
 
 use hivemind_protocol::{
-    AccessKind, Address, BarrierId, Command, LockId, Meeting, MeetingKind, PAGE_SIZE,
+    AccessKind, Address, BarrierId, Command, LockId, Meeting, MeetingKind, PAGE_SIZE, PageId,
+    PageRun,
 };
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -118,6 +119,16 @@ impl Steps {
 
     pub(crate) fn release(&mut self, lock: LockId) {
         self.0.push_back(Step::Call(Command::Release(lock)));
+    }
+
+    /// Says that these bytes will be touched soon.
+    pub(crate) fn prefetch(&mut self, at: Address, bytes: u64) {
+        if bytes > 0 {
+            let first = PageId::of(at);
+            let count = PageId::of(Address(at.0 + bytes - 1)).0 - first.0 + 1;
+            let pages = PageRun { first, count };
+            self.0.push_back(Step::Call(Command::Prefetch(pages)));
+        }
     }
 
     pub(crate) fn barrier(&mut self) {

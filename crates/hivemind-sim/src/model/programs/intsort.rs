@@ -1,4 +1,4 @@
-//! Sorting by counting: each drone counts its own keys into a row of its own, adds up the rows for its share of the
+//! Sorting by counting: each drone counts its own keys, puts what others need into a row of its own, adds up the rows for its share of the
 //! values, and writes that share of the ranks and of the sorted keys.
 
 use crate::model::Figures;
@@ -82,19 +82,19 @@ impl Script for Intsort {
 }
 
 impl Intsort {
-    /// Counts this drone's keys into its row.
+    /// Counts this drone's keys, and puts into its row what the others will add up.
     fn count(&self, seat: Place<'_>, steps: &mut Steps) {
         let mine = seat.share_of(0..self.task.count);
         let keys = mine.end - mine.start;
-        let row = behind(seat.blocks[COUNTS], WORD_BYTES * self.row * seat.me);
-        steps.write(row, WORD_BYTES * self.task.values);
         let keys_at = behind(seat.blocks[KEYS], WORD_BYTES * mine.start);
         steps.read(keys_at, WORD_BYTES * keys);
         steps.compute(keys as f64 * self.key_ns);
-        if keys > 0 {
-            // A key may have any value.
-            steps.write(row, WORD_BYTES * self.task.values);
-        }
+        let values = self.task.values;
+        let share = seat.share_of(0..values);
+        let row = behind(seat.blocks[COUNTS], WORD_BYTES * self.row * seat.me);
+        steps.write(row, WORD_BYTES * share.start);
+        let rest = behind(row, WORD_BYTES * share.end);
+        steps.write(rest, WORD_BYTES * (values - share.end));
     }
 
     /// Makes the ranks of this drone's share of the values from all rows; an addition costs a nanosecond.
@@ -102,9 +102,17 @@ impl Intsort {
         let share = seat.share_of(0..self.task.values);
         let bytes = WORD_BYTES * (share.end - share.start);
         let ranks = behind(seat.blocks[RANKS], WORD_BYTES * share.start);
-        for drone in 0..seat.drones {
+        let others = (0..seat.drones).filter(|drone| *drone != seat.me);
+        let row = |drone: u64| {
             let place = WORD_BYTES * (drone * self.row + share.start);
-            let row = behind(seat.blocks[COUNTS], place);
+            behind(seat.blocks[COUNTS], place)
+        };
+        for drone in others.clone() {
+            steps.prefetch(row(drone), bytes);
+        }
+        steps.write(ranks, bytes);
+        for drone in others {
+            let row = row(drone);
             let arrays = [(row, AccessKind::Read), (ranks, AccessKind::Write)];
             steps.walk(&arrays, bytes, 1.0 / WORD_BYTES as f64);
         }
