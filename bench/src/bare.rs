@@ -29,7 +29,7 @@ const PATIENCE: Timespec = Timespec {
 pub(crate) const SHORT_BYTES: usize = 64;
 
 /// As long as the rings of a small hive.
-const RING_BYTES: usize = 256 << 10;
+const RING_BYTES: usize = 1 << 20;
 
 /// Wires from drone 0 to each other drone.
 pub(crate) struct Wires {

@@ -1,5 +1,5 @@
 //! One suite for all fault engines: each body runs once an engine. An engine that this machine lacks is reported as
-//! skipped. `bodies` looks at pages in this process, `threads` at threads and stacks; `children` at what ends a process, so it starts some.
+//! skipped. `bodies` looks at pages in this process; `children` at what ends a process, so it starts some.
 //!
 //! An engine more is a line in `suite!`'s list of engines.
 
@@ -7,7 +7,6 @@ mod bodies;
 mod children;
 mod costs;
 mod fixture;
-mod threads;
 
 use fixture::Case;
 use hivemind_memory::EngineKind;
@@ -45,8 +44,14 @@ suite! {
         what_the_core_writes_is_what_the_program_reads,
         an_untouched_page_is_zero_for_the_program_and_the_core,
         runs_of_pages_change_together_and_again_without_harm,
+        two_threads_on_one_page_both_get_through,
+        eight_threads_lose_no_store_to_invalidations,
         stores_to_read_write_pages_concern_no_scan,
         no_store_is_missed_by_scans_that_run_beside_it,
+        errno_survives_a_fault,
+        a_fault_is_handled_on_the_threads_own_stack,
+        a_thread_without_an_alternate_stack_is_served,
+        a_handler_on_the_alternate_stack_is_served,
         a_system_call_is_refused_until_the_page_is_touched,
         two_regions_have_their_own_handlers,
         a_terabyte_costs_nothing_until_it_is_touched,
@@ -54,13 +59,6 @@ suite! {
         a_write_into_a_visible_page_breaks_an_invariant,
         a_page_beyond_the_region_breaks_an_invariant,
         a_second_handler_is_refused;
-    threads:
-        two_threads_on_one_page_both_get_through,
-        eight_threads_lose_no_store_to_invalidations,
-        errno_survives_a_fault,
-        a_fault_is_handled_on_the_threads_own_stack,
-        a_thread_without_an_alternate_stack_is_served,
-        a_handler_on_the_alternate_stack_is_served;
     costs:
         a_fault_waits_for_no_other;
     children:

@@ -20,7 +20,7 @@ pub(super) const MOST_DRONES: u32 = 256;
 
 /// How much all rings to one drone may take together, and how much one of them.
 const RINGS_TO_A_DRONE_BYTES: usize = 4 << 20;
-const LONGEST_RING_BYTES: usize = 256 << 10;
+const LONGEST_RING_BYTES: usize = 1 << 20;
 
 /// Where a segment is found, as a letter says it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
