@@ -154,7 +154,9 @@ mod tests {
 
     #[test]
     fn rings_of_many_drones_are_shorter_and_of_too_many_none() {
-        assert_eq!(ring_bytes(2), Some(256 << 10));
+        assert_eq!(ring_bytes(2), Some(1 << 20));
+        assert_eq!(ring_bytes(5), Some(1 << 20));
+        assert_eq!(ring_bytes(6), Some(512 << 10));
         assert_eq!(ring_bytes(17), Some(256 << 10));
         assert_eq!(ring_bytes(18), Some(128 << 10));
         assert_eq!(ring_bytes(64), Some(64 << 10));
