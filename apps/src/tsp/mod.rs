@@ -3,6 +3,8 @@
 //! leaving out what a lower bound shows to be no shorter than the best. The search itself is in [`search`],
 //! the same for the serial version; files are read in [`instance`].
 
+mod bound;
+mod first;
 pub mod instance;
 pub mod search;
 

@@ -1,12 +1,14 @@
-//! Branch and bound on one drone: distances, the tour to start from, the lower bound, the search below a
-//! prefix. It knows nothing of other drones: whoever calls it brings news of a better tour.
+//! Branch and bound on one drone: distances, the lower bound of a node, the search below a prefix. It knows nothing of
+//! other drones: whoever calls it brings news of a better tour. The tour to start from is in `first`, the trees of the bound
+//! in `bound`.
 //!
 //! The lower bound is Held and Karp's (1970): whatever number is put on each city and added to the roads
 //! that meet there changes the length of every tour alike, but not that of a spanning tree. Good numbers
 //! are sought once, by going up the gradient; then a node costs one spanning tree.
 
+use super::bound::{SCALE, Set, all_but_home, ascend, bit, ones, tree};
+use super::first::{good_tour, length};
 use super::instance::MOST_CITIES;
-use crate::numbers::seeded;
 use bytemuck::{Pod, Zeroable};
 
 /// The distances between all cities: the same both ways.
@@ -125,12 +127,6 @@ const LONGEST_PREFIX: usize = 15;
 const DEEPEST_PREFIX: usize = 5;
 /// The search asks for news every so many nodes; a node costs about a microsecond.
 const NEWS_EVERY: u64 = 256;
-/// Distances are cut into so many parts where the numbers put on the cities are added.
-const SCALE: i64 = 1024;
-/// How often the numbers on the cities are improved; more helps little.
-const ASCENTS: usize = 400;
-/// How often the first tour is cut and improved again, for each city: milliseconds that save minutes.
-const KICKS_EACH: usize = 4;
 
 /// A search through all tours that may be shorter than the best one known.
 pub struct Search<'a> {
@@ -314,209 +310,6 @@ impl Node {
     fn bound_by(&self, rest: i64) -> u64 {
         self.length + u64::try_from(rest).unwrap_or(0).div_ceil(SCALE as u64)
     }
-}
-
-/// A set of cities, a bit each.
-type Set = u128;
-
-fn all_but_home(cities: usize) -> Set {
-    (Set::MAX >> (MOST_CITIES - cities)) & !1
-}
-
-fn bit(city: usize) -> Set {
-    1 << city
-}
-
-/// The positions of the set bits, ascending.
-fn ones(mut set: Set) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let lowest = (set != 0).then(|| set.trailing_zeros() as usize)?;
-        set &= set - 1;
-        Some(lowest)
-    })
-}
-
-/// The length of the shortest tree that connects the cities of `set` (Prim's).
-fn tree(roads: &[i64], cities: usize, set: Set) -> i64 {
-    let mut length = 0;
-    grow(roads, cities, set, |_, _, road| length += road);
-    length
-}
-
-/// Grows the shortest tree over `set` from its lowest city; tells each road as it is added.
-fn grow(roads: &[i64], cities: usize, set: Set, mut add: impl FnMut(usize, usize, i64)) {
-    let mut open = [0_u8; MOST_CITIES];
-    let mut near = [(i64::MAX, 0_u8); MOST_CITIES];
-    let mut count = 0;
-    for city in ones(set) {
-        open[count] = city as u8;
-        count += 1;
-    }
-    let Some(last) = count.checked_sub(1) else {
-        return;
-    };
-    let mut joined = usize::from(open[0]);
-    open.swap(0, last);
-    for count in (1..=last).rev() {
-        let row = &roads[joined * cities..][..cities];
-        let (mut best, mut at) = (i64::MAX, 0);
-        for (i, &city) in open[..count].iter().enumerate() {
-            let city = usize::from(city);
-            if row[city] < near[city].0 {
-                near[city] = (row[city], joined as u8);
-            }
-            if near[city].0 < best {
-                (best, at) = (near[city].0, i);
-            }
-        }
-        joined = open[at].into();
-        add(near[joined].1.into(), joined, best);
-        open.swap(at, count - 1);
-    }
-}
-
-/// Numbers for the cities that make the shortest 1-tree (a tree over all but city 0, and city 0 hung on by
-/// its two shortest roads) long: raised where many roads meet, lowered where one ends.
-fn ascend(distances: &Distances, tour: u64) -> Vec<i64> {
-    let cities = distances.cities;
-    let others = all_but_home(cities);
-    let plain: Vec<i64> = distances
-        .rows
-        .iter()
-        .map(|&road| SCALE * i64::from(road))
-        .collect();
-    let mut numbers = vec![0_i64; cities];
-    let mut best = (i64::MIN, numbers.clone());
-    let mut step = 0.1 * (SCALE as u64 * tour) as f64 / cities as f64;
-    for _ in 0..ASCENTS {
-        let with = |at: usize| plain[at] + numbers[at / cities] + numbers[at % cities];
-        let roads: Vec<i64> = (0..cities * cities).map(with).collect();
-        let mut degree = vec![0_i64; cities];
-        let mut length = -2 * numbers.iter().sum::<i64>();
-        grow(&roads, cities, others, |a, b, road| {
-            degree[a] += 1;
-            degree[b] += 1;
-            length += road;
-        });
-        let mut home: Vec<(i64, usize)> = (1..cities).map(|city| (roads[city], city)).collect();
-        home.sort_unstable();
-        for &(road, city) in &home[..2] {
-            degree[city] += 1;
-            length += road;
-        }
-        if length > best.0 {
-            best = (length, numbers.clone());
-        }
-        for (number, degree) in numbers.iter_mut().zip(&degree).skip(1) {
-            *number += (step * (degree - 2) as f64) as i64;
-        }
-        step *= 0.98;
-    }
-    best.1
-}
-
-fn by_distance(distances: &Distances, from: usize) -> Vec<u8> {
-    let mut others: Vec<u8> = (0..distances.cities as u8)
-        .filter(|&city| usize::from(city) != from)
-        .collect();
-    others.sort_by_key(|&city| distances.between(from, city.into()));
-    others
-}
-
-/// A good tour to start from: the nearest open city first, improved until no small change makes it
-/// shorter; then the best is cut at three places and improved again, many times. A search that starts from
-/// the shortest tour only has to prove it; one that starts from a longer one may lose itself first.
-fn good_tour(distances: &Distances) -> Vec<u8> {
-    let cities = distances.cities;
-    let mut best = improved(distances, nearest_first(distances, 0));
-    // With fewer cities there are no four pieces to put together in another way.
-    for kick in 0..if cities < 8 { 0 } else { KICKS_EACH * cities } {
-        let mut cuts = [0, 1, 2].map(|nth| {
-            1 + seeded::<i64>(cities as u64, 3 * kick + nth) as u64 as usize % (cities - 1)
-        });
-        cuts.sort_unstable();
-        let (a, b, c, d) = (
-            &best[..cuts[0]],
-            &best[cuts[0]..cuts[1]],
-            &best[cuts[1]..cuts[2]],
-            &best[cuts[2]..],
-        );
-        let tour = improved(distances, [a, c, b, d].concat());
-        if length(distances, &tour) < length(distances, &best) {
-            best = tour;
-        }
-    }
-    best
-}
-
-fn nearest_first(distances: &Distances, start: u8) -> Vec<u8> {
-    let mut tour = vec![start];
-    while tour.len() < distances.cities {
-        let last = usize::from(tour[tour.len() - 1]);
-        let next = by_distance(distances, last)
-            .into_iter()
-            .find(|city| !tour.contains(city));
-        tour.extend(next);
-    }
-    tour
-}
-
-/// Turns stretches of the tour round, and moves stretches of up to three cities elsewhere, as long as that
-/// makes it shorter.
-fn improved(distances: &Distances, mut tour: Vec<u8>) -> Vec<u8> {
-    while turn(distances, &mut tour) || shift(distances, &mut tour) {}
-    tour
-}
-
-/// Turns the first stretch round that makes the tour shorter so; says whether there was one.
-fn turn(distances: &Distances, tour: &mut [u8]) -> bool {
-    let cities = tour.len();
-    let road = |a: u8, b: u8| distances.between(a.into(), b.into());
-    for from in 1..cities - 1 {
-        for to in from + 1..cities {
-            let (before, after) = (tour[from - 1], tour[(to + 1) % cities]);
-            let now = road(before, tour[from]) + road(tour[to], after);
-            if road(before, tour[to]) + road(tour[from], after) < now {
-                tour[from..=to].reverse();
-                return true;
-            }
-        }
-    }
-    false
-}
-
-/// Moves the first short stretch elsewhere, turned round or not, that makes the tour shorter so; says
-/// whether there was one. The first city stays where it is.
-fn shift(distances: &Distances, tour: &mut Vec<u8>) -> bool {
-    let cities = tour.len();
-    let road = |a: u8, b: u8| distances.between(a.into(), b.into());
-    for long in 1..=3.min(cities - 2) {
-        for from in 1..=cities - long {
-            let (before, first) = (tour[from - 1], tour[from]);
-            let (last, after) = (tour[from + long - 1], tour[(from + long) % cities]);
-            let without = road(before, first) + road(last, after);
-            for to in (0..from - 1).chain(from + long..cities) {
-                let (left, right) = (tour[to], tour[(to + 1) % cities]);
-                let straight = road(left, first) + road(last, right);
-                let turned = road(left, last) + road(first, right);
-                if straight.min(turned) + road(before, after) < without + road(left, right) {
-                    let mut stretch: Vec<u8> = tour.drain(from..from + long).collect();
-                    if turned < straight {
-                        stretch.reverse();
-                    }
-                    let to = if to < from { to + 1 } else { to + 1 - long };
-                    tour.splice(to..to, stretch);
-                    return true;
-                }
-            }
-        }
-    }
-    false
-}
-
-fn length(distances: &Distances, tour: &[u8]) -> u64 {
-    let length = distances.tour_length(tour);
-    length.expect("a tour made here visits each city once")
 }
 
 #[cfg(test)]
