@@ -259,6 +259,23 @@ fn tour_runs_on_sixty_four_drones() {
 }
 
 #[test]
+fn programs_are_right_where_each_drone_waits_for_one_other() {
+    let options = ["--fan-out", "1"];
+    for (program, arguments) in [
+        ("pi", &["--steps", "1e6"][..]),
+        ("jacobi", &["--size", "150", "--steps", "30"]),
+        ("matmul", &["--size", "90"]),
+        ("intsort", &["--count", "20000"]),
+        ("quicksort", &["--count", "30000"]),
+        ("tsp", &["--random", "9"]),
+        ("tour", &[]),
+    ] {
+        let arguments = [arguments, &["--check"]].concat();
+        run_with(User::Own, &options, 5, "auto", program, &arguments).checked();
+    }
+}
+
+#[test]
 fn programs_work_alone_without_the_launcher() {
     run_alone("pi", &["--steps", "1e6", "--check"]).checked();
     run_alone("jacobi", &["--size", "50", "--steps", "10", "--check"]).checked();

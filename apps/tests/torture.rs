@@ -124,6 +124,17 @@ fn many_hand_overs_of_a_lock_hold_their_memory_flat() {
 }
 
 #[test]
+fn barriers_and_collections_through_a_deep_tree_are_right() {
+    for (drones, fan_out) in [(4, "1"), (8, "2")] {
+        for engine in engines() {
+            let options = ["--fan-out", fan_out, "--metadata-limit", "64K"];
+            let arguments = ["all", "--rounds", "20", "--seconds", "0"];
+            run_with(User::Own, &options, drones, engine, "torture", &arguments).right();
+        }
+    }
+}
+
+#[test]
 fn torture_is_right_for_an_ordinary_user_too() {
     for user in users() {
         for engine in engines() {

@@ -115,6 +115,19 @@ fn a_trace_of_tour_keeps_every_rule() {
     check_timeline(&trace(&["merge", directory, "--as", "perfetto"]).right().out);
 }
 
+#[test]
+fn a_trace_of_a_hive_that_meets_in_a_line_keeps_every_rule() {
+    let place = tempfile::tempdir().expect("a directory");
+    let directory = place.path().to_str().expect("a plain path");
+    let options = ["--trace", directory, "--fan-out", "1"];
+    let arguments = ["--size", "100", "--steps", "10", "--check"];
+    run_with(User::Own, &options, 4, "auto", "jacobi", &arguments).checked();
+    let text = fs::read_to_string(place.path().join("d1.log")).expect("a log");
+    assert!(text.contains("sends ArriveTogether to=d0"), "{text}");
+    trace(&["check", directory]).right();
+    check_timeline(&trace(&["merge", directory, "--as", "perfetto"]).right().out);
+}
+
 /// What both drones of a run that always sends the same have sent: messages and bytes.
 fn sent(options: &[&str], file: &Path) -> Vec<(u64, u64)> {
     let stats = format!("--stats=json:{}", file.display());

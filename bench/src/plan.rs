@@ -17,11 +17,12 @@ use crate::{Options, plot, start};
 const COMMAND: &str = "HIVEMIND_COMMAND";
 
 /// What the measurement itself decides; what the environment says of it would be measured otherwise.
-const OURS: [&str; 5] = [
+const OURS: [&str; 6] = [
     "HIVEMIND_DRONES",
     "HIVEMIND_HOSTS",
     "HIVEMIND_HIVE",
     "HIVEMIND_TRANSPORT",
+    "HIVEMIND_FAN_OUT",
     "HIVEMIND_WITHOUT",
 ];
 

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::{fs, io};
 
-use hivemind_fuzz::core::{CONDITIONS, DRONES, Drone, LOCKS, PAGES, Step, payload, write_input};
+use hivemind_fuzz::core::{
+    CONDITIONS, DRONES, Drone, LOCKS, PAGES, Setting, Step, payload, write_input,
+};
 use hivemind_protocol::{
     Address, BarrierId, Command, ConditionId, DroneId, EpochId, LockId, Meeting, MeetingKind,
     Message, PageId, PageRun, WriteDetection,
@@ -27,15 +29,18 @@ fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let mut kinds: BTreeMap<&'static str, Vec<u8>> = BTreeMap::new();
     for run in 0..RUNS {
-        let detection = match run % 2 {
-            0 => WriteDetection::Traps,
-            _ => WriteDetection::Scans,
+        let setting = Setting {
+            detection: match run % 2 {
+                0 => WriteDetection::Traps,
+                _ => WriteDetection::Scans,
+            },
+            line: run % 3 == 2,
         };
-        let mut world = World::new(detection, run);
+        let mut world = World::new(setting, run);
         world.run();
         if run < SEEDS {
             let me = DroneId((run / 2 % u64::from(DRONES)) as u32);
-            let seed = seed(me, detection, &world.steps[me.0 as usize]);
+            let seed = seed(me, setting, &world.steps[me.0 as usize]);
             write(&corpus.join(format!("core/run-{run}")), &seed)?;
         }
         for message in world.said {
@@ -65,10 +70,10 @@ fn main() -> io::Result<()> {
 }
 
 /// As much of what happened as a seed may hold.
-fn seed(me: DroneId, detection: WriteDetection, steps: &[Step]) -> Vec<u8> {
+fn seed(me: DroneId, setting: Setting, steps: &[Step]) -> Vec<u8> {
     let mut most = steps.len();
     loop {
-        let input = write_input(me, detection, &steps[..most]);
+        let input = write_input(me, setting, &steps[..most]);
         if input.len() <= SEED_BYTES_MOST {
             return input;
         }
@@ -102,10 +107,10 @@ struct World {
 }
 
 impl World {
-    fn new(detection: WriteDetection, seed: u64) -> Self {
+    fn new(setting: Setting, seed: u64) -> Self {
         let mut world = Self {
             drones: (0..DRONES)
-                .map(|me| Drone::new(DroneId(me), detection))
+                .map(|me| Drone::new(DroneId(me), setting))
                 .collect(),
             links: BTreeMap::new(),
             steps: vec![Vec::new(); DRONES as usize],

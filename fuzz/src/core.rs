@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use hivemind_protocol::{
     Access, AccessKind, Address, BarrierId, Command, ConditionId, Core, CoreConfig, DroneId,
-    Economies, Effect, Event, Failure, LockId, Meeting, MeetingKind, Memory, Message, Outcome,
-    PAGE_SIZE, PageBytes, PageId, PageRun, Ticket, WriteDetection,
+    Economies, Effect, Event, FAN_OUT, Failure, LockId, Meeting, MeetingKind, Memory, Message,
+    Outcome, PAGE_SIZE, PageBytes, PageId, PageRun, Ticket, WriteDetection,
 };
 
 use crate::Bytes;
@@ -43,9 +43,20 @@ pub enum Step {
     Lose(DroneId),
 }
 
-/// Writes an input: which drone, how it notices writes, what happens to it.
-pub fn write_input(me: DroneId, detection: WriteDetection, steps: &[Step]) -> Vec<u8> {
-    let mut input = vec![me.0 as u8 | u8::from(detection == WriteDetection::Scans) << 7];
+/// What kind of hive it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Setting {
+    /// How the drones notice writes.
+    pub detection: WriteDetection,
+    /// Whether each waits for one other at an epoch's end; else the first waits for both.
+    pub line: bool,
+}
+
+/// Writes an input: which drone of which hive, what happens to it.
+pub fn write_input(me: DroneId, setting: Setting, steps: &[Step]) -> Vec<u8> {
+    let scans = u8::from(setting.detection == WriteDetection::Scans) << 7;
+    let line = u8::from(setting.line) << 6;
+    let mut input = vec![me.0 as u8 | line | scans];
     for step in steps {
         write_step(step, &mut input);
     }
@@ -185,13 +196,16 @@ fn read_peer(me: DroneId, input: &mut Bytes<'_>) -> DroneId {
 /// Runs an input.
 pub fn run(input: &[u8]) {
     let mut input = Bytes::new(input);
-    let setting = input.byte();
-    let me = DroneId(u32::from(setting & 0x7f) % DRONES);
-    let detection = match setting >> 7 {
-        0 => WriteDetection::Traps,
-        _ => WriteDetection::Scans,
+    let first = input.byte();
+    let me = DroneId(u32::from(first & 0x3f) % DRONES);
+    let setting = Setting {
+        detection: match first >> 7 {
+            0 => WriteDetection::Traps,
+            _ => WriteDetection::Scans,
+        },
+        line: first & 0x40 > 0,
     };
-    let mut drone = Drone::new(me, detection);
+    let mut drone = Drone::new(me, setting);
     while !input.is_empty() && drone.lives {
         let step = read_step(me, &mut input);
         drone.take(step);
@@ -222,17 +236,18 @@ enum Waiting {
 
 impl Drone {
     /// A drone at the start.
-    pub fn new(me: DroneId, detection: WriteDetection) -> Self {
+    pub fn new(me: DroneId, setting: Setting) -> Self {
         let config = CoreConfig {
             me,
             drones: DRONES,
             pages: PAGES,
             metadata_limit_bytes: METADATA_LIMIT_BYTES,
+            fan_out: if setting.line { 1 } else { FAN_OUT },
             economies: Economies::default(),
         };
         Self {
             me,
-            core: Core::new(config, Pages::new(detection)),
+            core: Core::new(config, Pages::new(setting.detection)),
             waiting: None,
             tickets: 0,
             effects: Vec::new(),

@@ -192,6 +192,10 @@ pub(crate) struct Run {
     )]
     pub(crate) transport: Option<Transport>,
 
+    /// For how many others a drone waits at a barrier: wider hives wait in a tree [default: 16].
+    #[arg(long, env = "HIVEMIND_FAN_OUT", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DRONES)), value_name = "N")]
+    pub(crate) fan_out: Option<u32>,
+
     /// Leave out ways of saving messages, to measure what they bring.
     #[arg(
         long,

@@ -155,6 +155,9 @@ pub(crate) fn settings(options: &Run, job: &str, terminal: bool) -> Vec<(String,
             options.transport.unwrap_or_default().name().into(),
         ),
     ];
+    if let Some(fan_out) = options.fan_out {
+        common.push(("HIVEMIND_FAN_OUT", fan_out.to_string().into()));
+    }
     if !options.without.is_empty() {
         let names: Vec<_> = options.without.iter().map(|one| one.name()).collect();
         common.push(("HIVEMIND_WITHOUT", names.join(",").into()));
@@ -262,6 +265,7 @@ mod tests {
             "--trace-limit=1M",
             "--encrypt=always",
             "--transport=tcp",
+            "--fan-out=2",
             "--without=push,pages-on-grants",
             "prog",
         ]);
@@ -274,6 +278,7 @@ mod tests {
             ("HIVEMIND_KEY_FILE", "/place/key"),
             ("HIVEMIND_ENCRYPT", "always"),
             ("HIVEMIND_TRANSPORT", "tcp"),
+            ("HIVEMIND_FAN_OUT", "2"),
             ("HIVEMIND_WITHOUT", "push,pages-on-grants"),
             ("HIVEMIND_ENGINE", "mprotect"),
             ("HIVEMIND_REGION", "67108864"),

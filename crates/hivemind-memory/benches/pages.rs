@@ -16,8 +16,8 @@ use hivemind_memory::{
     free_bases,
 };
 use hivemind_protocol::{
-    AccessKind, BarrierId, Command, Core, CoreConfig, DroneId, Economies, Effect, Event, LockId,
-    Meeting, MeetingKind, PAGE_SIZE, PageBytes, PageId, Ticket,
+    AccessKind, BarrierId, Command, Core, CoreConfig, DroneId, Economies, Effect, Event, FAN_OUT,
+    LockId, Meeting, MeetingKind, PAGE_SIZE, PageBytes, PageId, Ticket,
 };
 
 fn main() {
@@ -157,6 +157,7 @@ impl Pair {
                 drones: 2,
                 pages: PAGES,
                 metadata_limit_bytes: u64::MAX,
+                fan_out: FAN_OUT,
                 // What is fetched here is fetched on purpose.
                 economies: Economies::without("fetch-ahead,push,pages-on-grants")
                     .expect("these are their names"),

@@ -41,32 +41,40 @@ impl<M: Memory> Core<M> {
         from: DroneId,
         epoch: EpochId,
     ) -> Result<(), Misbehaviour> {
-        let Some(steward) = &mut self.steward else {
+        if self.me != DroneId::FIRST {
             return Err(misbehaviour(
                 from,
                 "it asks for a collection here, not at the first drone",
             ));
-        };
-        // An epoch that is over took the records along; one collection an epoch is enough.
-        if epoch != self.epoch.id || core::mem::replace(&mut steward.collecting, true) {
-            return Ok(());
         }
-        for drone in self.drones() {
-            self.send(drone, Message::Collect { epoch });
+        // An epoch that is over took the records along; one collection an epoch is enough.
+        if epoch == self.epoch.id && !self.epoch.collecting {
+            self.begin_collection();
         }
         Ok(())
     }
 
-    /// The epoch is to end: arrive as soon as may be, whatever the program does.
+    /// The drone above calls a collection.
     pub(crate) fn collect(&mut self, from: DroneId) -> Result<(), Misbehaviour> {
-        if from != DroneId::FIRST {
+        if self.tree.above(self.me) != Some(from) {
             return Err(misbehaviour(
                 from,
-                "only the first drone calls a collection",
+                "it calls a collection, which only the drone above does",
             ));
+        }
+        self.begin_collection();
+        Ok(())
+    }
+
+    /// The epoch is to end, here and at all below: each arrives as soon as may be, whatever its program does.
+    fn begin_collection(&mut self) {
+        let epoch = self.epoch.id;
+        for below in self.tree.below(self.me) {
+            if !mutant(Mutant::CallNotPassedOn) || self.me == DroneId::FIRST {
+                self.send(below, Message::Collect { epoch });
+            }
         }
         self.epoch.collecting = true;
         self.try_arrive();
-        Ok(())
     }
 }

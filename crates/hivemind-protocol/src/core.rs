@@ -4,33 +4,38 @@
 use crate::ahead::Walks;
 use crate::epoch::Epoch;
 use crate::fault::Fetches;
+use crate::gathering::{Departure, Gathering};
 use crate::interval::IntervalLog;
 use crate::lock::LockTable;
-use crate::meeting::{Arrival, Calls, Steward};
+use crate::meeting::Calls;
+use crate::message::Arrival;
 use crate::mutant::{Mutant, mutant};
 use crate::note::{Note, Notes};
 use crate::page::PageTable;
 use crate::push::Pushes;
 use crate::spare::SparePages;
+use crate::tree::Tree;
 use crate::{
-    Command, DroneId, Effect, Event, Failure, Memory, Message, Misbehaviour, Outcome, Stats,
-    Ticket, WireError,
+    Command, DroneId, Economies, Effect, Event, Failure, Heap, Memory, Message, Misbehaviour,
+    Outcome, PAGE_SIZE, Stats, Ticket, WireError,
 };
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
 /// What a core must know at its start. Chosen at run time, the same on all drones but for `me`.
 ///
 /// ```
-/// use hivemind_protocol::{CoreConfig, DroneId, Economies};
+/// use hivemind_protocol::{CoreConfig, DroneId, Economies, FAN_OUT};
 /// let config = CoreConfig {
 ///     me: DroneId(0),
 ///     drones: 1,
 ///     pages: 16,
 ///     metadata_limit_bytes: 1 << 20,
+///     fan_out: FAN_OUT,
 ///     economies: Economies::default(),
 /// };
 /// let other = CoreConfig { me: DroneId(1), ..config };
@@ -46,70 +51,11 @@ pub struct CoreConfig {
     pub pages: u64,
     /// How large intervals, notices and diffs may grow in bytes before this drone asks for a collection.
     pub metadata_limit_bytes: u64,
+    /// For how many others a drone waits at an epoch's end, at least 1; [`FAN_OUT`](crate::FAN_OUT) unless a test wants a
+    /// deep tree of few drones.
+    pub fan_out: u32,
     /// Which ways of saving messages are in use. May differ from drone to drone.
     pub economies: Economies,
-}
-
-/// Which ways of saving messages are in use. All are, unless a measurement asks what one of them brings.
-///
-/// ```
-/// use hivemind_protocol::Economies;
-/// let all = Economies::default();
-/// assert!(all.fetch_ahead && all.push && all.pages_on_grants);
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Economies {
-    /// Pages come ahead of a program that walks through memory (`ahead`).
-    pub fetch_ahead: bool,
-    /// Pages that a drone fetches after each epoch are sent to it unasked (`push`).
-    pub push: bool,
-    /// Pages that a drone touches under a lock come with it (`grant`).
-    pub pages_on_grants: bool,
-}
-
-impl Economies {
-    /// Their names where a person writes them.
-    ///
-    /// ```
-    /// use hivemind_protocol::Economies;
-    /// assert!(Economies::NAMES.iter().all(|name| Economies::without(name).is_ok()));
-    /// ```
-    pub const NAMES: [&str; 3] = ["fetch-ahead", "push", "pages-on-grants"];
-
-    /// All of them but those listed, by [name](Self::NAMES) with commas between.
-    ///
-    /// ```
-    /// use hivemind_protocol::Economies;
-    /// let economies = Economies::without("push,pages-on-grants")?;
-    /// assert!(economies.fetch_ahead && !economies.push && !economies.pages_on_grants);
-    /// assert!(Economies::without("prayer").is_err());
-    /// # Ok::<(), &str>(())
-    /// ```
-    ///
-    /// # Errors
-    /// The first name that is none of them.
-    pub fn without(list: &str) -> Result<Self, &str> {
-        let mut economies = Self::default();
-        for name in list.split(',').map(str::trim) {
-            match name {
-                "fetch-ahead" => economies.fetch_ahead = false,
-                "push" => economies.push = false,
-                "pages-on-grants" => economies.pages_on_grants = false,
-                _ => return Err(name),
-            }
-        }
-        Ok(economies)
-    }
-}
-
-impl Default for Economies {
-    fn default() -> Self {
-        Self {
-            fetch_ahead: true,
-            push: true,
-            pages_on_grants: true,
-        }
-    }
 }
 
 /// The protocol of one drone. The same events in the same order give the same effects.
@@ -119,8 +65,8 @@ impl Default for Economies {
 ///
 /// ```
 /// use hivemind_protocol::{
-///     Access, Command, Core, CoreConfig, DroneId, Economies, Effect, Event, LockId, Memory, Outcome,
-///     PageBytes, PageId, PageRun, Ticket, WriteDetection,
+///     Access, Command, Core, CoreConfig, DroneId, Economies, Effect, Event, FAN_OUT, LockId, Memory,
+///     Outcome, PageBytes, PageId, PageRun, Ticket, WriteDetection,
 /// };
 ///
 /// struct Zeros;
@@ -137,6 +83,7 @@ impl Default for Economies {
 ///     drones: 2,
 ///     pages: 16,
 ///     metadata_limit_bytes: 1 << 20,
+///     fan_out: FAN_OUT,
 ///     economies: Economies::default(),
 /// }, Zeros);
 /// let mut drones = [core(0), core(1)];
@@ -174,8 +121,12 @@ pub struct Core<M> {
     pub(crate) pushes: Pushes,
     pub(crate) locks: LockTable,
     pub(crate) calls: Calls,
-    /// Only the first drone has one.
-    pub(crate) steward: Option<Steward>,
+    pub(crate) tree: Tree,
+    pub(crate) gathering: Gathering,
+    /// A departure that those below have been told of, and that this drone has yet to take.
+    pub(crate) departure: Option<Departure>,
+    /// Only the first drone keeps it.
+    pub(crate) heap: Option<Heap>,
     pub(crate) stats: Stats,
     pub(crate) notes: Notes,
     pub(crate) metadata_limit_bytes: u64,
@@ -201,6 +152,7 @@ impl<M: Memory> Core<M> {
             config.me.0 < config.drones,
             "a drone's number is below the number of drones"
         );
+        let tree = Tree::new(config.drones, config.fan_out);
         Self {
             me: config.me,
             drones: config.drones,
@@ -213,8 +165,10 @@ impl<M: Memory> Core<M> {
             pushes: Pushes::new(),
             locks: LockTable::new(),
             calls: Calls::new(),
-            steward: (config.me == DroneId::FIRST)
-                .then(|| Steward::new(config.drones, config.pages)),
+            tree,
+            gathering: Gathering::new(tree, config.me),
+            departure: None,
+            heap: (config.me == DroneId::FIRST).then(|| Heap::new(config.pages * PAGE_SIZE as u64)),
             stats: Stats::default(),
             notes: Notes::default(),
             metadata_limit_bytes: config.metadata_limit_bytes,
@@ -309,6 +263,41 @@ impl<M: Memory> Core<M> {
     /// # Panics
     /// When an invariant of this drone is broken: the assertion names it (INV-n, docs/ARCHITECTURE.md).
     pub fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) -> Result<(), Misbehaviour> {
+        let mut more = self.begin(event, effects)?;
+        while more {
+            more = self.go_on(effects)?;
+        }
+        Ok(())
+    }
+
+    /// As [`handle`](Self::handle), but comes back as soon as there is something to send for which many wait, though work
+    /// is left (then it gives true). Whoever sends the effects first and calls [`go_on`](Self::go_on) after that, before
+    /// anything else, keeps the others waiting for less long.
+    ///
+    /// ```
+    /// use hivemind_protocol::{AccessKind, Event, Ticket};
+    #[doc = alone!()]
+    /// # let mut core = Core::new(config, Zeros);
+    /// let mut effects = Vec::new();
+    /// let (page, kind, ticket) = (PageId(3), AccessKind::Read, Ticket(1));
+    /// let mut more = core.begin(Event::Fault { page, kind, ticket }, &mut effects)?;
+    /// while more {
+    ///     // Here the effects would be seen to.
+    ///     more = core.go_on(&mut effects)?;
+    /// }
+    /// # Ok::<(), hivemind_protocol::Misbehaviour>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`handle`](Self::handle).
+    ///
+    /// # Panics
+    /// As [`handle`](Self::handle); and if it is called again before all is done.
+    pub fn begin(&mut self, event: Event, effects: &mut Vec<Effect>) -> Result<bool, Misbehaviour> {
+        assert!(
+            self.departure.is_none(),
+            "INV-14: an event comes before the one before is done"
+        );
         let result = match event {
             Event::Fault { page, kind, ticket } => {
                 self.fault(page, kind, ticket);
@@ -327,13 +316,40 @@ impl<M: Memory> Core<M> {
                 Ok(())
             }
         };
+        self.finish(result, effects)
+    }
+
+    /// Does the next part of what [`begin`](Self::begin) left, which shows how it is used; gives whether more is left.
+    ///
+    /// ```
+    #[doc = alone!()]
+    /// # let mut core = Core::new(config, Zeros);
+    /// assert_eq!(core.go_on(&mut Vec::new()), Ok(false)); // nothing was left
+    /// ```
+    ///
+    /// # Errors
+    /// As [`handle`](Self::handle).
+    pub fn go_on(&mut self, effects: &mut Vec<Effect>) -> Result<bool, Misbehaviour> {
+        let result = match self.departure.take() {
+            Some(departure) => self.take_departure(departure),
+            None => Ok(()),
+        };
+        self.finish(result, effects)
+    }
+
+    /// What comes after each event, and each part of one.
+    fn finish(
+        &mut self,
+        result: Result<(), Misbehaviour>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<bool, Misbehaviour> {
         let result = result.and_then(|()| self.empty_inbox());
         self.mind_limit();
         let result = result.and_then(|()| self.empty_inbox());
         self.ask_for_pages();
         self.note_metadata();
         effects.append(&mut self.effects);
-        result
+        result.map(|()| self.departure.is_some())
     }
 
     /// Reads a message that fills `bytes` exactly, as [`Message::decode`] does. What earlier ones left behind is where
@@ -368,7 +384,9 @@ impl<M: Memory> Core<M> {
     }
 
     fn empty_inbox(&mut self) -> Result<(), Misbehaviour> {
-        while let Some((from, message)) = self.inbox.pop_front() {
+        while self.departure.is_none()
+            && let Some((from, message)) = self.inbox.pop_front()
+        {
             self.message(from, message)?;
         }
         Ok(())
@@ -486,14 +504,20 @@ impl<M: Memory> Core<M> {
                     meeting,
                     declined,
                 };
-                self.arrival(from, arrival)
+                self.arrival(from, vec![arrival])
             }
+            Message::ArriveTogether { arrivals, .. } => self.arrival(from, arrivals),
             Message::Depart {
                 intervals,
                 met,
                 declined,
                 ..
-            } => self.depart(from, intervals, met, declined),
+            } => self.depart(Departure {
+                from,
+                intervals,
+                met,
+                declined,
+            }),
             Message::CollectWanted { epoch } => self.collect_wanted(from, epoch),
             Message::Collect { .. } => self.collect(from),
             Message::Flush { epoch, pages, more } => self.flush(from, epoch, pages, more),
@@ -573,7 +597,10 @@ impl<M: Memory> Core<M> {
             pushes,
             locks,
             calls,
-            steward,
+            tree,
+            gathering,
+            departure,
+            heap,
             stats: _,
             notes: _,
             metadata_limit_bytes,
@@ -590,8 +617,7 @@ impl<M: Memory> Core<M> {
             epoch,
             (fetches, walks, pushes),
             locks,
-            calls,
-            steward,
+            (calls, tree, gathering, departure, heap),
         );
         (place, memory, tables, inbox, effects)
     }

@@ -8,11 +8,13 @@
 //! a running program: what it may see does not change then (INV-6); pages that are void become `stale` and
 //! go at its next acquire.
 //!
-//! How the diffs of a page come to its home, and wait there, is in `homecoming`.
+//! How arrivals come together and departures go out is in `gathering`; how the diffs of a page come to its home, and
+//! wait there, in `homecoming`.
 
 use crate::core::{Core, PageMap, misbehaviour};
+use crate::gathering::Departure;
 use crate::homecoming::{Flushed, Homecoming};
-use crate::message::{Interval, Met};
+use crate::message::{Arrival, Met};
 use crate::mutant::{Mutant, mutant};
 use crate::note::Note;
 use crate::page::{CopySet, Readers};
@@ -79,7 +81,7 @@ struct Turned {
 
 /// The circumstances of a departure.
 #[derive(Clone, Copy)]
-struct Departure {
+struct Circumstances {
     /// Homes move to writers.
     homes_move: bool,
     /// The program waits in the meeting: pages may go at once.
@@ -146,6 +148,7 @@ impl<M: Memory> Core<M> {
             Message::DiffReply { epoch, .. }
             | Message::PageRefused { epoch, .. }
             | Message::Arrive { epoch, .. }
+            | Message::ArriveTogether { epoch, .. }
             | Message::Collect { epoch } => (*epoch == mine, false),
             Message::Depart { epoch, .. } => (*epoch == mine && arrived, false),
             // A try is answered at once, so it comes when a token may go.
@@ -207,44 +210,32 @@ impl<M: Memory> Core<M> {
             Some(_) => self.decline_untouched(),
             None => Vec::new(),
         };
-        let epoch = self.epoch.id;
-        self.send(
-            DroneId::FIRST,
-            Message::Arrive {
-                epoch,
-                intervals,
-                meeting,
-                declined,
-            },
-        );
+        self.arrive(Arrival {
+            intervals,
+            meeting,
+            declined,
+        });
     }
 
-    /// All drones have arrived: the epoch is over.
-    pub(crate) fn depart(
-        &mut self,
-        from: DroneId,
-        intervals: Vec<Interval>,
-        met: Option<Met>,
-        declined: Vec<(DroneId, Vec<PageRun>)>,
-    ) -> Result<(), Misbehaviour> {
-        // A meeting ends only for those who arrived in it: homes move then, and pages go at once.
-        if from != DroneId::FIRST || (met.is_some() && !self.epoch.is_parked()) {
-            return Err(misbehaviour(from, "it ends an epoch that it may not end"));
-        }
-        if let Some(met) = &met {
-            self.check_met(from, met)?;
-        }
+    /// The epoch is over, for this drone as well.
+    pub(crate) fn take_departure(&mut self, departure: Departure) -> Result<(), Misbehaviour> {
+        let Departure {
+            from,
+            intervals,
+            met,
+            declined,
+        } = departure;
         for interval in self.news(from, intervals)? {
             self.log.insert(interval);
         }
         self.drop_declined(&declined);
-        let departure = Departure {
+        let circumstances = Circumstances {
             homes_move: met.is_some(),
             parked: self.epoch.is_parked(),
             last: met.is_some() && self.calls.is_leaving(),
         };
-        let turned = self.turn_pages(departure);
-        if departure.last {
+        let turned = self.turn_pages(circumstances);
+        if circumstances.last {
             self.epoch.held_prefetches.clear();
         }
         self.log.clear();
@@ -288,7 +279,7 @@ impl<M: Memory> Core<M> {
     }
 
     /// Brings every page that was written in this epoch to its home.
-    fn turn_pages(&mut self, departure: Departure) -> Turned {
+    fn turn_pages(&mut self, circumstances: Circumstances) -> Turned {
         let mut writes: Vec<(PageId, IntervalId)> = Vec::new();
         for interval in self.log.all() {
             let pages = interval.pages.iter().flat_map(|run| run.pages());
@@ -296,17 +287,17 @@ impl<M: Memory> Core<M> {
         }
         writes.sort_unstable();
         let mut turned = Turned::default();
-        let pushes = departure.homes_move && !departure.last;
+        let pushes = circumstances.homes_move && !circumstances.last;
         let (mut void, mut alone) = (Vec::new(), Vec::new());
         for written in writes.chunk_by(|one, other| one.0 == other.0) {
             let page = written[0].0;
-            let home = self.home_after(page, written, departure.homes_move);
+            let home = self.home_after(page, written, circumstances.homes_move);
             let moves = home != self.pages.get_mut(page).home;
             if moves && !mutant(Mutant::PushOutlivesHome) {
                 self.pushes.forget(page);
             }
             if home == self.me {
-                let whole = self.bring_home(page, written, departure);
+                let whole = self.bring_home(page, written, circumstances);
                 let subscribers: Vec<DroneId> = self.pushes.subscribers(page).collect();
                 match (whole, pushes && !subscribers.is_empty()) {
                     (true, false) => alone.push(page),
@@ -323,7 +314,7 @@ impl<M: Memory> Core<M> {
                     }
                 }
             } else {
-                if let Some(own) = self.leave_home(page, home, written, departure) {
+                if let Some(own) = self.leave_home(page, home, written, circumstances) {
                     turned.flushes.entry(home).or_default().push((page, own));
                 }
                 if pushes && self.pushes.is_sent_here(page) {
@@ -332,7 +323,7 @@ impl<M: Memory> Core<M> {
                 void.push(page);
             }
         }
-        self.make_void(void, departure.parked);
+        self.make_void(void, circumstances.parked);
         self.open_alone(alone);
         turned
     }
@@ -361,7 +352,7 @@ impl<M: Memory> Core<M> {
         &mut self,
         page: PageId,
         written: &[(PageId, IntervalId)],
-        departure: Departure,
+        circumstances: Circumstances,
     ) -> bool {
         let me = self.me;
         let entry = self.pages.get_mut(page);
@@ -380,7 +371,7 @@ impl<M: Memory> Core<M> {
         };
         let lacks = written.iter().map(|(_, id)| *id).filter(|id| !applied(*id));
         let expected: BTreeMap<_, _> = lacks.map(|id| (id, self.log.weight(id))).collect();
-        if expected.is_empty() || departure.last {
+        if expected.is_empty() || circumstances.last {
             return true;
         }
         self.epoch.await_flushes(page, expected);
@@ -393,7 +384,7 @@ impl<M: Memory> Core<M> {
         page: PageId,
         home: DroneId,
         written: &[(PageId, IntervalId)],
-        departure: Departure,
+        circumstances: Circumstances,
     ) -> Option<Vec<(IntervalIndex, Diff)>> {
         let wrote = written.iter().any(|(_, id)| id.creator == self.me);
         let open = self.log.open_index(self.me);
@@ -402,7 +393,7 @@ impl<M: Memory> Core<M> {
         // the arrival belong to the next epoch, and stay behind the twin.
         let hides = history.is_some_and(|history| history.uncut.is_some());
         let hides = hides && !mutant(Mutant::FlushWithoutCut);
-        if (hides || mutant(Mutant::LaterStoresFlushed)) && !departure.last {
+        if (hides || mutant(Mutant::LaterStoresFlushed)) && !circumstances.last {
             self.cut(page);
         }
         let entry = self.pages.get_mut(page);
@@ -428,7 +419,7 @@ impl<M: Memory> Core<M> {
             let first = IntervalIndex(1);
             entry.history_mut().own = later.into_iter().map(|(_, diff)| (first, diff)).collect();
         }
-        (wrote && !departure.last).then_some(own)
+        (wrote && !circumstances.last).then_some(own)
     }
 
     /// Takes pages from the program: now if it waits, at its next acquire if it runs.

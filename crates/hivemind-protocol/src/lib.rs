@@ -23,12 +23,14 @@ mod collect;
 mod condition;
 mod core;
 mod diff;
+mod economies;
 mod encryption;
 mod envelope;
 mod epoch;
 mod event;
 mod failure;
 mod fault;
+mod gathering;
 mod grant;
 mod heap;
 mod homecoming;
@@ -51,12 +53,14 @@ mod runs;
 mod serve;
 mod stats;
 mod transport;
+mod tree;
 mod trial;
 mod wire;
 
 pub use crate::clock::VectorTimestamp;
-pub use crate::core::{Core, CoreConfig, Economies};
+pub use crate::core::{Core, CoreConfig};
 pub use crate::diff::{Diff, Run};
+pub use crate::economies::Economies;
 pub use crate::encryption::Encryption;
 pub use crate::envelope::{Breach, Envelope, Opener, Sealer};
 pub use crate::event::{Command, Effect, Event, Meeting, MeetingKind, Outcome};
@@ -72,7 +76,9 @@ pub use crate::kernels::Kernels;
 pub use crate::mask::{ByteMask, Extent};
 pub use crate::membership::{Fact, Membership, Newcomer};
 pub use crate::memory::{Access, AccessKind, Memory, PAGE_SIZE, PageBytes, WriteDetection};
-pub use crate::message::{Interval, Label, Message, Met, PAGES_A_MESSAGE_MOST, PageCopy, Sleeper};
+pub use crate::message::{
+    Arrival, Interval, Label, Message, Met, PAGES_A_MESSAGE_MOST, PageCopy, Sleeper,
+};
 #[cfg(hivemind_mutants)]
 pub use crate::mutant::choose_mutant;
 pub use crate::mutant::{Mutant, mutant};
@@ -81,6 +87,7 @@ pub use crate::prefetch::PAGES_A_PREFETCH_MOST;
 pub use crate::runs::PageRun;
 pub use crate::stats::Stats;
 pub use crate::transport::Transport;
+pub use crate::tree::FAN_OUT;
 pub use crate::wire::WireError;
 
 /// The version of the wire form. Two drones that differ in it refuse each other at the start.
@@ -88,4 +95,4 @@ pub use crate::wire::WireError;
 /// ```
 /// println!("protocol {}", hivemind_protocol::PROTOCOL_VERSION);
 /// ```
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;

@@ -1,16 +1,16 @@
 //! Meetings: every collective call is a barrier that carries a small value from each drone to all. And the
 //! calls to the heap, which the first drone keeps.
 //!
-//! First what the program asked, then the first drone's part, the steward's. What the end of a meeting
-//! does to pages lives in `epoch`.
+//! First what the program asked, then the first drone's part, the steward's. How all come together lives in `gathering`;
+//! what the end of a meeting does to pages, in `epoch`.
 
 use crate::core::{Core, misbehaviour};
 use crate::lock::refuse_meeting;
-use crate::message::{Interval, Met};
+use crate::message::Met;
 use crate::mutant::{Mutant, mutant};
 use crate::{
     Address, Block, DroneId, Failure, Heap, Meeting, MeetingKind, Memory, Message, Misbehaviour,
-    Outcome, PAGE_SIZE, PageRun, Refusal, Ticket, VectorTimestamp,
+    Outcome, PAGE_SIZE, Refusal, Ticket,
 };
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -37,24 +37,6 @@ enum Asked {
     Allocate { bytes: u64, align: u64 },
     Measure(Address),
     Free,
-}
-
-/// What the first drone keeps for all: who has arrived, and the heap.
-#[derive(Clone, PartialEq, Eq, Debug, Hash)]
-pub(crate) struct Steward {
-    arrivals: BTreeMap<DroneId, Arrival>,
-    drones: u32,
-    heap: Heap,
-    /// Whether a collection was called in this epoch.
-    pub(crate) collecting: bool,
-}
-
-/// What a drone brings to an epoch's end.
-#[derive(Clone, PartialEq, Eq, Debug, Hash)]
-pub(crate) struct Arrival {
-    pub(crate) intervals: Vec<Interval>,
-    pub(crate) meeting: Option<Meeting>,
-    pub(crate) declined: Vec<PageRun>,
 }
 
 impl Calls {
@@ -88,22 +70,23 @@ impl Calls {
     }
 }
 
-impl Steward {
-    pub(crate) fn new(drones: u32, pages: u64) -> Self {
-        let heap = Heap::new(pages * PAGE_SIZE as u64);
-        Self {
-            arrivals: BTreeMap::new(),
-            drones,
-            heap,
-            collecting: false,
+impl<M: Memory> Core<M> {
+    /// The program takes part in a collective call.
+    pub(crate) fn meet(&mut self, meeting: Meeting, ticket: Ticket) {
+        if self.calls.is_waiting() || self.locks.is_waiting() {
+            return self.complete(ticket, Err(Refusal::Busy.into()));
         }
+        if let Err(refusal) = refuse_meeting(&self.locks, meeting.kind) {
+            return self.complete(ticket, Err(refusal.into()));
+        }
+        self.calls.meeting = Some((meeting, ticket));
+        self.try_arrive();
     }
 
-    /// How the meeting of all arrivals goes; none if some arrived for a collection only.
-    fn conclude(&mut self) -> Option<Met> {
-        let meetings: Option<Vec<(DroneId, &Meeting)>> = self
-            .arrivals
-            .iter()
+    /// At the first drone: how the meeting of all that have arrived goes; none if some arrived for a collection only.
+    pub(crate) fn conclude(&mut self) -> Option<Met> {
+        let arrivals = self.gathering.arrivals().iter();
+        let meetings: Option<Vec<(DroneId, &Meeting)>> = arrivals
             .map(|(drone, arrival)| Some((*drone, arrival.meeting.as_ref()?)))
             .collect();
         let meetings = meetings?;
@@ -126,9 +109,10 @@ impl Steward {
             .iter()
             .map(|(_, meeting)| meeting.payload.clone())
             .collect();
+        let heap = self.heap.as_mut().expect("the first drone keeps the heap");
         let allocated = match kind {
-            MeetingKind::Allocate { bytes, align } => self.heap.allocate(bytes, align).map(Some),
-            MeetingKind::Free(address) => self.heap.free(address).map(|()| None),
+            MeetingKind::Allocate { bytes, align } => heap.allocate(bytes, align).map(Some),
+            MeetingKind::Free(address) => heap.free(address).map(|()| None),
             _ => Ok(None),
         };
         Some(match allocated {
@@ -138,20 +122,6 @@ impl Steward {
             },
             Err(refusal) => Met::Refused(refusal),
         })
-    }
-}
-
-impl<M: Memory> Core<M> {
-    /// The program takes part in a collective call.
-    pub(crate) fn meet(&mut self, meeting: Meeting, ticket: Ticket) {
-        if self.calls.is_waiting() || self.locks.is_waiting() {
-            return self.complete(ticket, Err(Refusal::Busy.into()));
-        }
-        if let Err(refusal) = refuse_meeting(&self.locks, meeting.kind) {
-            return self.complete(ticket, Err(refusal.into()));
-        }
-        self.calls.meeting = Some((meeting, ticket));
-        self.try_arrive();
     }
 
     /// All drones have met.
@@ -232,86 +202,15 @@ impl<M: Memory> Core<M> {
         request: u64,
         decide: impl FnOnce(&mut Heap) -> Result<Block, Refusal>,
     ) -> Result<(), Misbehaviour> {
-        let Some(steward) = &mut self.steward else {
+        let Some(heap) = &mut self.heap else {
             return Err(misbehaviour(
                 from,
                 "it asks for memory here, not at the first drone",
             ));
         };
-        let result = decide(&mut steward.heap);
+        let result = decide(heap);
         self.send(from, Message::HeapReply { request, result });
         Ok(())
-    }
-
-    /// At the first drone: somebody has reached the end of the epoch.
-    pub(crate) fn arrival(&mut self, from: DroneId, arrival: Arrival) -> Result<(), Misbehaviour> {
-        self.check_arrival(from, &arrival)?;
-        let Some(steward) = &mut self.steward else {
-            return Err(misbehaviour(
-                from,
-                "it arrives here, not at the first drone",
-            ));
-        };
-        if steward.arrivals.insert(from, arrival).is_some() {
-            return Err(misbehaviour(from, "it arrives twice in one epoch"));
-        }
-        let twice = usize::from(mutant(Mutant::ArrivalCountedTwice));
-        if steward.arrivals.len() + twice < steward.drones as usize {
-            return Ok(());
-        }
-        let met = steward.conclude();
-        steward.collecting = false;
-        let arrivals = core::mem::take(&mut steward.arrivals);
-        let epoch = self.epoch.id;
-        let declines = arrivals
-            .iter()
-            .map(|(drone, arrival)| (*drone, &arrival.declined));
-        let declined: Vec<(DroneId, Vec<PageRun>)> = declines
-            .filter(|(_, runs)| !runs.is_empty())
-            .map(|(drone, runs)| (drone, runs.clone()))
-            .collect();
-        for drone in self.drones() {
-            let others = arrivals.iter().filter(|(creator, _)| **creator != drone);
-            let intervals = others
-                .flat_map(|(_, arrival)| arrival.intervals.iter().cloned())
-                .collect();
-            self.send(
-                drone,
-                Message::Depart {
-                    epoch,
-                    intervals,
-                    met: met.clone(),
-                    declined: declined.clone(),
-                },
-            );
-        }
-        Ok(())
-    }
-
-    /// What is passed on to all must be right, or they would blame the first drone for it.
-    fn check_arrival(&self, from: DroneId, arrival: &Arrival) -> Result<(), Misbehaviour> {
-        let mut known = VectorTimestamp::new();
-        for interval in &arrival.intervals {
-            if interval.id.creator != from {
-                return Err(misbehaviour(from, "it arrives with another's intervals"));
-            }
-            self.check_interval(from, &known, interval)?;
-            known.raise(from, interval.id.index);
-        }
-        match &arrival.meeting {
-            Some(meeting) => check_payload(from, from, meeting.kind, &meeting.payload),
-            None if self
-                .steward
-                .as_ref()
-                .is_some_and(|steward| !steward.collecting) =>
-            {
-                Err(misbehaviour(
-                    from,
-                    "it arrives for a collection that nobody called",
-                ))
-            }
-            None => Ok(()),
-        }
     }
 
     /// Whether a meeting could end like this for this drone's program, which waits in it.
@@ -334,7 +233,7 @@ impl<M: Memory> Core<M> {
             return Err(misbehaviour(from, &what));
         }
         for (drone, payload) in self.drones().zip(payloads) {
-            check_payload(from, drone, kind, payload)?;
+            check_bytes(from, drone, kind, payload.len())?;
         }
         match (kind, *allocated) {
             (MeetingKind::Allocate { bytes, align }, Some(block)) => {
@@ -372,11 +271,19 @@ impl<M: Memory> Core<M> {
 }
 
 /// Whether a drone could bring this value to such a meeting. `from` is who says that it does.
-fn check_payload(
+pub(crate) fn check_payload(
+    from: DroneId,
+    drone: DroneId,
+    meeting: &Meeting,
+) -> Result<(), Misbehaviour> {
+    check_bytes(from, drone, meeting.kind, meeting.payload.len())
+}
+
+fn check_bytes(
     from: DroneId,
     drone: DroneId,
     kind: MeetingKind,
-    payload: &[u8],
+    bytes: usize,
 ) -> Result<(), Misbehaviour> {
     let expected = match kind {
         MeetingKind::Reduce { bytes } => bytes,
@@ -384,9 +291,9 @@ fn check_payload(
         MeetingKind::Broadcast { .. } => 0,
         _ => return Ok(()),
     };
-    if payload.len() as u64 == expected {
+    if bytes as u64 == expected {
         return Ok(());
     }
-    let what = format!("it brings {} bytes of {drone} to {kind}", payload.len());
+    let what = format!("it brings {bytes} bytes of {drone} to {kind}");
     Err(misbehaviour(from, &what))
 }

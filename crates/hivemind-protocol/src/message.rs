@@ -123,7 +123,8 @@ pub enum Message {
         /// The condition that the receiver sleeps for.
         condition: ConditionId,
     },
-    /// To the first drone: this drone has reached the end of its epoch, by a meeting or by a collection.
+    /// From a drone that waits for no other to the one above: it has reached the end of its epoch, by a meeting or by a
+    /// collection. The fields are those of an [`Arrival`].
     Arrive {
         /// The epoch that ends.
         epoch: EpochId,
@@ -134,11 +135,18 @@ pub enum Message {
         /// Pages that it wants no more unasked.
         declined: Vec<PageRun>,
     },
-    /// From the first drone: all have arrived, the epoch is over.
+    /// From a drone that waits for others to the one above: it and all below it have reached the end of their epoch.
+    ArriveTogether {
+        /// The epoch that ends.
+        epoch: EpochId,
+        /// What each brings, in the order of the drones.
+        arrivals: Vec<Arrival>,
+    },
+    /// From the drone above: all have arrived, the epoch is over.
     Depart {
         /// The epoch that ends.
         epoch: EpochId,
-        /// Every interval of the epoch but the receiver's own.
+        /// Every interval of the epoch but those of the receiver and of all below it.
         intervals: Vec<Interval>,
         /// How the meeting went, or none if this was a collection.
         met: Option<Met>,
@@ -150,7 +158,7 @@ pub enum Message {
         /// The sender's epoch.
         epoch: EpochId,
     },
-    /// From the first drone: arrive as soon as no fault is outstanding.
+    /// From the drone above: arrive as soon as no fault is outstanding.
     Collect {
         /// The epoch to end.
         epoch: EpochId,
@@ -215,6 +223,7 @@ impl Message {
             Self::LockGrant { .. } => "LockGrant",
             Self::Wake { .. } => "Wake",
             Self::Arrive { .. } => "Arrive",
+            Self::ArriveTogether { .. } => "ArriveTogether",
             Self::Depart { .. } => "Depart",
             Self::CollectWanted { .. } => "CollectWanted",
             Self::Collect { .. } => "Collect",
@@ -247,6 +256,25 @@ pub struct Interval {
     pub known: VectorTimestamp,
     /// Its write notices, ascending.
     pub pages: Vec<PageRun>,
+}
+
+/// What a drone brings to an epoch's end.
+///
+/// ```
+/// use hivemind_protocol::{Arrival, BarrierId, Meeting, MeetingKind};
+/// let (kind, payload) = (MeetingKind::Barrier(BarrierId(0)), Vec::new());
+/// let meeting = Some(Meeting { kind, payload });
+/// let arrival = Arrival { intervals: Vec::new(), meeting, declined: Vec::new() };
+/// assert!(arrival.intervals.is_empty()); // it wrote nothing
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Arrival {
+    /// Its own intervals of the epoch.
+    pub intervals: Vec<Interval>,
+    /// The meeting it waits in, if it does.
+    pub meeting: Option<Meeting>,
+    /// Pages that it wants no more unasked.
+    pub declined: Vec<PageRun>,
 }
 
 /// A drone whose program sleeps until a condition of a lock is signalled. The list of them travels with the lock.

@@ -97,6 +97,8 @@ mutants! {
     BlindWritesLeft = "blind-writes-left", Some(9);
     /// The first arrival counts twice.
     ArrivalCountedTwice = "arrival-counted-twice", Some(10);
+    /// A drone passes arrivals on before all below it have come.
+    ArrivalPassedEarly = "arrival-passed-early", Some(10);
     /// Which collective call a drone makes is not compared.
     MeetingKindIgnored = "meeting-kind-ignored", Some(10);
     /// A page is compared with its twin before it is frozen.
@@ -199,6 +201,12 @@ mutants! {
     SleeperStaysListed = "sleeper-stays-listed", None;
     /// A store that another drone may have seen is not told of when it was taken back since.
     TakenBackForgotten = "taken-back-forgotten", None;
+    /// A departure is passed on without the intervals of those that arrived there.
+    DepartureOfOthersAlone = "departure-of-others-alone", None;
+    /// A departure is passed on as it comes, whatever it says.
+    DepartureUnchecked = "departure-unchecked", None;
+    /// The call for a collection stays with those right below the first drone.
+    CallNotPassedOn = "call-not-passed-on", None;
 }
 
 /// Whether this mutant is on.

@@ -3,7 +3,7 @@
 /// Hidden lines: a memory of zeros, and what a drone that is alone must know at its start, as `config`.
 macro_rules! alone {
     () => {
-        "# use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, Memory, PageBytes, PageId, PageRun, WriteDetection};
+        "# use hivemind_protocol::{Access, Core, CoreConfig, DroneId, Economies, FAN_OUT, Memory, PageBytes, PageId, PageRun, WriteDetection};
 # struct Zeros;
 # impl Memory for Zeros {
 #     fn write_detection(&self) -> WriteDetection { WriteDetection::Traps }
@@ -17,6 +17,7 @@ macro_rules! alone {
 #     drones: 1,
 #     pages: 16,
 #     metadata_limit_bytes: 1 << 20,
+#     fan_out: FAN_OUT,
 #     economies: Economies::default(),
 # };"
     };

@@ -5,7 +5,7 @@
 
 use crate::diff::Diff;
 use crate::heap::Block;
-use crate::message::{Interval, Message, Met, PageCopy, Sleeper};
+use crate::message::{Arrival, Interval, Message, Met, PageCopy, Sleeper};
 use crate::mutant::{Mutant, mutant};
 use crate::spare::SparePages;
 use crate::{
@@ -144,6 +144,7 @@ wire_struct! {
     PageCopy { page: PageId, without: Vec<IntervalId>, bytes: Box<PageBytes> }
     Interval { id: IntervalId, known: VectorTimestamp, pages: Vec<PageRun> }
     Meeting { kind: MeetingKind, payload: Vec<u8> }
+    Arrival { intervals: Vec<Interval>, meeting: Option<Meeting>, declined: Vec<PageRun> }
     Sleeper { condition: ConditionId, drone: DroneId }
 }
 
@@ -188,6 +189,7 @@ wire_enum!(Message {
     8 => Arrive {
         epoch as epoch: EpochId, intervals as intervals: Vec<Interval>, meeting as meeting: Option<Meeting>, declined as declined: Vec<PageRun>
     }
+    19 => ArriveTogether { epoch as epoch: EpochId, arrivals as arrivals: Vec<Arrival> }
     9 => Depart {
         epoch as epoch: EpochId, intervals as intervals: Vec<Interval>, met as met: Option<Met>, declined as declined: Vec<(DroneId, Vec<PageRun>)>
     }
@@ -473,6 +475,24 @@ mod tests {
                     payload: vec![1, 2],
                 }),
                 declined: pages.clone(),
+            },
+            Message::ArriveTogether {
+                epoch,
+                arrivals: vec![
+                    Arrival {
+                        intervals: vec![interval.clone()],
+                        meeting: None,
+                        declined: vec![],
+                    },
+                    Arrival {
+                        intervals: vec![],
+                        meeting: Some(Meeting {
+                            kind: MeetingKind::Leave,
+                            payload: vec![3],
+                        }),
+                        declined: pages.clone(),
+                    },
+                ],
             },
             Message::Depart {
                 epoch,

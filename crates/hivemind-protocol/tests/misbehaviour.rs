@@ -1,123 +1,14 @@
 //! What no correct drone says is refused, names who said it, and leaves no wait without an end. Bytes that are
 //! no message at all are refused in the wire form; random ones are the business of the fuzz targets.
 
+mod peer;
+
 use hivemind_protocol::{
-    Access, AccessKind, Address, BarrierId, Block, Command, ConditionId, Core, CoreConfig, DroneId,
-    Economies, Effect, EpochId, Event, Failure, Interval, IntervalId, IntervalIndex, LockId,
-    Meeting, MeetingKind, Memory, Message, Met, PAGE_SIZE, PageBytes, PageCopy, PageId, PageRun,
-    Sleeper, Ticket, VectorTimestamp, WriteDetection,
+    AccessKind, Address, BarrierId, Block, Command, ConditionId, DroneId, Effect, EpochId, Event,
+    IntervalIndex, LockId, Meeting, MeetingKind, Message, Met, PAGE_SIZE, PageCopy, PageId,
+    Sleeper, Ticket, VectorTimestamp,
 };
-
-const PAGES: u64 = 64;
-const EPOCH: EpochId = EpochId(0);
-const WAITING: Ticket = Ticket(7);
-
-/// Memory that holds zeros and takes everything: no page is looked at here.
-struct Zeros;
-
-impl Memory for Zeros {
-    fn write_detection(&self) -> WriteDetection {
-        WriteDetection::Traps
-    }
-    fn set_access(&mut self, _: PageRun, _: Access) {}
-    fn read(&self, _: PageId, into: &mut PageBytes) {
-        into.fill(0);
-    }
-    fn write(&mut self, _: PageId, _: usize, _: &[u8]) {}
-    fn take_written(&mut self, _: &mut Vec<PageRun>) {}
-}
-
-/// One drone of three, and what it was told to do.
-struct Drone {
-    core: Core<Zeros>,
-    effects: Vec<Effect>,
-}
-
-impl Drone {
-    fn new(me: u32) -> Self {
-        let config = CoreConfig {
-            me: DroneId(me),
-            drones: 3,
-            pages: PAGES,
-            metadata_limit_bytes: 1 << 20,
-            economies: Economies::default(),
-        };
-        Self {
-            core: Core::new(config, Zeros),
-            effects: Vec::new(),
-        }
-    }
-
-    /// The same, when its program has called.
-    fn calls(mut self, command: Command) -> Self {
-        let ticket = WAITING;
-        let called = Event::Command { command, ticket };
-        self.core.handle(called, &mut self.effects).unwrap();
-        assert!(self.waits());
-        self
-    }
-
-    /// The same, when it has heard something that is right.
-    fn hears(mut self, from: u32, message: Message) -> Self {
-        let from = DroneId(from);
-        let heard = Event::Message { from, message };
-        self.core.handle(heard, &mut self.effects).unwrap();
-        self
-    }
-
-    /// It hears something that is wrong; gives what it says about it. Its program waits, and is told.
-    #[track_caller]
-    fn refuses(mut self, from: u32, message: Message) -> String {
-        let from = DroneId(from);
-        let heard = Event::Message { from, message };
-        let misbehaviour = self.core.handle(heard, &mut self.effects).unwrap_err();
-        assert_eq!(misbehaviour.peer, from, "{misbehaviour}");
-        assert!(self.waits());
-        let lost = Event::Lost { drone: from };
-        self.core.handle(lost, &mut self.effects).unwrap();
-        let told = Effect::Complete {
-            ticket: WAITING,
-            result: Err(Failure::Lost(from)),
-        };
-        assert!(self.effects.contains(&told), "a wait without an end");
-        misbehaviour.what
-    }
-
-    fn waits(&self) -> bool {
-        let done = |effect: &Effect| matches!(effect, Effect::Complete { ticket, .. } if *ticket == WAITING);
-        !self.effects.iter().any(done)
-    }
-}
-
-fn drone(me: u32) -> Drone {
-    Drone::new(me)
-}
-
-fn interval(creator: u32, index: u32, pages: &[(u64, u64)]) -> Interval {
-    let id = IntervalId {
-        creator: DroneId(creator),
-        index: IntervalIndex(index),
-    };
-    let mut known = VectorTimestamp::new();
-    known.raise(id.creator, id.index);
-    let run = |&(first, count)| PageRun {
-        first: PageId(first),
-        count,
-    };
-    let pages = pages.iter().map(run).collect();
-    Interval { id, known, pages }
-}
-
-fn grant(intervals: Vec<Interval>) -> Message {
-    Message::LockGrant {
-        epoch: EPOCH,
-        lock: LockId(0),
-        intervals,
-        sleepers: Vec::new(),
-        known: VectorTimestamp::new(),
-        pages: Vec::new(),
-    }
-}
+use peer::{EPOCH, PAGES, WAITING, arrive, drone, grant, interval, meet};
 
 /// A lock's token, with a list of who sleeps under it.
 fn token(sleepers: &[u32]) -> Message {
@@ -134,20 +25,6 @@ fn token(sleepers: &[u32]) -> Message {
         known: VectorTimestamp::new(),
         pages: Vec::new(),
     }
-}
-
-fn arrive(intervals: Vec<Interval>, meeting: Option<Meeting>) -> Message {
-    Message::Arrive {
-        epoch: EPOCH,
-        intervals,
-        meeting,
-        declined: Vec::new(),
-    }
-}
-
-fn meet(kind: MeetingKind) -> Command {
-    let payload = Vec::new();
-    Command::Meet(Meeting { kind, payload })
 }
 
 fn depart(payloads: Vec<Vec<u8>>, allocated: Option<Block>) -> Message {

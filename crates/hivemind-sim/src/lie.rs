@@ -3,8 +3,9 @@
 
 use crate::prng::Prng;
 use hivemind_protocol::{
-    Address, ConditionId, Diff, DroneId, EpochId, Interval, IntervalIndex, Kernels, LockId,
-    Message, Met, PAGE_SIZE, PageCopy, PageId, PageRun, Sleeper, VectorTimestamp,
+    Address, Arrival, ConditionId, Diff, DroneId, EpochId, Interval, IntervalIndex, Kernels,
+    LockId, MeetingKind, Message, Met, PAGE_SIZE, PageCopy, PageId, PageRun, Sleeper,
+    VectorTimestamp,
 };
 
 /// The lie that changes nothing but says it two times.
@@ -67,6 +68,7 @@ fn epoch_of(message: &mut Message) -> Option<&mut EpochId> {
         | Message::LockRequest { epoch, .. }
         | Message::LockGrant { epoch, .. }
         | Message::Arrive { epoch, .. }
+        | Message::ArriveTogether { epoch, .. }
         | Message::Depart { epoch, .. }
         | Message::CollectWanted { epoch }
         | Message::Collect { epoch }
@@ -118,6 +120,13 @@ fn some_interval<'a>(prng: &mut Prng, message: &'a mut Message) -> Option<&'a mu
         | Message::Depart { intervals, .. } => {
             let at = prng.index(intervals.len())?;
             Some(&mut intervals[at])
+        }
+        Message::ArriveTogether { arrivals, .. } => {
+            let brought = arrivals.iter_mut();
+            let mut brought: Vec<&mut Interval> =
+                brought.flat_map(|arrival| &mut arrival.intervals).collect();
+            let at = prng.index(brought.len())?;
+            Some(brought.swap_remove(at))
         }
         _ => None,
     }
@@ -185,6 +194,14 @@ fn contradict(
             payloads.push(vec![1]);
             Some("brings a payload of nobody")
         }
+        Message::ArriveTogether { arrivals, .. } if prng.chance(30) => {
+            if prng.chance(50) {
+                arrivals.pop()?;
+            } else {
+                arrivals.push(arrivals.last()?.clone());
+            }
+            Some("arrives for others than those below")
+        }
         Message::HeapReply { request, .. } => {
             *request += far;
             Some("answers what nobody asked")
@@ -195,7 +212,10 @@ fn contradict(
             pages.pop()?;
             Some("keeps a page's diffs back")
         }
-        Message::LockGrant { .. } | Message::Arrive { .. } | Message::Depart { .. } => {
+        Message::LockGrant { .. }
+        | Message::Arrive { .. }
+        | Message::ArriveTogether { .. }
+        | Message::Depart { .. } => {
             let interval = some_interval(prng, message)?;
             match prng.below(3) {
                 0 => interval.id.index = later,
@@ -235,6 +255,10 @@ fn madden(prng: &mut Prng, message: &mut Message, drones: u32, pages: u64) -> Op
                 let at = prng.index(intervals.len())?;
                 intervals.remove(at);
             }
+            Message::ArriveTogether { arrivals, .. } => {
+                let at = prng.index(arrivals.len())?;
+                arrivals[at].intervals.pop();
+            }
             Message::PageReply { pages, .. } => {
                 let at = prng.index(pages.len())?;
                 pages[at].bytes[prng.below(PAGE_SIZE as u64) as usize] ^= 1;
@@ -258,6 +282,13 @@ fn madden(prng: &mut Prng, message: &mut Message, drones: u32, pages: u64) -> Op
                 _ => *known = timestamp(drone, index),
             },
             Message::Arrive { meeting, .. } => *meeting = None,
+            Message::ArriveTogether { arrivals, .. } => {
+                let at = prng.index(arrivals.len())?;
+                match &mut arrivals[at].meeting {
+                    Some(meeting) if prng.chance(50) => meeting.kind = MeetingKind::Leave,
+                    meeting => *meeting = None,
+                }
+            }
             Message::Depart { met, .. } => *met = None,
             Message::HeapReply { result, .. } => {
                 result.as_mut().ok()?.address.0 = prng.below(pages * PAGE_SIZE as u64);
@@ -301,7 +332,7 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
         pages: vec![PageRun::one(page)],
     };
     let intervals = vec![interval];
-    match prng.below(15) {
+    match prng.below(16) {
         0 => Message::PageRequest {
             epoch,
             pages: PageRun::one(page),
@@ -350,6 +381,16 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
             intervals,
             meeting: None,
             declined: vec![PageRun::one(page)],
+        },
+        14 => Message::ArriveTogether {
+            epoch,
+            arrivals: (0..prng.between(1, 3))
+                .map(|_| Arrival {
+                    intervals: intervals.clone(),
+                    meeting: None,
+                    declined: vec![PageRun::one(page)],
+                })
+                .collect(),
         },
         7 => Message::Depart {
             epoch,

@@ -38,7 +38,7 @@ const SCANNING_DRONES_MOST: u32 = 64;
 ///
 /// ```
 /// use hivemind_sim::model::{Case, Program};
-/// let case = Case { program: Program::Pi { steps: 1 << 24 }, drones: 8, gigabits: 10 };
+/// let case = Case { program: Program::Pi { steps: 1 << 24 }, drones: 8, gigabits: 10, fan_out: 16 };
 /// assert_eq!(case.drones, 8);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,13 +49,15 @@ pub struct Case {
     pub drones: u32,
     /// How fast the network is: 10 or 100 gigabits a second.
     pub gigabits: u32,
+    /// For how many others a drone waits at an epoch's end.
+    pub fan_out: u32,
 }
 
 /// What a model says of a case.
 ///
 /// ```
 /// use hivemind_sim::model::{Case, Figures, Program, forecast};
-/// let case = Case { program: Program::Pi { steps: 1 << 24 }, drones: 2, gigabits: 10 };
+/// let case = Case { program: Program::Pi { steps: 1 << 24 }, drones: 2, gigabits: 10, fan_out: 16 };
 /// let forecast = forecast(&case, &Figures::default())?;
 /// assert!(forecast.speed_up > 1.0 && forecast.speed_up < 2.0);
 /// assert_eq!(forecast.kinds["Arrive"].0, forecast.kinds["Depart"].0);
@@ -107,7 +109,7 @@ pub struct Forecast {
 /// use hivemind_sim::model::{Case, Figures, Program, forecast};
 /// let program = Program::Jacobi { size: 512, sweeps: 4 };
 /// let messages = |gigabits| {
-///     let case = Case { program, drones: 2, gigabits };
+///     let case = Case { program, drones: 2, gigabits, fan_out: 16 };
 ///     forecast(&case, &Figures::default()).map(|forecast| forecast.messages)
 /// };
 /// assert_eq!(messages(10)?, messages(100)?);
@@ -134,9 +136,10 @@ fn forecast_with(
         program,
         drones,
         gigabits,
+        fan_out,
     } = *case;
-    if drones == 0 {
-        return Err("a hive has at least one drone".to_owned());
+    if drones == 0 || fan_out == 0 {
+        return Err("a hive has at least one drone, which waits for one other at least".to_owned());
     }
     let latency = match gigabits {
         10 => "latency at 10 Gb/s",
@@ -155,6 +158,7 @@ fn forecast_with(
         detection,
         figures.costs(),
         cable,
+        fan_out,
     );
     hive.run()
         .map_err(|what| format!("{program} on {drones} drones: {what}"))?;
@@ -188,6 +192,7 @@ fn forecast_with(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hivemind_protocol::FAN_OUT;
 
     fn small() -> [Program; 6] {
         [
@@ -215,6 +220,7 @@ mod tests {
                     program,
                     drones,
                     gigabits: 10,
+                    fan_out: FAN_OUT,
                 };
                 let forecast = forecast(&case, &Figures::default()).expect("it ends");
                 let none = drones == 1;
@@ -231,6 +237,7 @@ mod tests {
                 program: *program,
                 drones: 7,
                 gigabits: 100,
+                fan_out: FAN_OUT,
             };
             let count = |detection| {
                 let forecast = forecast_with(&case, &Figures::default(), detection);
@@ -252,6 +259,7 @@ mod tests {
                 program,
                 drones: 4,
                 gigabits,
+                fan_out: FAN_OUT,
             };
             forecast(&case, &Figures::default()).expect("it ends")
         };
@@ -269,6 +277,7 @@ mod tests {
             program,
             drones: 9,
             gigabits: 10,
+            fan_out: FAN_OUT,
         };
         let forecast = forecast(&case, &Figures::default()).expect("it ends");
         // Two allocations, the start, five sweeps, a free, a sum, the end.

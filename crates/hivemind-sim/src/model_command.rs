@@ -1,6 +1,7 @@
 //! `hivemind-sim model`: what larger hives would do, as a table, a file, a picture.
 
 use crate::output::say;
+use hivemind_protocol::FAN_OUT;
 use hivemind_sim::model::{Case, Figures, Forecast, Program, forecast, json, picture, read, table};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const USAGE: &str = "usage: hivemind-sim model [options]
   --drones N,N,…    on so many drones (default 8,64,1024)
   --network G,G     at so many gigabits a second: 10, 100 or both (default 10,100)
+  --fan-out N       for how many others a drone waits at a barrier (default 16); as many as there are drones: no tree
   --only NAME       one program: pi, jacobi, matmul, intsort, quicksort or tsp
   --size N          of the program that --only names: its steps, points a side, rows, keys, numbers or nodes
   --rounds N        its sweeps (jacobi) or rounds (intsort)
@@ -25,6 +27,7 @@ messages and bytes are exact, times are modelled; what a figure is and where it 
 struct Options {
     drones: Vec<u32>,
     networks: Vec<u32>,
+    fan_out: Option<u64>,
     only: Option<String>,
     size: Option<u64>,
     rounds: Option<u64>,
@@ -91,6 +94,7 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
         match word.as_str() {
             "--drones" => options.drones = numbers(&word, &value)?,
             "--network" => options.networks = numbers(&word, &value)?,
+            "--fan-out" => options.fan_out = Some(number(&word, &value)?),
             "--only" => options.only = Some(value),
             "--size" => options.size = Some(number(&word, &value)?),
             "--rounds" => options.rounds = Some(number(&word, &value)?),
@@ -130,6 +134,8 @@ fn cases(options: &Options) -> Result<Vec<Case>, String> {
     };
     let drones = list(&options.drones, &[8, 64, 1024]);
     let networks = list(&options.networks, &[10, 100]);
+    let fan_out = options.fan_out.map_or(Ok(FAN_OUT), u32::try_from);
+    let fan_out = fan_out.map_err(|_| "no hive is that wide")?;
     let mut cases = Vec::new();
     for program in programs(options)? {
         for drones in &drones {
@@ -144,6 +150,7 @@ fn cases(options: &Options) -> Result<Vec<Case>, String> {
                     program,
                     drones: *drones,
                     gigabits: *gigabits,
+                    fan_out,
                 });
             }
         }

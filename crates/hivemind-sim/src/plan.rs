@@ -8,7 +8,7 @@ use crate::network::Weather;
 use crate::prng::Prng;
 use crate::program::{Amount, Program};
 use crate::world::WorldPlan;
-use hivemind_protocol::{DroneId, Economies};
+use hivemind_protocol::{DroneId, Economies, FAN_OUT};
 
 /// All that a run depends on.
 ///
@@ -47,6 +47,7 @@ mod purpose {
     pub(super) const ECONOMIES: u64 = 6;
     pub(super) const HOSTILITY: u64 = 7;
     pub(super) const COPIES: u64 = 8;
+    pub(super) const TREE: u64 = 9;
 }
 
 /// A world in a hundred has an hour of computing in it.
@@ -77,6 +78,7 @@ impl Plan {
             watches: draw_watches(prng, &mut Prng::of(seed, purpose::COPIES), drones),
             pages: ingredients.pages + heap_pages,
             metadata_limit_bytes: *prng.pick(&[0, 1, 100, 500, 3_000, 20_000, u64::MAX]),
+            fan_out: draw_fan_out(&mut Prng::of(seed, purpose::TREE)),
             economies: draw_economies(&mut Prng::of(seed, purpose::ECONOMIES)),
             weather: Weather::draw(prng, drones),
             seed: Prng::of(seed, purpose::NETWORK).word(),
@@ -181,6 +183,11 @@ fn draw_shape(prng: &mut Prng, drones: u32) -> (Ingredients, Amount) {
         },
     };
     (ingredients, amount)
+}
+
+/// Mostly deep trees: a line, or two and three below each. Sometimes the one that hives have, which is flat here.
+fn draw_fan_out(prng: &mut Prng) -> u32 {
+    *prng.pick(&[1, 2, 2, 3, FAN_OUT])
 }
 
 /// Mostly all, sometimes each by chance.

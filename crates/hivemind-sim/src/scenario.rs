@@ -85,6 +85,7 @@ impl Stage {
             watches: vec![watch; drones],
             pages: script.pages,
             metadata_limit_bytes: script.limit_bytes,
+            fan_out: script.fan_out,
             economies: Economies::default(),
             weather: Weather::Even(1),
             seed: 0,

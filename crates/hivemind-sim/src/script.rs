@@ -3,6 +3,7 @@
 //! ```text
 //! drones 3                      how many; first line
 //! pages 4                       of the region (default 64)
+//! fan-out 1                     for how many others a drone waits at an epoch's end (default: 16)
 //! limit 500                     bytes of protocol memory before a collection (default: none)
 //! watch marks                   or traps or copies (default: the scenario runs once with each)
 //! d0: write p0+8 = 1 2 3        stores bytes at page 0, offset 8
@@ -33,7 +34,7 @@
 
 use crate::memory::Watch;
 use hivemind_protocol::{
-    Address, BarrierId, ConditionId, DroneId, LockId, PAGE_SIZE, PageId, PageRun,
+    Address, BarrierId, ConditionId, DroneId, FAN_OUT, LockId, PAGE_SIZE, PageId, PageRun,
 };
 
 /// A line of a scenario.
@@ -81,6 +82,7 @@ pub(crate) struct Script {
     pub(crate) drones: u32,
     pub(crate) pages: u64,
     pub(crate) limit_bytes: u64,
+    pub(crate) fan_out: u32,
     /// None: each in turn.
     pub(crate) watch: Option<Watch>,
     /// With their numbers in the text.
@@ -94,6 +96,7 @@ pub(crate) fn parse(text: &str) -> Result<Script, String> {
         drones,
         pages,
         limit_bytes,
+        fan_out: FAN_OUT,
         watch: None,
         lines: Vec::new(),
     };
@@ -137,6 +140,10 @@ impl Script {
             }
             ["limit", bytes] => {
                 self.limit_bytes = number(bytes)?;
+                return Ok(());
+            }
+            ["fan-out", count] => {
+                self.fan_out = number(count)? as u32;
                 return Ok(());
             }
             ["watch", how] => {

@@ -291,6 +291,10 @@ impl About<'_> {
             (_, Some(Message::Arrive { intervals, .. } | Message::Depart { intervals, .. })) => {
                 within(intervals)
             }
+            (_, Some(Message::ArriveTogether { arrivals, .. })) => {
+                let mut brought = arrivals.iter().map(|arrival| &arrival.intervals);
+                brought.any(|intervals| within(intervals))
+            }
             (_, Some(Message::PageRequest { pages, .. })) => {
                 (pages.first..pages.end()).contains(&wanted)
             }

@@ -35,6 +35,8 @@ pub struct WorldPlan {
     pub pages: u64,
     /// How large protocol memory may grow before a drone asks for a collection.
     pub metadata_limit_bytes: u64,
+    /// For how many others a drone waits at an epoch's end.
+    pub fan_out: u32,
     /// Which ways of saving messages the drones use.
     pub economies: Economies,
     /// How long messages travel.
@@ -156,6 +158,7 @@ impl World {
                 drones,
                 pages: plan.pages,
                 metadata_limit_bytes,
+                fan_out: plan.fan_out,
                 economies: plan.economies,
             };
             let mut core = Core::new(config, memory);

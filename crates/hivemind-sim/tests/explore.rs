@@ -82,6 +82,11 @@ worlds! {
     a_death_of_a_sleeper: "a-death-of-a-sleeper",
     a_death: "a-death",
     a_death_in_a_collection: "a-death-in-a-collection",
+    barriers_in_a_line: "barriers-in-a-line",
+    pushes_in_a_line: "pushes-in-a-line",
+    leaving_a_line: "leaving-a-line",
+    a_collection_in_a_line: "collection-in-a-line",
+    a_death_in_a_line: "a-death-in-a-line",
     a_fetch_and_the_end_of_an_epoch: "fetch-and-the-end-of-an-epoch",
     stale_copies: "stale-copies",
 }

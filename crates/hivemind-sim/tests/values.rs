@@ -1,6 +1,8 @@
 //! A core is a value: it can be cloned, and compared by what it will do.
 
-use hivemind_protocol::{AccessKind, Core, CoreConfig, DroneId, Economies, Event, PageId, Ticket};
+use hivemind_protocol::{
+    AccessKind, Core, CoreConfig, DroneId, Economies, Event, FAN_OUT, PageId, Ticket,
+};
 use hivemind_sim::{SimMemory, Watch};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
@@ -11,6 +13,7 @@ fn core() -> Core<SimMemory> {
         drones: 2,
         pages: 2,
         metadata_limit_bytes: u64::MAX,
+        fan_out: FAN_OUT,
         economies: Economies::default(),
     };
     Core::new(config, SimMemory::new(me, 2, Watch::Traps))

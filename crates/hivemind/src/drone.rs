@@ -225,7 +225,20 @@ impl Drone {
             tracer.event(&event);
         }
         let mut effects = std::mem::take(&mut state.effects);
-        let result = state.core.handle(event, &mut effects);
+        let mut result = state.core.begin(event, &mut effects);
+        while let Ok(true) = result {
+            self.obey(state, &mut effects, bell);
+            result = state.core.go_on(&mut effects);
+        }
+        self.obey(state, &mut effects, bell);
+        state.effects = effects;
+        if let Err(misbehaviour) = result {
+            self.lose(state, misbehaviour.peer, misbehaviour.to_string());
+        }
+    }
+
+    /// Does what the core says.
+    fn obey(&self, state: &mut State, effects: &mut Vec<Effect>, bell: Bell) {
         if let Some(tracer) = &mut state.tracer {
             tracer.take_notes(&mut state.core);
         }
@@ -244,10 +257,6 @@ impl Drone {
                     }
                 }
             }
-        }
-        state.effects = effects;
-        if let Err(misbehaviour) = result {
-            self.lose(state, misbehaviour.peer, misbehaviour.to_string());
         }
     }
 

@@ -106,6 +106,10 @@ impl Hive {
                 program::identity().unwrap_or_else(|_| "unknown".to_owned()),
             ),
         ];
+        facts.push((
+            "fan-out (HIVEMIND_FAN_OUT)".to_owned(),
+            options.fan_out.to_string(),
+        ));
         if options.trace.is_some() {
             // A clock goes with each message, or with none.
             facts.push(("trace (HIVEMIND_TRACE)".to_owned(), "on".to_owned()));
@@ -130,6 +134,7 @@ impl Hive {
             drones: seat.size,
             pages: bytes / PAGE_SIZE as u64,
             metadata_limit_bytes: options.metadata_limit_bytes,
+            fan_out: options.fan_out,
             economies: options.economies,
         };
         // The guard needs the memory before the core takes it, and the drone after it has.

@@ -13,7 +13,7 @@ mod starters;
 
 use crate::settings::{self, MAX_DRONES, MAX_THREADS, parse_size, parse_time};
 use hivemind_memory::{EngineChoice, MemoryError};
-use hivemind_protocol::{Economies, Encryption, PAGE_SIZE, Transport};
+use hivemind_protocol::{Economies, Encryption, FAN_OUT, PAGE_SIZE, Transport};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -137,6 +137,8 @@ pub(crate) struct Options {
     pub(crate) encryption: Encryption,
     /// What carries links.
     pub(crate) transport: Transport,
+    /// For how many others a drone waits at an epoch's end.
+    pub(crate) fan_out: u32,
     /// Which ways of saving messages are in use.
     pub(crate) economies: Economies,
     /// Where to write the statistics at the end.
@@ -162,6 +164,7 @@ impl Default for Options {
             key_file: KeyFile::Nowhere,
             encryption: Encryption::Auto,
             transport: Transport::Auto,
+            fan_out: FAN_OUT,
             economies: Economies::default(),
             report: None,
             trace: None,
@@ -196,6 +199,11 @@ impl Options {
             &format!("a number of drones from 1 to {MAX_DRONES}"),
             MAX_DRONES,
         )?;
+        let fan_out = count(
+            "HIVEMIND_FAN_OUT",
+            &format!("a number of drones from 1 to {MAX_DRONES}"),
+            MAX_DRONES,
+        )?;
         Ok(Self {
             engine: environment.engine("HIVEMIND_ENGINE", default.engine)?,
             region_bytes: environment.size(
@@ -217,6 +225,7 @@ impl Options {
             key_file: environment.key_file(KEY_FILE),
             encryption: environment.word("HIVEMIND_ENCRYPT", default.encryption)?,
             transport: environment.word("HIVEMIND_TRANSPORT", default.transport)?,
+            fan_out: fan_out.map_or(default.fan_out, |fan_out| fan_out as u32),
             economies: environment.economies("HIVEMIND_WITHOUT", default.economies)?,
             report: environment.get("HIVEMIND_REPORT").map(PathBuf::from),
             trace: environment.get("HIVEMIND_TRACE").map(PathBuf::from),
@@ -390,6 +399,7 @@ mod tests {
             ("HIVEMIND_KEY_FILE", "/k"),
             ("HIVEMIND_ENCRYPT", "always"),
             ("HIVEMIND_TRANSPORT", "tcp"),
+            ("HIVEMIND_FAN_OUT", "2"),
             ("HIVEMIND_WITHOUT", "push, fetch-ahead"),
             ("HIVEMIND_REPORT", "/r"),
             ("HIVEMIND_TRACE", "/t"),
@@ -408,6 +418,7 @@ mod tests {
             key_file: KeyFile::Named("/k".into()),
             encryption: Encryption::Always,
             transport: Transport::Tcp,
+            fan_out: 2,
             economies: Economies {
                 fetch_ahead: false,
                 push: false,
@@ -437,6 +448,7 @@ mod tests {
             ),
             ("HIVEMIND_THREADS", "0", "a number of threads from 1"),
             ("HIVEMIND_LOCAL_DRONES", "0", "a number of drones from 1"),
+            ("HIVEMIND_FAN_OUT", "0", "a number of drones from 1"),
             ("HIVEMIND_WAIT_LIMIT", "0", "a time above 0"),
             ("HIVEMIND_SILENCE_LIMIT", "5 years", "a time above 0"),
             ("HIVEMIND_START_TIMEOUT", "99999999d", "a time above 0"),

@@ -68,6 +68,7 @@ impl Seat {
             drones: world.drones,
             pages: world.pages,
             metadata_limit_bytes: world.limit_bytes,
+            fan_out: world.fan_out,
             economies: Economies::default(),
         };
         let memory = SimMemory::new(me, world.pages, world.watch_of(me));

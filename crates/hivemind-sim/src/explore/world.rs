@@ -3,6 +3,7 @@
 //! ```text
 //! drones 3                       how many, at most 3; first line
 //! pages 2                        of the region (default 2)
+//! fan-out 1                      for how many others a drone waits at an epoch's end: three in a line (default: 16)
 //! limit 0                        bytes of protocol memory before a collection (default: none)
 //! detection traps                or scans, or mixed: traps and scans in turn (default: each of the three)
 //! loses any                      any drone may die at any moment, one at most; or only one: loses d1
@@ -21,7 +22,7 @@
 
 use crate::memory::Watch;
 use crate::script::{address, condition, content, lock, number, pages};
-use hivemind_protocol::{Address, BarrierId, ConditionId, DroneId, LockId, PageRun};
+use hivemind_protocol::{Address, BarrierId, ConditionId, DroneId, FAN_OUT, LockId, PageRun};
 
 /// A world that is small enough to go through every order of events in it.
 ///
@@ -41,6 +42,7 @@ pub struct SmallWorld {
     pub(crate) drones: u32,
     pub(crate) pages: u64,
     pub(crate) limit_bytes: u64,
+    pub(crate) fan_out: u32,
     /// The drones of which one may die.
     pub(crate) mortal: Vec<DroneId>,
     pub(crate) torn: bool,
@@ -106,6 +108,7 @@ impl SmallWorld {
             drones: 0,
             pages: 2,
             limit_bytes: u64::MAX,
+            fan_out: FAN_OUT,
             mortal: Vec::new(),
             torn: false,
             programs: Vec::new(),
@@ -170,6 +173,7 @@ impl SmallWorld {
             }
             ["pages", count] => self.pages = number(count)?,
             ["limit", bytes] => self.limit_bytes = number(bytes)?,
+            ["fan-out", count] => self.fan_out = number(count)? as u32,
             ["loses", "any"] => self.mortal = (0..self.drones).map(DroneId).collect(),
             ["loses", drone] => self.mortal.push(self.drone(drone)?),
             ["torn"] => self.torn = true,

@@ -96,6 +96,7 @@ impl ModelHive {
         detection: WriteDetection,
         costs: Costs,
         cable: Cable,
+        fan_out: u32,
     ) -> Self {
         let drones = scripts.len() as u32;
         let seats = (0..drones).map(DroneId).zip(scripts).map(|(me, script)| {
@@ -104,6 +105,7 @@ impl ModelHive {
                 drones,
                 pages,
                 metadata_limit_bytes: METADATA_LIMIT_BYTES,
+                fan_out,
                 economies: Economies::default(),
             };
             Seat {
@@ -229,24 +231,43 @@ impl ModelHive {
         };
         let seat = &mut self.seats[drone.0 as usize];
         let before = seat.core.stats();
+        let wrong = |misbehaviour| format!("{drone} says: {misbehaviour}");
         let mut effects = Vec::new();
-        let result = seat.core.handle(event, &mut effects);
-        result.map_err(|misbehaviour| format!("{drone} says: {misbehaviour}"))?;
-        let work = self.costs.work(&before, &seat.core.stats(), notices, pages);
+        let mut more = seat.core.begin(event, &mut effects).map_err(wrong)?;
         let began = begin.max(seat.busy_until);
-        let mut now = began + work;
-        for effect in effects {
-            match effect {
-                Effect::Send { to, message } => now = self.send(drone, to, &message, now),
-                Effect::Complete { ticket, result } => self.complete(drone, ticket, result, now)?,
-            }
+        let mut now = began;
+        // What is sent first costs the others none of this drone's work.
+        while more {
+            now = self.obey(drone, &mut effects, now)?;
+            let seat = self.seat(drone);
+            more = seat.core.go_on(&mut effects).map_err(wrong)?;
         }
+        let after = self.seat(drone).core.stats();
+        now += self.costs.work(&before, &after, notices, pages);
+        now = self.obey(drone, &mut effects, now)?;
         self.tally.worked(drone, now - began);
         let spin = self.costs.spin;
         let seat = self.seat(drone);
         seat.busy_until = now;
         seat.looks_until = now + spin;
         Ok(())
+    }
+
+    /// Does what a core says; gives when that is done.
+    fn obey(
+        &mut self,
+        drone: DroneId,
+        effects: &mut Vec<Effect>,
+        from: u64,
+    ) -> Result<u64, String> {
+        let mut now = from;
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send { to, message } => now = self.send(drone, to, &message, now),
+                Effect::Complete { ticket, result } => self.complete(drone, ticket, result, now)?,
+            }
+        }
+        Ok(now)
     }
 
     /// Sends a message; gives when its sender is done with it.

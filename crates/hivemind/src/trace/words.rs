@@ -256,21 +256,24 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
         Message::Arrive {
             epoch,
             intervals,
-            meeting: called,
+            meeting,
             declined,
         } => {
-            match called {
-                Some(called) => {
-                    words.field("for", name(called.kind));
-                }
-                None => words.field("for", "collection"),
-            }
+            words.field("for", what_for(meeting.as_ref()));
             notices(words, intervals);
-            count(
-                words,
-                "declined",
-                declined.iter().map(|run| run.count).sum(),
-            );
+            count(words, "declined", pages_in(declined));
+            words.field("epoch", epoch.0);
+        }
+        Message::ArriveTogether { epoch, arrivals } => {
+            let meetings = arrivals.iter().map(|arrival| arrival.meeting.as_ref());
+            // One that arrives for a collection makes the end of the epoch one.
+            let decides = meetings.min_by_key(|meeting| meeting.is_some());
+            words.field("for", what_for(decides.flatten()));
+            words.field("drones", arrivals.len());
+            let intervals = arrivals.iter().flat_map(|arrival| &arrival.intervals);
+            notices(words, intervals);
+            let declined = arrivals.iter().map(|arrival| pages_in(&arrival.declined));
+            count(words, "declined", declined.sum());
             words.field("epoch", epoch.0);
         }
         Message::Depart {
@@ -288,8 +291,8 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
                 },
             );
             notices(words, intervals);
-            let runs = declined.iter().flat_map(|(_, runs)| runs);
-            count(words, "declined", runs.map(|run| run.count).sum());
+            let declined = declined.iter().map(|(_, runs)| pages_in(runs));
+            count(words, "declined", declined.sum());
             words.field("epoch", epoch.0);
         }
         Message::CollectWanted { epoch } | Message::Collect { epoch } => {
@@ -355,13 +358,23 @@ fn name(kind: MeetingKind) -> &'static str {
 }
 
 /// The write notices of intervals, ascending by page.
-fn notices(words: &mut Words<'_>, intervals: &[Interval]) {
+fn notices<'a>(words: &mut Words<'_>, intervals: impl IntoIterator<Item = &'a Interval>) {
+    let intervals: Vec<&Interval> = intervals.into_iter().collect();
     count(words, "intervals", intervals.len() as u64);
     let runs = intervals.iter().flat_map(|interval| &interval.pages);
     let mut runs: Vec<(u64, u64)> = runs.map(pair).collect();
     runs.sort_unstable();
     runs.dedup();
     words.pages(runs);
+}
+
+/// For what somebody arrives.
+fn what_for(meeting: Option<&Meeting>) -> &'static str {
+    meeting.map_or("collection", |meeting| name(meeting.kind))
+}
+
+fn pages_in(runs: &[PageRun]) -> u64 {
+    runs.iter().map(|run| run.count).sum()
 }
 
 /// A number that is only told where it isn't 0.

@@ -1,0 +1,64 @@
+//! Which ways of saving messages a drone uses, by name. What each does lives in the file of its name: `ahead`, `push`,
+//! `grant`.
+
+/// Which ways of saving messages are in use. All are, unless a measurement asks what one of them brings.
+///
+/// ```
+/// use hivemind_protocol::Economies;
+/// let all = Economies::default();
+/// assert!(all.fetch_ahead && all.push && all.pages_on_grants);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Economies {
+    /// Pages come ahead of a program that walks through memory (`ahead`).
+    pub fetch_ahead: bool,
+    /// Pages that a drone fetches after each epoch are sent to it unasked (`push`).
+    pub push: bool,
+    /// Pages that a drone touches under a lock come with it (`grant`).
+    pub pages_on_grants: bool,
+}
+
+impl Economies {
+    /// Their names where a person writes them.
+    ///
+    /// ```
+    /// use hivemind_protocol::Economies;
+    /// assert!(Economies::NAMES.iter().all(|name| Economies::without(name).is_ok()));
+    /// ```
+    pub const NAMES: [&str; 3] = ["fetch-ahead", "push", "pages-on-grants"];
+
+    /// All of them but those listed, by [name](Self::NAMES) with commas between.
+    ///
+    /// ```
+    /// use hivemind_protocol::Economies;
+    /// let economies = Economies::without("push,pages-on-grants")?;
+    /// assert!(economies.fetch_ahead && !economies.push && !economies.pages_on_grants);
+    /// assert!(Economies::without("prayer").is_err());
+    /// # Ok::<(), &str>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The first name that is none of them.
+    pub fn without(list: &str) -> Result<Self, &str> {
+        let mut economies = Self::default();
+        for name in list.split(',').map(str::trim) {
+            match name {
+                "fetch-ahead" => economies.fetch_ahead = false,
+                "push" => economies.push = false,
+                "pages-on-grants" => economies.pages_on_grants = false,
+                _ => return Err(name),
+            }
+        }
+        Ok(economies)
+    }
+}
+
+impl Default for Economies {
+    fn default() -> Self {
+        Self {
+            fetch_ahead: true,
+            push: true,
+            pages_on_grants: true,
+        }
+    }
+}
