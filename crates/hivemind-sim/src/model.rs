@@ -232,10 +232,12 @@ mod tests {
 
     #[test]
     fn how_stores_are_noticed_changes_no_number_of_messages_where_nobody_is_faster() {
-        for program in &small()[..3] {
+        let [pi, jacobi, matmul, ..] = small();
+        // With more than a few drones it depends on who comes first to a home how much matmul's fetch ahead.
+        for (program, drones) in [(pi, 7), (jacobi, 7), (matmul, 5)] {
             let case = Case {
-                program: *program,
-                drones: 7,
+                program,
+                drones,
                 gigabits: 100,
                 fan_out: FAN_OUT,
             };
