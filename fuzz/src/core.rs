@@ -243,7 +243,11 @@ impl Drone {
             pages: PAGES,
             metadata_limit_bytes: METADATA_LIMIT_BYTES,
             fan_out: if setting.line { 1 } else { FAN_OUT },
-            economies: Economies::default(),
+            // From the first time on, for a few steps must be enough.
+            economies: Economies {
+                again: Some(0),
+                ..Economies::default()
+            },
         };
         Self {
             me,

@@ -393,6 +393,8 @@ pub(crate) enum Economy {
     Push,
     /// Pages that a drone touches under a lock come with it.
     PagesOnGrants,
+    /// A drone that always wants a lock again says so when it gives it away.
+    Again,
 }
 
 impl Economy {
@@ -402,6 +404,7 @@ impl Economy {
             Self::FetchAhead => "fetch-ahead",
             Self::Push => "push",
             Self::PagesOnGrants => "pages-on-grants",
+            Self::Again => "again",
         }
     }
 }

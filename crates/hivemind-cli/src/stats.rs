@@ -190,6 +190,7 @@ const LOCKS: (&str, &[Column]) = (
     &[
         ("locks\ntaken", "locks_acquired", Kind::Count),
         ("without a\nmessage", "locks_cached", Kind::Count),
+        ("came\nin vain", "locks_unopened", Kind::Count),
         ("waited\nfor locks", "lock_wait_us", Kind::Time),
         ("tries", "locks_tried", Kind::Count),
         ("in vain", "locks_tried_in_vain", Kind::Count),

@@ -467,6 +467,7 @@ impl<M: Memory> Core<M> {
                     known,
                     wants,
                     tries,
+                    ahead: false,
                 };
                 self.lock_request(from, lock, wish, forwarded)
             }
@@ -477,6 +478,7 @@ impl<M: Memory> Core<M> {
                 sleepers,
                 known,
                 pages,
+                again,
             } => {
                 let grant = crate::lock::Grant {
                     epoch,
@@ -484,6 +486,7 @@ impl<M: Memory> Core<M> {
                     sleepers,
                     known,
                     pages,
+                    again,
                 };
                 self.lock_grant(from, lock, grant)
             }
@@ -492,6 +495,12 @@ impl<M: Memory> Core<M> {
                 requester,
                 given,
             } => self.lock_tried(from, lock, requester, given),
+            Message::LockSought {
+                epoch,
+                lock,
+                requester,
+            } => self.lock_sought(from, lock, (requester, epoch)),
+            Message::LockTaken { lock, .. } => self.lock_taken(from, lock),
             Message::Wake { lock, condition } => self.wake(from, lock, condition),
             Message::Arrive {
                 intervals,

@@ -1,12 +1,12 @@
 //! Which ways of saving messages a drone uses, by name. What each does lives in the file of its name: `ahead`, `push`,
-//! `grant`.
+//! `grant`, `again`.
 
 /// Which ways of saving messages are in use. All are, unless a measurement asks what one of them brings.
 ///
 /// ```
 /// use hivemind_protocol::Economies;
 /// let all = Economies::default();
-/// assert!(all.fetch_ahead && all.push && all.pages_on_grants);
+/// assert!(all.fetch_ahead && all.push && all.pages_on_grants && all.again.is_some());
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Economies {
@@ -16,6 +16,8 @@ pub struct Economies {
     pub push: bool,
     /// Pages that a drone touches under a lock come with it (`grant`).
     pub pages_on_grants: bool,
+    /// A hot lock's next wish rides on the grant, once its drone has come back at once so often in a row (`again`).
+    pub again: Option<u8>,
 }
 
 impl Economies {
@@ -25,7 +27,7 @@ impl Economies {
     /// use hivemind_protocol::Economies;
     /// assert!(Economies::NAMES.iter().all(|name| Economies::without(name).is_ok()));
     /// ```
-    pub const NAMES: [&str; 3] = ["fetch-ahead", "push", "pages-on-grants"];
+    pub const NAMES: [&str; 4] = ["fetch-ahead", "push", "pages-on-grants", "again"];
 
     /// All of them but those listed, by [name](Self::NAMES) with commas between.
     ///
@@ -46,6 +48,7 @@ impl Economies {
                 "fetch-ahead" => economies.fetch_ahead = false,
                 "push" => economies.push = false,
                 "pages-on-grants" => economies.pages_on_grants = false,
+                "again" => economies.again = None,
                 _ => return Err(name),
             }
         }
@@ -59,6 +62,7 @@ impl Default for Economies {
             fetch_ahead: true,
             push: true,
             pages_on_grants: true,
+            again: Some(3),
         }
     }
 }

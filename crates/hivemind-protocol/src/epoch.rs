@@ -11,9 +11,11 @@
 //! How arrivals come together and departures go out is in `gathering`; how the diffs of a page come to its home, and
 //! wait there, in `homecoming`.
 
+use crate::again::Unopened;
 use crate::core::{Core, PageMap, misbehaviour};
 use crate::gathering::Departure;
 use crate::homecoming::{Flushed, Homecoming};
+use crate::lock::manager;
 use crate::message::{Arrival, Met};
 use crate::mutant::{Mutant, mutant};
 use crate::note::Note;
@@ -159,8 +161,26 @@ impl<M: Memory> Core<M> {
                 ..
             } if arrived && !self.epoch.is_parked() => (false, *epoch <= next),
             Message::LockRequest { epoch, .. } => (*epoch <= mine, *epoch == next),
-            // Taking a lock ends an interval, which may not be between arrival and departure (INV-7).
-            Message::LockGrant { epoch, .. } => (*epoch <= mine && !arrived, *epoch <= next),
+            // So is what a try makes a drone ask of the one before it in line; on its way there nothing waits.
+            Message::LockSought {
+                epoch,
+                lock,
+                requester,
+            } if arrived
+                && !self.epoch.is_parked()
+                && *requester != self.me
+                && manager(*lock, self.drones) == from =>
+            {
+                (false, *epoch <= next)
+            }
+            // These come behind tokens, and may not be taken before them.
+            Message::LockSought { epoch, .. } | Message::LockTaken { epoch, .. } => {
+                (*epoch <= mine, *epoch == next)
+            }
+            Message::LockGrant { epoch, .. } if mutant(Mutant::UnopenedWaits) => {
+                (*epoch <= mine && !arrived, *epoch <= next)
+            }
+            Message::LockGrant { epoch, .. } => (*epoch <= mine, *epoch == next),
             Message::CollectWanted { epoch } => (*epoch <= mine, false),
             // A flush belongs to the epoch after the one that it ends.
             Message::Flush { epoch, .. } => (*epoch < mine, *epoch == mine),
@@ -239,6 +259,7 @@ impl<M: Memory> Core<M> {
             self.epoch.held_prefetches.clear();
         }
         self.log.clear();
+        self.locks.unopened.values_mut().for_each(Unopened::clear);
         self.spare.end_epoch();
         let epoch = self.epoch.id;
         let collection = met.is_none();
@@ -274,6 +295,7 @@ impl<M: Memory> Core<M> {
         for pages in core::mem::take(&mut self.epoch.held_prefetches) {
             self.prefetch(pages);
         }
+        self.take_awaited();
         self.pass_on_owed();
         self.try_arrive();
     }

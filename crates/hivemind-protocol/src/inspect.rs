@@ -82,6 +82,10 @@ pub struct LockState {
     pub held: bool,
     /// Whether the program waits for it.
     pub wanted: bool,
+    /// Whether it is in line for it though the program has not asked.
+    pub ahead: bool,
+    /// Whether the token is here and what came with it was not taken in.
+    pub unopened: bool,
     /// Whom the token goes to next.
     pub next: Option<DroneId>,
     /// At the manager: who asked last.

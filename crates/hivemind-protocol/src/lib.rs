@@ -17,6 +17,7 @@ extern crate alloc;
 mod shown;
 mod spare;
 
+mod again;
 mod ahead;
 mod clock;
 mod collect;
@@ -77,7 +78,7 @@ pub use crate::mask::{ByteMask, Extent};
 pub use crate::membership::{Fact, Membership, Newcomer};
 pub use crate::memory::{Access, AccessKind, Memory, PAGE_SIZE, PageBytes, WriteDetection};
 pub use crate::message::{
-    Arrival, Interval, Label, Message, Met, PAGES_A_MESSAGE_MOST, PageCopy, Sleeper,
+    Arrival, Interval, Label, Message, Met, NextWish, PAGES_A_MESSAGE_MOST, PageCopy, Sleeper,
 };
 #[cfg(hivemind_mutants)]
 pub use crate::mutant::choose_mutant;
@@ -95,4 +96,4 @@ pub use crate::wire::WireError;
 /// ```
 /// println!("protocol {}", hivemind_protocol::PROTOCOL_VERSION);
 /// ```
-pub const PROTOCOL_VERSION: u32 = 6;
+pub const PROTOCOL_VERSION: u32 = 7;

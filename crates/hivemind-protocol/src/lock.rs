@@ -1,12 +1,13 @@
 //! Locks: a manager that knows the last requester, a queue that lives with the holders, a token that stays
 //! where it was used last. (Keleher et al., USENIX Winter 1994, section 2.2.)
 //!
-//! What a grant's intervals do lives in `interval`; who sleeps until a condition is signalled, in `condition`.
+//! What a grant's intervals do lives in `interval`; a wish that goes with the token, in `again`; who sleeps until a condition is signalled, in `condition`.
 
+use crate::again::{Again, Unopened};
 use crate::condition::{Stage, Wait};
 use crate::core::{Core, misbehaviour};
 use crate::grant::Holding;
-use crate::message::Interval;
+use crate::message::{Interval, NextWish};
 use crate::mutant::{Mutant, mutant};
 use crate::trial::Trial;
 use crate::{
@@ -29,6 +30,8 @@ pub(crate) struct Wish {
     pub(crate) wants: Vec<PageId>,
     /// Whether it wants the lock only if that is free.
     pub(crate) tries: bool,
+    /// Whether it came with the token, from a program that has not asked.
+    pub(crate) ahead: bool,
 }
 
 impl Wish {
@@ -40,6 +43,7 @@ impl Wish {
             known,
             wants,
             tries,
+            ahead: _,
         } = self;
         Message::LockRequest {
             epoch,
@@ -61,6 +65,7 @@ pub(crate) struct Grant {
     pub(crate) sleepers: Vec<Sleeper>,
     pub(crate) known: VectorTimestamp,
     pub(crate) pages: Vec<PageCopy>,
+    pub(crate) again: Option<NextWish>,
 }
 
 /// All locks that this drone ever had to do with.
@@ -75,6 +80,10 @@ pub(crate) struct LockTable {
     pub(crate) waiting: Option<Wait>,
     /// Those that somebody waits for and that could not be sent on between arrival and departure.
     owed: BTreeSet<LockId>,
+    /// What came with tokens that are here and that the program has not taken.
+    pub(crate) unopened: BTreeMap<LockId, Unopened>,
+    /// The one that was given away last, if the program has made no other call since.
+    pub(crate) gave: Option<LockId>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
@@ -88,7 +97,9 @@ pub(crate) struct Lock {
     /// At the manager: a try whose end is not known.
     pub(crate) trial: Option<Trial>,
     /// The pages that the program touched when it held the lock last.
-    touched: Vec<PageId>,
+    pub(crate) touched: Vec<PageId>,
+    /// Whether its next wish goes with the token.
+    pub(crate) again: Again,
     /// With the token: who sleeps until a condition of the lock is signalled, in the order in which they fell asleep.
     pub(crate) sleepers: Vec<Sleeper>,
 }
@@ -101,6 +112,8 @@ impl LockTable {
             holding: Holding::default(),
             waiting: None,
             owed: BTreeSet::new(),
+            unopened: BTreeMap::new(),
+            gave: None,
         }
     }
 
@@ -109,10 +122,16 @@ impl LockTable {
         self.waiting.is_some()
     }
 
-    /// Whether this token was asked for and has not come.
-    fn is_coming(&self, id: LockId) -> bool {
+    /// Whether the program waits for this lock, awake.
+    pub(crate) fn is_awaited(&self, id: LockId) -> bool {
         self.waiting
             .is_some_and(|wait| wait.lock == id && !matches!(wait.stage, Stage::Asleep(_)))
+    }
+
+    /// Whether this drone is in line for a token that has not come.
+    fn is_coming(&self, id: LockId) -> bool {
+        let ahead = self.locks.get(&id).is_some_and(|lock| lock.again.ahead);
+        (self.is_awaited(id) || ahead) && !self.has_token(id)
     }
 
     /// Whether this token is here.
@@ -137,6 +156,8 @@ impl LockTable {
                 token: lock.token,
                 held: self.held.contains(id),
                 wanted: self.waiting.is_some_and(|wait| wait.lock == *id),
+                ahead: lock.again.ahead,
+                unopened: self.unopened.contains_key(id),
                 next: lock.next.as_ref().map(|wish| wish.requester),
                 tail: Some(lock.tail),
                 sleepers: lock.sleepers.clone(),
@@ -171,6 +192,7 @@ impl<M: Memory> Core<M> {
             tail,
             trial: None,
             touched: Vec::new(),
+            again: Again::default(),
             sleepers: Vec::new(),
         })
     }
@@ -184,19 +206,50 @@ impl<M: Memory> Core<M> {
             return self.complete(ticket, Err(Refusal::AlreadyHeld(id).into()));
         }
         self.stats.locks_tried += u64::from(tries);
-        if self.lock(id).token {
-            self.locks.held.insert(id);
-            self.locks.holding.begin(id);
-            self.stats.locks_acquired += 1;
-            self.stats.locks_cached += 1;
-            return self.complete(ticket, Ok(Outcome::Done));
+        let back = self.locks.gave.take() == Some(id);
+        let here = self.lock(id).token;
+        if here && !(self.locks.unopened.contains_key(&id) && self.epoch.has_arrived()) {
+            return self.take_lock(id, ticket);
         }
         self.locks.waiting = Some(Wait {
             lock: id,
             ticket,
             stage: if tries { Stage::Tries } else { Stage::Asks },
         });
-        self.ask_for(id, tries);
+        let enough = self.economies.again;
+        let again = &mut self.lock(id).again;
+        if again.ahead {
+            return self.catch_up(id, tries);
+        }
+        // Taking in what came with a token ends an interval, which may not be between arrival and departure (INV-7).
+        if !here {
+            again.count(back && !tries, enough);
+            self.ask_for(id, tries);
+        }
+    }
+
+    /// The program has the lock from here on, whose token is here.
+    fn take_lock(&mut self, id: LockId, ticket: Ticket) {
+        match self.locks.unopened.remove(&id) {
+            Some(_) if mutant(Mutant::UnopenedNotOpened) => {}
+            Some(unopened) => self.open(unopened),
+            None => self.stats.locks_cached += 1,
+        }
+        self.locks.held.insert(id);
+        self.locks.holding.begin(id);
+        self.stats.locks_acquired += 1;
+        self.complete(ticket, Ok(Outcome::Done));
+    }
+
+    /// The program takes the lock that it waits for, if the token is here and what came with it may be taken in.
+    pub(crate) fn take_awaited(&mut self) {
+        let arrived = self.epoch.has_arrived();
+        let locks = &mut self.locks;
+        let here = |wait: &Wait| locks.is_awaited(wait.lock) && locks.has_token(wait.lock);
+        if let Some(wait) = locks.waiting.filter(|wait| here(wait) && !arrived) {
+            locks.waiting = None;
+            self.take_lock(wait.lock, wait.ticket);
+        }
     }
 
     /// Asks for a token that is elsewhere.
@@ -285,11 +338,12 @@ impl<M: Memory> Core<M> {
 
     /// Sends the token on, if it is here, free and wanted.
     fn pass_on(&mut self, id: LockId) {
-        let held = self.locks.held.contains(&id);
-        let arrived = self.epoch.has_arrived();
+        let wanted = self.locks.held.contains(&id) || self.locks.is_awaited(id);
+        let ends_interval = !self.locks.unopened.contains_key(&id);
+        let arrived = self.epoch.has_arrived() && ends_interval;
         let parked = self.epoch.is_parked();
         let lock = self.lock(id);
-        if !lock.token || held || lock.next.is_none() {
+        if !lock.token || wanted || lock.next.is_none() {
             return;
         }
         if arrived && (!parked || mutant(Mutant::TokenWaitsInMeeting)) {
@@ -313,7 +367,9 @@ impl<M: Memory> Core<M> {
         if mutant(Mutant::SleepersLeftBehind) {
             core::mem::swap(&mut sleepers, &mut lock.sleepers);
         }
-        if !arrived {
+        let unopened = self.locks.unopened.remove(&id);
+        let opened = unopened.is_none();
+        if !arrived && opened {
             self.close_interval();
         }
         let nothing = VectorTimestamp::new();
@@ -323,19 +379,29 @@ impl<M: Memory> Core<M> {
             &nothing
         };
         let mut intervals = self.log.beyond(known);
+        if let Some(unopened) = unopened {
+            unopened.join(&mut intervals, (known, &self.log.known));
+        }
         intervals.retain(|interval| interval.id.creator != wish.requester);
         if mutant(Mutant::GrantOfOwnIntervals) {
             intervals.retain(|interval| interval.id.creator == self.me);
         }
         let epoch = self.epoch.id;
         // An older wish is of other homes; and what is written after an arrival is the next epoch's.
-        let pages = match wish.epoch == epoch && !arrived {
+        let pages = match wish.epoch == epoch && !arrived && opened {
             true => self.pages_for_grant(wish.requester, &wish.wants),
             false => Vec::new(),
         };
         let known = match pages.is_empty() {
             true => VectorTimestamp::new(),
             false => self.log.known.clone(),
+        };
+        let again = match opened {
+            true => self.next_wish(id, &wish),
+            false => {
+                self.note_unopened(id);
+                None
+            }
         };
         self.send(
             wish.requester,
@@ -346,6 +412,7 @@ impl<M: Memory> Core<M> {
                 sleepers,
                 known,
                 pages,
+                again,
             },
         );
     }
@@ -364,22 +431,25 @@ impl<M: Memory> Core<M> {
         id: LockId,
         grant: Grant,
     ) -> Result<(), Misbehaviour> {
-        let coming = self.locks.is_coming(id);
-        let Some(Wait { ticket, .. }) = self.locks.waiting.filter(|_| coming) else {
+        if !self.locks.is_coming(id) {
             return Err(misbehaviour(
                 from,
                 &format!("it grants {id}, for which nobody waits here"),
             ));
-        };
+        }
         let Grant {
             epoch,
             intervals,
             sleepers,
             known,
             pages,
+            again,
         } = grant;
         self.check_sleepers(from, id, &sleepers)?;
         let tried = self.check_own_trial(from, id)?;
+        if let Some(again) = &again {
+            self.check_again(from, id, again)?;
+        }
         // Pages of an epoch that is over are void, like its intervals.
         let pages = match epoch == self.epoch.id {
             true => pages,
@@ -388,29 +458,41 @@ impl<M: Memory> Core<M> {
         let touched = self.lock(id).touched.clone();
         self.check_granted(from, &touched, &known, &pages)?;
         // Intervals of an epoch that is over are part of this one's start.
-        let news = if epoch == self.epoch.id || mutant(Mutant::OldGrantTaken) {
+        let intervals = if epoch == self.epoch.id || mutant(Mutant::OldGrantTaken) {
             self.news(from, intervals)?
         } else {
             Vec::new()
         };
-        self.locks.waiting = None;
-        self.close_interval();
-        self.incorporate(news);
-        self.drop_stale();
-        self.take_granted(&known, pages);
+        let unopened = Unopened {
+            intervals,
+            known,
+            pages,
+        };
+        self.locks.unopened.insert(id, unopened);
+        let lock = self.lock(id);
+        lock.token = true;
+        lock.sleepers = sleepers;
+        lock.again.ahead = false;
         if mutant(Mutant::EarlyForwardDropped) {
-            self.lock(id).next = None;
+            lock.next = None;
         }
-        self.lock(id).token = true;
-        self.lock(id).sleepers = sleepers;
-        self.locks.held.insert(id);
-        self.locks.holding.begin(id);
-        self.stats.locks_acquired += 1;
-        self.complete(ticket, Ok(Outcome::Done));
-        match tried {
-            true => self.end_trial(from, id, self.me, true),
-            false => Ok(()),
+        if mutant(Mutant::OpenedAtOnce) && !self.epoch.has_arrived() {
+            let unopened = self.locks.unopened.insert(id, Unopened::default());
+            unopened
+                .into_iter()
+                .for_each(|unopened| self.open(unopened));
         }
+        self.take_awaited();
+        if tried {
+            self.end_trial(from, id, self.me, true)?;
+        }
+        if let Some(again) = again {
+            let forwarded = manager(id, self.drones) != self.me;
+            self.lock_request(from, id, again.of(from, epoch), forwarded)?;
+        }
+        self.pass_on(id);
+        self.answer_doubter(id);
+        Ok(())
     }
 }
 

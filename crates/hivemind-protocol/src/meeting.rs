@@ -79,6 +79,7 @@ impl<M: Memory> Core<M> {
         if let Err(refusal) = refuse_meeting(&self.locks, meeting.kind) {
             return self.complete(ticket, Err(refusal.into()));
         }
+        self.locks.gave = None;
         self.calls.meeting = Some((meeting, ticket));
         self.try_arrive();
     }

@@ -115,6 +115,25 @@ pub enum Message {
         known: VectorTimestamp,
         /// Of the pages that the requester wants, those that are whole at the granter.
         pages: Vec<PageCopy>,
+        /// The granter's next wish for the lock, if it is likely to have one: as if it asked right behind this.
+        again: Option<NextWish>,
+    },
+    /// Somebody tries to take a lock for which it is in line, though only because its wish went with the token; or was
+    /// asked about it by a try. From it to the lock's manager, and from there to the drone before it in line: is it taken?
+    LockSought {
+        /// The epoch of who wants to know.
+        epoch: EpochId,
+        /// Which lock.
+        lock: LockId,
+        /// Who wants to know.
+        requester: DroneId,
+    },
+    /// The answer: the lock is taken or waited for, or its token went to the receiver before this.
+    LockTaken {
+        /// The sender's epoch.
+        epoch: EpochId,
+        /// Which lock.
+        lock: LockId,
     },
     /// From the holder of a lock, which has taken the receiver from the list of the lock's sleepers: ask for the lock.
     Wake {
@@ -221,6 +240,8 @@ impl Message {
             Self::LockRequest { .. } => "LockRequest",
             Self::LockTried { .. } => "LockTried",
             Self::LockGrant { .. } => "LockGrant",
+            Self::LockSought { .. } => "LockSought",
+            Self::LockTaken { .. } => "LockTaken",
             Self::Wake { .. } => "Wake",
             Self::Arrive { .. } => "Arrive",
             Self::ArriveTogether { .. } => "ArriveTogether",
@@ -290,6 +311,21 @@ pub struct Sleeper {
     pub condition: ConditionId,
     /// Who sleeps.
     pub drone: DroneId,
+}
+
+/// A wish for a lock that goes with its token: who gives it away wants it again.
+///
+/// ```
+/// use hivemind_protocol::{NextWish, PageId, VectorTimestamp};
+/// let wish = NextWish { known: VectorTimestamp::new(), wants: vec![PageId(3)] };
+/// assert_eq!(wish.wants.len(), 1);
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct NextWish {
+    /// What the granter knows.
+    pub known: VectorTimestamp,
+    /// Pages that it wants with the lock, as in a request.
+    pub wants: Vec<PageId>,
 }
 
 /// How many pages a request may ask for and a reply may bring: 256 KiB, so that no link is busy with one

@@ -197,6 +197,18 @@ mutants! {
     WishPassesTrial = "wish-passes-trial", None;
     /// A prefetch does not wait for the next epoch when this drone has arrived at the end of this.
     PrefetchAfterArrival = "prefetch-after-arrival", None;
+    /// What came with a token before the program asked for it is not taken in when it takes the lock.
+    UnopenedNotOpened = "unopened-not-opened", None;
+    /// A token that goes on unopened leaves behind what came with it.
+    UnopenedForgotten = "unopened-forgotten", None;
+    /// A token for which nobody waits here waits for the end of the epoch.
+    UnopenedWaits = "unopened-waits", None;
+    /// A token that comes before the program asks for it is opened at once.
+    OpenedAtOnce = "opened-at-once", None;
+    /// Who tries to take a lock for which its drone is in line ahead is refused at once.
+    AheadTriesInVain = "ahead-tries-in-vain", None;
+    /// Who is asked by a try is sure that the lock is taken though its own program does not ask for it.
+    AheadRefuses = "ahead-refuses", None;
     /// Who is woken stays on the list of those who sleep.
     SleeperStaysListed = "sleeper-stays-listed", None;
     /// A store that another drone may have seen is not told of when it was taken back since.

@@ -41,7 +41,7 @@ pub struct Stats {
     pub invalidations: u64,
     /// Locks acquired.
     pub locks_acquired: u64,
-    /// Of these, those whose token was here already, without a message.
+    /// Of these, those whose token had stayed here, without a message.
     pub locks_cached: u64,
     /// Tries to take a lock, in vain or not.
     pub locks_tried: u64,
@@ -51,6 +51,8 @@ pub struct Stats {
     pub condition_waits: u64,
     /// How many sleeping drones the program woke.
     pub condition_wakes: u64,
+    /// Tokens that came because a wish went with them and went on before the program asked for them.
+    pub locks_unopened: u64,
     /// Meetings that ended well: barriers and other collective calls.
     pub meetings: u64,
     /// Collections of intervals, notices, twins and diffs outside meetings.

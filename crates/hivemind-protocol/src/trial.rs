@@ -28,20 +28,55 @@ pub(crate) struct Trial {
 impl Trial {
     /// Whether this drone tries, or has a wish that waits for the end.
     fn concerns(&self, drone: DroneId) -> bool {
-        let mut waiting = self.waiting.iter();
-        self.requester == drone || waiting.any(|wish| wish.requester == drone)
+        self.requester == drone || self.keeps(drone)
+    }
+
+    /// Whether a wish of this drone waits for the end.
+    pub(crate) fn keeps(&self, drone: DroneId) -> bool {
+        self.waiting.iter().any(|wish| wish.requester == drone)
     }
 }
 
 impl<M: Memory> Core<M> {
     /// At the manager: a wish or a try comes. It waits while a trial is on.
     pub(crate) fn manage_wish(&mut self, id: LockId, wish: Wish) -> Result<(), Misbehaviour> {
+        self.check_not_in_line(wish.requester, id)?;
         let requester = wish.requester;
+        let lock = self.lock(id);
+        let last = lock.tail;
+        match &mut lock.trial {
+            Some(trial) if wish.tries || !mutant(Mutant::WishPassesTrial) => {
+                trial.waiting.push_back(wish);
+                return Ok(());
+            }
+            None if wish.tries => {
+                lock.trial = Some(Trial {
+                    asked: last,
+                    requester,
+                    waiting: VecDeque::new(),
+                });
+            }
+            _ if mutant(Mutant::LastRequesterForgotten) => {}
+            _ => {
+                lock.tail = requester;
+                lock.again.place(&wish, last);
+            }
+        }
+        self.send(last, wish.forwarded(id));
+        Ok(())
+    }
+
+    /// At the manager: whether a drone may come to the line's end.
+    pub(crate) fn check_not_in_line(
+        &mut self,
+        requester: DroneId,
+        id: LockId,
+    ) -> Result<(), Misbehaviour> {
         let (me, last) = (self.me, self.lock(id).tail);
-        let trial = self.lock(id).trial.as_mut();
+        let trial = &self.lock(id).trial;
         // Who was asked for this manager's own try may have given the token and ask for it again, before the token can be
         // taken here.
-        let in_line = match &trial {
+        let in_line = match trial {
             Some(trial) if trial.requester == me => trial.concerns(requester),
             Some(trial) => trial.concerns(requester) || last == requester,
             None => last == requester,
@@ -50,23 +85,6 @@ impl<M: Memory> Core<M> {
             let what = format!("it asks for {id} again while it is in line");
             return Err(misbehaviour(requester, &what));
         }
-        match trial {
-            Some(trial) if wish.tries || !mutant(Mutant::WishPassesTrial) => {
-                trial.waiting.push_back(wish);
-                return Ok(());
-            }
-            None if wish.tries => {
-                let trial = Trial {
-                    asked: last,
-                    requester,
-                    waiting: VecDeque::new(),
-                };
-                self.lock(id).trial = Some(trial);
-            }
-            _ if mutant(Mutant::LastRequesterForgotten) => {}
-            _ => self.lock(id).tail = requester,
-        }
-        self.send(last, wish.forwarded(id));
         Ok(())
     }
 
@@ -78,23 +96,34 @@ impl<M: Memory> Core<M> {
         wish: Wish,
     ) -> Result<(), Misbehaviour> {
         self.check_due(from, id)?;
-        let (requester, manager) = (wish.requester, manager(id, self.drones));
-        let given = self.locks.has_token(id) && !self.locks.held.contains(&id);
-        if !given {
-            self.send_tried(requester, id, (requester, given));
-        } else {
-            self.grant(id, wish);
-        }
-        // A manager that tries is told by the token. Who tries in vain tells the manager itself: so its next wish comes
-        // there after that.
-        let tells = match given {
-            true => requester != manager,
-            false => self.me == manager,
-        };
-        if tells {
-            self.send_tried(manager, id, (requester, given));
-        }
+        self.decide_try(id, wish);
         Ok(())
+    }
+
+    /// Gives the lock to who tries to take it, if it is free.
+    pub(crate) fn decide_try(&mut self, id: LockId, wish: Wish) {
+        let (requester, manager) = (wish.requester, manager(id, self.drones));
+        let wanted = self.locks.held.contains(&id) || self.locks.is_awaited(id);
+        if !self.locks.has_token(id) || wanted {
+            return match self.is_merely_ahead(id) && !mutant(Mutant::AheadRefuses) {
+                true => self.doubt_for(id, wish),
+                false => self.refuse_try(id, requester),
+            };
+        }
+        self.grant(id, wish);
+        // A manager that tries is told by the token.
+        if requester != manager {
+            self.send_tried(manager, id, (requester, true));
+        }
+    }
+
+    /// Somebody tried in vain. It tells the manager itself: so its next wish comes there after that.
+    pub(crate) fn refuse_try(&mut self, id: LockId, requester: DroneId) {
+        let vain = (requester, false);
+        self.send_tried(requester, id, vain);
+        if self.me == manager(id, self.drones) {
+            self.send_tried(self.me, id, vain);
+        }
     }
 
     fn send_tried(&mut self, to: DroneId, lock: LockId, (requester, given): (DroneId, bool)) {
@@ -140,12 +169,18 @@ impl<M: Memory> Core<M> {
         let tries = |wait: &Wait| wait.lock == id && wait.stage == Stage::Tries;
         match self.locks.waiting.filter(tries) {
             // Whom the token is due to next must get it.
-            Some(wait) if self.lock(id).next.is_none() => Ok(wait.ticket),
+            Some(wait) if self.may_fail(id) => Ok(wait.ticket),
             _ => {
                 let what = format!("it refuses {id}, which nobody tries to take here");
                 Err(misbehaviour(from, &what))
             }
         }
+    }
+
+    /// Whether an own try may be refused. Who is in line ahead of its program was not asked by its try.
+    fn may_fail(&mut self, id: LockId) -> bool {
+        let lock = self.lock(id);
+        lock.next.is_none() && !lock.token && !lock.again.ahead
     }
 
     /// At the manager: how a trial ended. What waited for that goes on.

@@ -5,7 +5,7 @@
 
 use crate::diff::Diff;
 use crate::heap::Block;
-use crate::message::{Arrival, Interval, Message, Met, PageCopy, Sleeper};
+use crate::message::{Arrival, Interval, Message, Met, NextWish, PageCopy, Sleeper};
 use crate::mutant::{Mutant, mutant};
 use crate::spare::SparePages;
 use crate::{
@@ -146,6 +146,7 @@ wire_struct! {
     Meeting { kind: MeetingKind, payload: Vec<u8> }
     Arrival { intervals: Vec<Interval>, meeting: Option<Meeting>, declined: Vec<PageRun> }
     Sleeper { condition: ConditionId, drone: DroneId }
+    NextWish { known: VectorTimestamp, wants: Vec<PageId> }
 }
 
 /// An enum: a tag, then the variant's fields, each `field as name: type`.
@@ -184,7 +185,7 @@ wire_enum!(Message {
     }
     7 => LockGrant {
         epoch as epoch: EpochId, lock as lock: LockId, intervals as intervals: Vec<Interval>, sleepers as sleepers: Vec<Sleeper>,
-        known as known: VectorTimestamp, pages as pages: Vec<PageCopy>
+        known as known: VectorTimestamp, pages as pages: Vec<PageCopy>, again as again: Option<NextWish>
     }
     8 => Arrive {
         epoch as epoch: EpochId, intervals as intervals: Vec<Interval>, meeting as meeting: Option<Meeting>, declined as declined: Vec<PageRun>
@@ -201,6 +202,8 @@ wire_enum!(Message {
     15 => HeapReply { request as request: u64, result as result: Result<Block, Refusal> }
     18 => Measure { request as request: u64, address as address: Address }
     17 => LockTried { lock as lock: LockId, requester as requester: DroneId, given as given: bool }
+    20 => LockSought { epoch as epoch: EpochId, lock as lock: LockId, requester as requester: DroneId }
+    21 => LockTaken { epoch as epoch: EpochId, lock as lock: LockId }
     16 => Wake { lock as lock: LockId, condition as condition: ConditionId }
 });
 wire_enum!(MeetingKind {
@@ -456,12 +459,25 @@ mod tests {
                     condition: ConditionId(1 << 30),
                     drone: id.creator,
                 }],
-                known,
+                known: known.clone(),
                 pages: vec![PageCopy {
                     page,
                     without: vec![],
                     bytes: Box::new([9; PAGE_SIZE]),
                 }],
+                again: Some(NextWish {
+                    known,
+                    wants: vec![page],
+                }),
+            },
+            Message::LockSought {
+                epoch,
+                lock: LockId(1 << 35),
+                requester: id.creator,
+            },
+            Message::LockTaken {
+                epoch,
+                lock: LockId(1 << 35),
             },
             Message::Wake {
                 lock: LockId(1 << 35),

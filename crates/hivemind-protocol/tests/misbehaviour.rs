@@ -5,8 +5,8 @@ mod peer;
 
 use hivemind_protocol::{
     AccessKind, Address, BarrierId, Block, Command, ConditionId, DroneId, Effect, EpochId, Event,
-    IntervalIndex, LockId, Meeting, MeetingKind, Message, Met, PAGE_SIZE, PageCopy, PageId,
-    Sleeper, Ticket, VectorTimestamp,
+    IntervalIndex, LockId, Meeting, MeetingKind, Message, Met, NextWish, PAGE_SIZE, PageCopy,
+    PageId, Sleeper, Ticket, VectorTimestamp,
 };
 use peer::{EPOCH, PAGES, WAITING, arrive, drone, grant, interval, meet};
 
@@ -24,6 +24,7 @@ fn token(sleepers: &[u32]) -> Message {
         sleepers: sleepers.collect(),
         known: VectorTimestamp::new(),
         pages: Vec::new(),
+        again: None,
     }
 }
 
@@ -226,6 +227,95 @@ fn a_try_ends_in_vain_only_for_who_tries() {
         .calls(Command::Acquire(LockId(0)))
         .refuses(0, vain(0));
     assert!(said.contains("nobody tries"), "{said}");
+}
+
+/// Lock 0's token, with the wish of who gives it away.
+fn token_and_wish(wants: Vec<PageId>) -> Message {
+    let mut message = token(&[]);
+    let Message::LockGrant { again, .. } = &mut message else {
+        unreachable!("a token is a grant");
+    };
+    let known = VectorTimestamp::new();
+    *again = Some(NextWish { known, wants });
+    message
+}
+
+fn sought(lock: u64, requester: u32) -> Message {
+    Message::LockSought {
+        epoch: EPOCH,
+        lock: LockId(lock),
+        requester: DroneId(requester),
+    }
+}
+
+fn taken(lock: u64) -> Message {
+    Message::LockTaken {
+        epoch: EPOCH,
+        lock: LockId(lock),
+    }
+}
+
+#[test]
+fn a_wish_comes_with_a_token_only_where_it_can_be_next() {
+    let acquiring = || drone(1).calls(Command::Acquire(LockId(0)));
+    assert!(!acquiring().hears(0, token_and_wish(Vec::new())).waits());
+    // Drone 2 does not manage the lock.
+    let said = acquiring().refuses(2, token_and_wish(Vec::new()));
+    assert!(said.contains("where it cannot be next"), "{said}");
+    let said = acquiring().refuses(0, token_and_wish(vec![PageId(PAGES)]));
+    assert!(said.contains("the region has 64 pages"), "{said}");
+    let behind = Message::LockRequest {
+        epoch: EPOCH,
+        lock: LockId(0),
+        requester: DroneId(2),
+        known: VectorTimestamp::new(),
+        forwarded: true,
+        wants: Vec::new(),
+        tries: false,
+    };
+    let said = acquiring()
+        .hears(0, behind)
+        .refuses(0, token_and_wish(Vec::new()));
+    assert!(said.contains("where it cannot be next"), "{said}");
+}
+
+#[test]
+fn a_token_that_was_not_promised_is_refused() {
+    // Drone 1 waits for lock 0; lock 1, which it manages, went to drone 0, and drone 1 did not ask for it again.
+    let gave = || {
+        drone(1)
+            .calls(Command::Acquire(LockId(0)))
+            .hears(0, asks(0, false))
+    };
+    let mut back = token(&[]);
+    let Message::LockGrant { lock, .. } = &mut back else {
+        unreachable!("a token is a grant");
+    };
+    *lock = LockId(1);
+    let said = gave().refuses(0, back);
+    assert!(said.contains("for which nobody waits here"), "{said}");
+}
+
+#[test]
+fn who_is_not_in_line_ahead_seeks_no_lock_and_is_told_nothing() {
+    let waiting = || drone(1).calls(Command::Acquire(LockId(0)));
+    for (from, lock, requester, what) in [
+        (2, 1, 2, "not in line ahead"),
+        (2, 1, 0, "in another's name or at the wrong drone"),
+        (2, 0, 2, "in another's name or at the wrong drone"),
+        (0, 0, 1, "in another's name or at the wrong drone"),
+        (0, 0, 9, "in another's name or at the wrong drone"),
+    ] {
+        let said = waiting().refuses(from, sought(lock, requester));
+        assert!(said.contains(what), "{said}");
+    }
+    for lock in [0, 1] {
+        let said = waiting().refuses(2, taken(lock));
+        assert!(said.contains("which nobody asked"), "{said}");
+    }
+    let tries = drone(1).calls(Command::TryAcquire(LockId(0)));
+    let said = tries.refuses(0, taken(0));
+    assert!(said.contains("which nobody asked"), "{said}");
 }
 
 #[test]

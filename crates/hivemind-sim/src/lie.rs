@@ -4,7 +4,7 @@
 use crate::prng::Prng;
 use hivemind_protocol::{
     Address, Arrival, ConditionId, Diff, DroneId, EpochId, Interval, IntervalIndex, Kernels,
-    LockId, MeetingKind, Message, Met, PAGE_SIZE, PageCopy, PageId, PageRun, Sleeper,
+    LockId, MeetingKind, Message, Met, NextWish, PAGE_SIZE, PageCopy, PageId, PageRun, Sleeper,
     VectorTimestamp,
 };
 
@@ -50,6 +50,8 @@ fn repeats(message: &Message) -> bool {
             | Message::CollectWanted { .. }
             | Message::LockGrant { .. }
             | Message::LockTried { .. }
+            | Message::LockSought { .. }
+            | Message::LockTaken { .. }
             | Message::Wake { .. }
             | Message::LockRequest {
                 forwarded: true,
@@ -67,6 +69,8 @@ fn epoch_of(message: &mut Message) -> Option<&mut EpochId> {
         | Message::DiffReply { epoch, .. }
         | Message::LockRequest { epoch, .. }
         | Message::LockGrant { epoch, .. }
+        | Message::LockSought { epoch, .. }
+        | Message::LockTaken { epoch, .. }
         | Message::Arrive { epoch, .. }
         | Message::ArriveTogether { epoch, .. }
         | Message::Depart { epoch, .. }
@@ -170,6 +174,28 @@ fn contradict(
             let condition = ConditionId(far as u32);
             sleepers.push(Sleeper { condition, drone });
             Some("tells of a sleeper that is not")
+        }
+        Message::LockGrant { again, .. } if prng.chance(30) => {
+            let (known, wants) = (VectorTimestamp::new(), vec![PageId(u64::MAX)]);
+            *again = Some(NextWish { known, wants });
+            Some("wants a page that is not with the lock again")
+        }
+        Message::LockGrant { again, .. } if again.is_none() && prng.chance(50) => {
+            let (known, wants) = (VectorTimestamp::new(), Vec::new());
+            *again = Some(NextWish { known, wants });
+            Some("says that it wants the lock again, and does not")
+        }
+        Message::LockSought { requester, .. } if prng.chance(50) => {
+            requester.0 = drones + prng.below(9) as u32;
+            Some("seeks a lock for a drone that is not")
+        }
+        Message::LockSought { lock, .. } => {
+            lock.0 += far;
+            Some("seeks a lock for which it is not in line")
+        }
+        Message::LockTaken { lock, .. } => {
+            lock.0 += far;
+            Some("says what nobody asked")
         }
         Message::LockTried { requester, .. } if prng.chance(50) => {
             requester.0 = drones + prng.below(9) as u32;
@@ -332,7 +358,7 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
         pages: vec![PageRun::one(page)],
     };
     let intervals = vec![interval];
-    match prng.below(16) {
+    match prng.below(18) {
         0 => Message::PageRequest {
             epoch,
             pages: PageRun::one(page),
@@ -375,6 +401,10 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
                 without: Vec::new(),
                 bytes: Box::new([1; PAGE_SIZE]),
             }],
+            again: prng.chance(50).then(|| NextWish {
+                known: timestamp(drone, index),
+                wants: vec![page],
+            }),
         },
         6 => Message::Arrive {
             epoch,
@@ -414,7 +444,13 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
             requester: drone,
             given: prng.chance(50),
         },
-        13 => Message::Measure {
+        13 => Message::LockSought {
+            epoch,
+            lock,
+            requester: drone,
+        },
+        15 => Message::LockTaken { epoch, lock },
+        16 => Message::Measure {
             request: prng.below(10),
             address: Address(prng.below(pages * PAGE_SIZE as u64)),
         },

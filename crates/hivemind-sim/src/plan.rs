@@ -194,11 +194,16 @@ fn draw_fan_out(prng: &mut Prng) -> u32 {
 fn draw_economies(prng: &mut Prng) -> Economies {
     let some = prng.chance(25);
     let mut on = || !some || prng.chance(50);
-    Economies {
+    let mut economies = Economies {
         fetch_ahead: on(),
         push: on(),
         pages_on_grants: on(),
+        again: None,
+    };
+    if on() {
+        economies.again = Some(*prng.pick(&[0, 0, 1, 3]));
     }
+    economies
 }
 
 /// All trap, none does, or each as it comes. Those that don't mark pages or compare them: all, none, or as it comes.

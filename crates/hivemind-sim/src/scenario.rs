@@ -9,7 +9,7 @@ use crate::script::{Deed, Line, Script, parse};
 use crate::trace::Trace;
 use crate::world::{Completed, Started, World, WorldPlan};
 use hivemind_protocol::{
-    Address, Command, DroneId, Economies, Failure, Meeting, MeetingKind, Outcome, PAGE_SIZE, Ticket,
+    Address, Command, DroneId, Failure, Meeting, MeetingKind, Outcome, PAGE_SIZE, Ticket,
 };
 use std::collections::{BTreeSet, VecDeque};
 
@@ -86,7 +86,7 @@ impl Stage {
             pages: script.pages,
             metadata_limit_bytes: script.limit_bytes,
             fan_out: script.fan_out,
-            economies: Economies::default(),
+            economies: script.economies,
             weather: Weather::Even(1),
             seed: 0,
             hostility: None,

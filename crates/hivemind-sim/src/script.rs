@@ -5,6 +5,7 @@
 //! pages 4                       of the region (default 64)
 //! fan-out 1                     for how many others a drone waits at an epoch's end (default: 16)
 //! limit 500                     bytes of protocol memory before a collection (default: none)
+//! again 0                       a wish goes with the token once its drone came back at once so often (default 3)
 //! watch marks                   or traps or copies (default: the scenario runs once with each)
 //! d0: write p0+8 = 1 2 3        stores bytes at page 0, offset 8
 //! d0: read p0+8 = 1 2 3         loads them, and they must be these
@@ -34,7 +35,8 @@
 
 use crate::memory::Watch;
 use hivemind_protocol::{
-    Address, BarrierId, ConditionId, DroneId, FAN_OUT, LockId, PAGE_SIZE, PageId, PageRun,
+    Address, BarrierId, ConditionId, DroneId, Economies, FAN_OUT, LockId, PAGE_SIZE, PageId,
+    PageRun,
 };
 
 /// A line of a scenario.
@@ -83,6 +85,7 @@ pub(crate) struct Script {
     pub(crate) pages: u64,
     pub(crate) limit_bytes: u64,
     pub(crate) fan_out: u32,
+    pub(crate) economies: Economies,
     /// None: each in turn.
     pub(crate) watch: Option<Watch>,
     /// With their numbers in the text.
@@ -97,6 +100,7 @@ pub(crate) fn parse(text: &str) -> Result<Script, String> {
         pages,
         limit_bytes,
         fan_out: FAN_OUT,
+        economies: Economies::default(),
         watch: None,
         lines: Vec::new(),
     };
@@ -136,6 +140,10 @@ impl Script {
             }
             ["pages", count] => {
                 self.pages = number(count)?;
+                return Ok(());
+            }
+            ["again", times] => {
+                self.economies.again = Some(number(times)? as u8);
                 return Ok(());
             }
             ["limit", bytes] => {

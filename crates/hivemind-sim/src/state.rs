@@ -94,6 +94,8 @@ fn of_lock(state: Option<&LockState>) -> Vec<Field> {
         ("token", yes(state.token)),
         ("held", yes(state.held)),
         ("wanted", yes(state.wanted)),
+        ("ahead", yes(state.ahead)),
+        ("unopened", yes(state.unopened)),
         ("next", short(&state.next)),
         ("last asked", short(&state.tail)),
         ("asleep", sleepers(&state)),

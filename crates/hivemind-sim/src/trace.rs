@@ -318,6 +318,8 @@ impl About<'_> {
                     Message::LockRequest { lock, .. }
                     | Message::LockGrant { lock, .. }
                     | Message::LockTried { lock, .. }
+                    | Message::LockSought { lock, .. }
+                    | Message::LockTaken { lock, .. }
                     | Message::Wake { lock, .. },
                 ),
             ) => *lock == wanted,

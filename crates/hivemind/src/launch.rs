@@ -423,6 +423,7 @@ mod tests {
                 fetch_ahead: false,
                 push: false,
                 pages_on_grants: true,
+                again: Some(3),
             },
             report: Some("/r".into()),
             trace: Some("/t".into()),
@@ -458,7 +459,7 @@ mod tests {
             (
                 "HIVEMIND_WITHOUT",
                 "push,prayer",
-                "a list of fetch-ahead, push, pages-on-grants",
+                "a list of fetch-ahead, push, pages-on-grants, again",
             ),
             (
                 "HIVEMIND_LISTEN",

@@ -132,6 +132,7 @@ pub(crate) fn grant(intervals: Vec<Interval>) -> Message {
         sleepers: Vec::new(),
         known: VectorTimestamp::new(),
         pages: Vec::new(),
+        again: None,
     }
 }
 

@@ -69,7 +69,10 @@ impl Seat {
             pages: world.pages,
             metadata_limit_bytes: world.limit_bytes,
             fan_out: world.fan_out,
-            economies: Economies::default(),
+            economies: Economies {
+                again: world.again,
+                ..Economies::default()
+            },
         };
         let memory = SimMemory::new(me, world.pages, world.watch_of(me));
         Self {

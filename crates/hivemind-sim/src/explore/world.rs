@@ -5,6 +5,7 @@
 //! pages 2                        of the region (default 2)
 //! fan-out 1                      for how many others a drone waits at an epoch's end: three in a line (default: 16)
 //! limit 0                        bytes of protocol memory before a collection (default: none)
+//! again 0                        a wish goes with the token once its drone came back at once so often (default: never)
 //! detection traps                or scans, or mixed: traps and scans in turn (default: each of the three)
 //! loses any                      any drone may die at any moment, one at most; or only one: loses d1
 //! torn                           a store may land in the middle of what the core does for a message
@@ -43,6 +44,7 @@ pub struct SmallWorld {
     pub(crate) pages: u64,
     pub(crate) limit_bytes: u64,
     pub(crate) fan_out: u32,
+    pub(crate) again: Option<u8>,
     /// The drones of which one may die.
     pub(crate) mortal: Vec<DroneId>,
     pub(crate) torn: bool,
@@ -109,6 +111,7 @@ impl SmallWorld {
             pages: 2,
             limit_bytes: u64::MAX,
             fan_out: FAN_OUT,
+            again: None,
             mortal: Vec::new(),
             torn: false,
             programs: Vec::new(),
@@ -174,6 +177,7 @@ impl SmallWorld {
             ["pages", count] => self.pages = number(count)?,
             ["limit", bytes] => self.limit_bytes = number(bytes)?,
             ["fan-out", count] => self.fan_out = number(count)? as u32,
+            ["again", times] => self.again = Some(number(times)? as u8),
             ["loses", "any"] => self.mortal = (0..self.drones).map(DroneId).collect(),
             ["loses", drone] => self.mortal.push(self.drone(drone)?),
             ["torn"] => self.torn = true,

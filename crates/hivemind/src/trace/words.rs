@@ -232,9 +232,13 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
             intervals,
             sleepers,
             pages,
+            again,
             ..
         } => {
             words.field("lock", lock.0);
+            if again.is_some() {
+                words.field("again", "yes");
+            }
             notices(words, intervals);
             count(words, "sleepers", sleepers.len() as u64);
             count(words, "whole_pages", pages.len() as u64);
@@ -248,6 +252,19 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
             words.field("lock", lock.0);
             words.drone("requester", requester.0);
             words.field("given", if *given { "yes" } else { "no" });
+        }
+        Message::LockSought {
+            epoch,
+            lock,
+            requester,
+        } => {
+            words.field("lock", lock.0);
+            words.drone("requester", requester.0);
+            words.field("epoch", epoch.0);
+        }
+        Message::LockTaken { epoch, lock } => {
+            words.field("lock", lock.0);
+            words.field("epoch", epoch.0);
         }
         Message::Wake { lock, condition } => {
             words.field("lock", lock.0);
