@@ -510,11 +510,13 @@ mod tests {
 
     #[test]
     fn another_version_is_named_and_its_refusals_are_readable() {
+        let another = PROTOCOL_VERSION + 1;
         let mut bytes = hello().encode();
-        bytes[8..12].copy_from_slice(&7_u32.to_le_bytes());
-        assert!(matches!(received(&bytes), Err(LetterError::Version(7))));
+        bytes[8..12].copy_from_slice(&another.to_le_bytes());
+        let refused = received(&bytes);
+        assert!(matches!(refused, Err(LetterError::Version(version)) if version == another));
         let mut bytes = Letter::Refusal("no".to_owned()).encode();
-        bytes[8..12].copy_from_slice(&7_u32.to_le_bytes());
+        bytes[8..12].copy_from_slice(&another.to_le_bytes());
         assert_eq!(received(&bytes).unwrap(), Letter::Refusal("no".to_owned()));
     }
 
