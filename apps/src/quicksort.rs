@@ -483,7 +483,7 @@ fn difference<T: Key>(sorted: &[T], expected: &[T]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn seeded(count: usize, modulus: i32) -> Vec<i32> {
+    pub(super) fn seeded(count: usize, modulus: i32) -> Vec<i32> {
         (0..count)
             .map(|index| numbers::seeded::<i32>(7, index) % modulus)
             .collect()

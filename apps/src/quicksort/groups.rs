@@ -92,14 +92,8 @@ pub(super) fn split<T: Key>(numbers: &mut [T], goes_first: impl Fn(T) -> bool) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numbers;
     use crate::quicksort::serial;
-
-    fn seeded(count: usize, modulus: i32) -> Vec<i32> {
-        (0..count)
-            .map(|index| numbers::seeded::<i32>(7, index) % modulus)
-            .collect()
-    }
+    use crate::quicksort::tests::seeded;
 
     #[test]
     fn groups_hold_each_number_once_in_the_order_of_the_pivots() {
