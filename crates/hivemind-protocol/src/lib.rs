@@ -24,6 +24,7 @@ mod collect;
 mod condition;
 mod core;
 mod diff;
+mod dispatch;
 mod economies;
 mod encryption;
 mod envelope;
