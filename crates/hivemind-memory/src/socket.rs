@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 /// Has a socket wake those who wait for it only once so many bytes lie there, or its end does (`SO_RCVLOWAT`). What lies
 /// there by then counts: who waits is woken at once where it is enough. Receiving without waiting takes what there is, as
-/// ever.
+/// ever. The kernel gives a TCP socket room for so many bytes if it had less (a buffer of twice as many, at most half of what
+/// `net.ipv4.tcp_rmem` allows), and leaves it that.
 ///
 /// ```
 /// use std::io::Write;

@@ -1,8 +1,9 @@
 //! What every transport must do: one suite, run for each of them. A new transport adds one arm at the end.
 //!
-//! The arms stand at the end, their streams in `streams`.
+//! The arms stand at the end, their streams in `streams`; who is woken is in `wakes`.
 
 pub(super) mod streams;
+mod wakes;
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use hivemind_protocol::{DroneId, Sealer};
 use super::frame::{Kind, header};
 use super::*;
 use streams::{MakePair, tcp_pair};
+use wakes::*;
 
 /// No test waits longer than this for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -442,98 +444,6 @@ fn a_deadline_names_who_has_not_left(pair: &MakePair) {
     assert!(leaver.join().unwrap().is_err());
 }
 
-fn every_sleeper_is_woken_and_no_wake_is_missed(pair: &MakePair) {
-    let (near, _far) = pair_of(pair);
-    let asleep = Arc::new(AtomicUsize::new(0));
-    let sleepers: Vec<_> = (0..4)
-        .map(|_| {
-            let (near, asleep) = (Arc::clone(&near), Arc::clone(&asleep));
-            thread::spawn(move || {
-                let watch = near.watch();
-                let seen = watch.wakes();
-                asleep.fetch_add(1, Ordering::SeqCst);
-                watch.poll_since(seen, PATIENCE, &mut |_, _| {}).unwrap();
-            })
-        })
-        .collect();
-    while asleep.load(Ordering::SeqCst) < 4 {
-        thread::yield_now();
-    }
-    let start = Instant::now();
-    near.wake_watcher();
-    for sleeper in sleepers {
-        sleeper.join().unwrap();
-    }
-    // A wake that came before the sleep ends it as well, once.
-    near.wake();
-    near.poll(Some(PATIENCE), &mut |_, _| {}).unwrap();
-    let watch = near.watch();
-    watch.poll_since(0, PATIENCE, &mut |_, _| {}).unwrap();
-    drop(watch);
-    assert!(start.elapsed() < PATIENCE / 2);
-    let start = Instant::now();
-    near.poll(Some(Duration::from_millis(30)), &mut |_, _| {})
-        .unwrap();
-    assert!(
-        start.elapsed() >= Duration::from_millis(25),
-        "a wake was answered twice"
-    );
-}
-
-fn what_came_while_attended_wakes_a_sleeper_afterwards(pair: &MakePair) {
-    let (near, far) = pair_of(pair);
-    let attention = near.attend();
-    far.send(FIRST, b"early");
-    poll_until(&far, || drained(&far), |_, _| {});
-    drop(attention);
-    let came = std::cell::Cell::new(false);
-    let start = Instant::now();
-    while !came.get() {
-        near.poll(Some(PATIENCE), &mut |_, _| came.set(true))
-            .unwrap();
-    }
-    assert!(start.elapsed() < PATIENCE / 2);
-}
-
-fn what_comes_wakes_the_watcher_and_not_who_polls(pair: &MakePair) {
-    let (near, far) = pair_of(pair);
-    let stop = Arc::new(AtomicBool::new(false));
-    let (watching, polled) = (near.watch(), Arc::new(AtomicUsize::new(0)));
-    let service = {
-        let (near, stop, polled) = (Arc::clone(&near), Arc::clone(&stop), Arc::clone(&polled));
-        thread::spawn(move || {
-            while !stop.load(Ordering::SeqCst) {
-                near.poll(None, &mut |_, _| {}).unwrap();
-                polled.fetch_add(1, Ordering::SeqCst);
-            }
-        })
-    };
-    let rounds = 100;
-    let mut came = 0;
-    while came < rounds {
-        far.send(FIRST, b"for who waits");
-        poll_until(&far, || drained(&far), |_, _| {});
-        let seen = watching.wakes();
-        came += watching.poll_since(seen, PATIENCE, &mut |_, _| {}).unwrap();
-    }
-    assert_eq!(
-        polled.load(Ordering::SeqCst),
-        0,
-        "the service thread slept on"
-    );
-    drop(watching);
-    far.send(FIRST, b"for who serves");
-    poll_until(&far, || drained(&far), |_, _| {});
-    let start = Instant::now();
-    while polled.load(Ordering::SeqCst) == 0 {
-        assert!(start.elapsed() < PATIENCE, "nobody was woken");
-        thread::yield_now();
-    }
-    stop.store(true, Ordering::SeqCst);
-    near.wake();
-    service.join().unwrap();
-}
-
 fn more_than_a_turn_of_input_is_read_to_its_end(pair: &MakePair) {
     let (near, far) = pair_of(pair);
     let sender = thread::spawn(move || {
@@ -643,6 +553,7 @@ macro_rules! suites {
             every_sleeper_is_woken_and_no_wake_is_missed,
             what_came_while_attended_wakes_a_sleeper_afterwards,
             what_comes_wakes_the_watcher_and_not_who_polls,
+            what_comes_to_who_looks_by_himself_wakes_nobody,
             more_than_a_turn_of_input_is_read_to_its_end,
             sixteen_drones_talk_all_at_once_and_leave,
         ]);)*

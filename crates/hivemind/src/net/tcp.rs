@@ -11,8 +11,8 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 
 use super::stream::ByteStream;
 
-/// While somebody looks by himself, others are told of what comes from so many bytes on: more than comes in a burst, and less
-/// than the window grows to by itself.
+/// While somebody looks by himself, others are told of what comes from so many bytes on: about as many as a drone may be sent
+/// unasked in one epoch. The kernel gives the socket room for as much.
 const MUCH_BYTES: i32 = 1 << 20;
 
 /// A TCP connection to one peer.

@@ -116,4 +116,12 @@ impl ByteStream for Trickle {
     fn abort(&self) {
         self.under.abort();
     }
+
+    fn rest(&self) -> bool {
+        self.under.rest()
+    }
+
+    fn look_by_itself(&self) {
+        self.under.look_by_itself();
+    }
 }

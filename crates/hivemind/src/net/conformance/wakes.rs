@@ -1,0 +1,146 @@
+//! Who is woken by what comes, whatever carries it, and who is not.
+
+use super::streams::MakePair;
+use super::*;
+
+pub(super) fn every_sleeper_is_woken_and_no_wake_is_missed(pair: &MakePair) {
+    let (near, _far) = pair_of(pair);
+    let asleep = Arc::new(AtomicUsize::new(0));
+    let sleepers: Vec<_> = (0..4)
+        .map(|_| {
+            let (near, asleep) = (Arc::clone(&near), Arc::clone(&asleep));
+            thread::spawn(move || {
+                let watch = near.watch();
+                let seen = watch.wakes();
+                asleep.fetch_add(1, Ordering::SeqCst);
+                watch.poll_since(seen, PATIENCE, &mut |_, _| {}).unwrap();
+            })
+        })
+        .collect();
+    while asleep.load(Ordering::SeqCst) < 4 {
+        thread::yield_now();
+    }
+    let start = Instant::now();
+    near.wake_watcher();
+    for sleeper in sleepers {
+        sleeper.join().unwrap();
+    }
+    // A wake that came before the sleep ends it as well, once.
+    near.wake();
+    near.poll(Some(PATIENCE), &mut |_, _| {}).unwrap();
+    let watch = near.watch();
+    watch.poll_since(0, PATIENCE, &mut |_, _| {}).unwrap();
+    drop(watch);
+    assert!(start.elapsed() < PATIENCE / 2);
+    let start = Instant::now();
+    near.poll(Some(Duration::from_millis(30)), &mut |_, _| {})
+        .unwrap();
+    assert!(
+        start.elapsed() >= Duration::from_millis(25),
+        "a wake was answered twice"
+    );
+}
+
+pub(super) fn what_came_while_attended_wakes_a_sleeper_afterwards(pair: &MakePair) {
+    let (near, far) = pair_of(pair);
+    let attention = near.attend();
+    far.send(FIRST, b"early");
+    poll_until(&far, || drained(&far), |_, _| {});
+    drop(attention);
+    let came = std::cell::Cell::new(false);
+    let start = Instant::now();
+    while !came.get() {
+        near.poll(Some(PATIENCE), &mut |_, _| came.set(true))
+            .unwrap();
+    }
+    assert!(start.elapsed() < PATIENCE / 2);
+}
+
+pub(super) fn what_comes_wakes_the_watcher_and_not_who_polls(pair: &MakePair) {
+    let (near, far) = pair_of(pair);
+    let watching = near.watch();
+    let service = Service::of(&near);
+    let rounds = 100;
+    let mut came = 0;
+    while came < rounds {
+        far.send(FIRST, b"for who waits");
+        poll_until(&far, || drained(&far), |_, _| {});
+        let seen = watching.wakes();
+        came += watching.poll_since(seen, PATIENCE, &mut |_, _| {}).unwrap();
+    }
+    assert_eq!(service.wakes(), 0, "the service thread slept on");
+    drop(watching);
+    far.send(FIRST, b"for who serves");
+    poll_until(&far, || drained(&far), |_, _| {});
+    service.wakes_soon();
+    service.end();
+}
+
+pub(super) fn what_comes_to_who_looks_by_himself_wakes_nobody(pair: &MakePair) {
+    let (near, far) = pair_of(pair);
+    let attention = near.attend();
+    let service = Service::of(&near);
+    let mut came = 0;
+    let start = Instant::now();
+    while came < 100 {
+        assert!(start.elapsed() < PATIENCE, "nothing came for too long");
+        far.send(FIRST, b"for who looks");
+        poll_until(&far, || drained(&far), |_, _| {});
+        came += near.try_poll(&mut |_, _| {}).unwrap().unwrap();
+    }
+    assert_eq!(service.wakes(), 0, "the service thread slept on");
+    far.send(FIRST, b"for who serves");
+    poll_until(&far, || drained(&far), |_, _| {});
+    drop(attention);
+    service.wakes_soon();
+    service.end();
+}
+
+/// A service thread, which sleeps until something wakes it.
+struct Service {
+    links: Arc<Links>,
+    stop: Arc<AtomicBool>,
+    wakes: Arc<AtomicUsize>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Service {
+    fn of(links: &Arc<Links>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let wakes = Arc::new(AtomicUsize::new(0));
+        let thread = {
+            let (links, stop, wakes) = (Arc::clone(links), Arc::clone(&stop), Arc::clone(&wakes));
+            thread::spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    links.poll(None, &mut |_, _| {}).unwrap();
+                    wakes.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        };
+        Self {
+            links: Arc::clone(links),
+            stop,
+            wakes,
+            thread,
+        }
+    }
+
+    /// How often it was woken.
+    fn wakes(&self) -> usize {
+        self.wakes.load(Ordering::SeqCst)
+    }
+
+    fn wakes_soon(&self) {
+        let start = Instant::now();
+        while self.wakes() == 0 {
+            assert!(start.elapsed() < PATIENCE, "nobody was woken");
+            thread::yield_now();
+        }
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.links.wake();
+        self.thread.join().unwrap();
+    }
+}
