@@ -58,10 +58,10 @@ impl Tally {
 }
 
 impl Waits {
-    /// Adds a wait for a call, or for a fault if there was none.
+    /// Adds a wait for a call, or for a fault if there was none. To begin to fetch pages saves a fault its wait.
     pub(crate) fn add(&mut self, call: Option<&Command>, ns: u64) {
         match call {
-            None => self.fault_ns += ns,
+            None | Some(Command::Prefetch(_)) => self.fault_ns += ns,
             Some(Command::Meet(_)) => self.meeting_ns += ns,
             Some(_) => self.lock_ns += ns,
         }
