@@ -1,32 +1,35 @@
-//! Quicksort with a shared work queue.
+//! Quicksort with shared work queues.
 //!
 //! 1. *One partition for all.* From a sample every drone derives the same pivots, and groups its own share
 //!    of the numbers by them. Nothing leaves its drone yet.
-//! 2. *A queue of ranges.* The sizes of the groups tell which range of the sorted array each bucket will
-//!    fill. All buckets go into a queue in shared memory, under one lock.
-//! 3. *Plain quicksort.* Each drone takes a range, gathers its numbers from all drones' groups, and sorts
-//!    it. A range that is too large for the work to stay even is partitioned, and its larger part is put
-//!    back for others. Who finds the queue empty waits a little longer each time, until nothing is unsorted.
+//! 2. *A queue for each drone.* The sizes of the groups tell which range of the sorted array each bucket will
+//!    fill. The buckets that fill a drone's share of it go into its queue in shared memory.
+//! 3. *Plain quicksort.* Each drone takes a range from its queue, gathers its numbers from all drones' groups,
+//!    and sorts it, while the numbers of the next one are on their way. A range that is too large for the work to
+//!    stay even is partitioned, and its larger part is put back. Who finds its queue empty takes from the others',
+//!    and where all are empty waits a little longer each time, until nothing is unsorted.
 //!
 //! So each number crosses the network once at most, and a skewed sample costs balance, never the answer.
 //! The serial version is the standard library's unstable sort, the fastest at hand: a speed-up over a slow
-//! twin would say nothing. Where numbers come from is in [`crate::numbers`]; the first step is in `groups`.
+//! twin would say nothing. Where numbers come from is in [`crate::numbers`]; the first step is in `groups`, and the
+//! queues are in `queues`.
 
 mod groups;
+mod queues;
 
 use crate::numbers::{self, Format, Key};
 use crate::program::{self, Comparison, Console, Failure, parse_count, timed};
 use crate::progress::Progress;
-use bytemuck::{Pod, Zeroable};
 use clap::{Parser, ValueEnum};
 use groups::{Groups, split};
 use hivemind::{Hive, Shared};
+use queues::{GATHERED, Next, Queues, Task};
 use rayon::slice::ParallelSliceMut;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Quicksort of many integers with a shared work queue, on shared memory.
+/// Quicksort of many integers with shared work queues, on shared memory.
 #[derive(Parser, Debug)]
 #[command(name = "quicksort", version)]
 pub struct Arguments {
@@ -86,21 +89,22 @@ pub fn shared<T: Key>(
     let mut sorted = hive.alloc::<T>(count)?;
     let pivots = choose_pivots(hive, unsorted)?;
     let groups = Groups::make(hive, unsorted, &pivots, workers)?;
-    let mut queue = Queue::fill(hive, &groups, count)?;
+    let mut queues = Queues::fill(hive, &groups, count)?;
     let mut done = 0;
     let mut pause = SHORTEST_PAUSE;
     loop {
-        match queue.next(hive, std::mem::take(&mut done))? {
-            Next::Sort(task) => {
-                done = work(
-                    hive,
-                    task,
-                    &groups,
-                    unsorted,
-                    &mut sorted,
-                    &mut queue,
-                    workers,
-                )?;
+        match queues.next(hive, std::mem::take(&mut done))? {
+            Next::Sort { task, then } => {
+                if task.bucket != GATHERED {
+                    let into = &mut sorted.view_mut(hive)[task.range()];
+                    gather(hive, &groups, task.bucket, unsorted, into);
+                }
+                if let Some(then) = then.filter(|then| then.bucket != GATHERED) {
+                    for place in groups.places(then.bucket as usize) {
+                        unsorted.prefetch(hive, place)?;
+                    }
+                }
+                done = work(hive, task, &mut sorted, &mut queues, workers)?;
                 pause = SHORTEST_PAUSE;
             }
             Next::Wait => {
@@ -109,22 +113,20 @@ pub fn shared<T: Key>(
             }
             Next::End => break,
         }
-        progress.at(queue.sorted);
+        progress.at(queues.sorted());
     }
     hive.barrier()?;
-    queue.free(hive)?;
+    queues.free(hive)?;
     Ok(sorted)
 }
 
-/// The lock that guards the queue.
-const QUEUE: u32 = 1;
 /// Buckets for each drone: enough that the last ones to be sorted don't leave other drones idle for long.
 const BUCKETS_EACH: usize = 16;
 /// Sampled numbers for each bucket: makes a bucket of twice the mean size unlikely.
 const SAMPLES_EACH: usize = 32;
 /// Ranges up to this are never worth a trip through the queue.
 const SMALLEST_SPLIT: usize = 1 << 16;
-/// Who finds the queue empty waits this long at first, and twice as long each time up to the longest.
+/// Who finds all queues empty waits this long at first, and twice as long each time up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(4);
 
@@ -236,139 +238,17 @@ fn choose_pivots<T: Key>(hive: &mut Hive, unsorted: &Shared<T>) -> hivemind::Res
         .collect())
 }
 
-/// A range of the sorted array that is still to be sorted. Where `bucket` isn't `GATHERED`, its numbers
-/// must first be gathered from all drones' groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-struct Task {
-    start: u64,
-    end: u64,
-    bucket: u64,
-}
-
-/// The numbers of the range are already in the sorted array.
-const GATHERED: u64 = u64::MAX;
-
-impl Task {
-    fn range(&self) -> Range<usize> {
-        self.start as usize..self.end as usize
-    }
-}
-
-/// The queue in shared memory: a stack of tasks, guarded by the lock `QUEUE`.
-struct Queue {
-    tasks: Shared<Task>,
-    /// How many tasks there are, and how many numbers are in their final place.
-    state: Shared<u64>,
-    /// Ranges longer than this are split.
-    longest: usize,
-    count: u64,
-    /// The numbers known to be in their final place when this drone last looked.
-    sorted: u64,
-}
-
-enum Next {
-    Sort(Task),
-    Wait,
-    End,
-}
-
-impl Queue {
-    /// Makes the queue, with every bucket in it. Collective.
-    fn fill(hive: &mut Hive, groups: &Groups, count: usize) -> hivemind::Result<Queue> {
-        // A part is put back only when it is longer than a quarter of the longest range, and parts in the
-        // queue don't overlap: that bounds how many there are at a time.
-        let longest = (count / (8 * hive.drones())).max(SMALLEST_SPLIT);
-        let most = groups.buckets + 4 * count / longest + 1;
-        let tasks = hive.alloc::<Task>(most)?;
-        let state = hive.alloc::<u64>(2)?;
-        let mut queue = Queue {
-            tasks,
-            state,
-            longest,
-            count: count as u64,
-            sorted: 0,
-        };
-        if hive.is_first() {
-            let mut start = 0;
-            let mut filled = 0;
-            for bucket in 0..groups.buckets {
-                let end = start + groups.size(bucket);
-                if end > start {
-                    queue.tasks.view_mut(hive)[filled] = Task {
-                        start,
-                        end,
-                        bucket: bucket as u64,
-                    };
-                    filled += 1;
-                }
-                start = end;
-            }
-            queue.state.view_mut(hive)[LENGTH] = filled as u64;
-        }
-        hive.barrier()?;
-        Ok(queue)
-    }
-
-    /// Says how many numbers came to their final place, and takes the next task.
-    fn next(&mut self, hive: &mut Hive, done: u64) -> hivemind::Result<Next> {
-        let held = hive.lock(QUEUE)?;
-        let state = self.state.view_mut(&held);
-        state[SORTED] += done;
-        self.sorted = state[SORTED];
-        let next = if self.sorted == self.count {
-            Next::End
-        } else if state[LENGTH] == 0 {
-            Next::Wait
-        } else {
-            state[LENGTH] -= 1;
-            Next::Sort(self.tasks.view(&held)[state[LENGTH] as usize])
-        };
-        held.release()?;
-        Ok(next)
-    }
-
-    /// Puts a task back for whoever is free.
-    fn put(&mut self, hive: &mut Hive, task: Task) -> hivemind::Result<()> {
-        let held = hive.lock(QUEUE)?;
-        let state = self.state.view_mut(&held);
-        self.tasks.view_mut(&held)[state[LENGTH] as usize] = task;
-        state[LENGTH] += 1;
-        held.release()
-    }
-
-    /// Gives the queue's memory back. Collective.
-    fn free(self, hive: &mut Hive) -> hivemind::Result<()> {
-        hive.free(self.tasks)?;
-        hive.free(self.state)
-    }
-}
-
-const LENGTH: usize = 0;
-const SORTED: usize = 1;
-
-/// Sorts one range; puts back what others should do of it. Returns how many numbers are in their final place.
+/// Sorts one gathered range; puts back what others may do of it. Returns how many numbers are in their final place.
 fn work<T: Key>(
     hive: &mut Hive,
     task: Task,
-    groups: &Groups,
-    unsorted: &Shared<T>,
     sorted: &mut Shared<T>,
-    queue: &mut Queue,
+    queues: &mut Queues,
     workers: &rayon::ThreadPool,
 ) -> hivemind::Result<u64> {
     let mut range = task.range();
-    if task.bucket != GATHERED {
-        gather(
-            hive,
-            groups,
-            task.bucket as usize,
-            unsorted,
-            &mut sorted.view_mut(hive)[range.clone()],
-        );
-    }
     let mut done = 0;
-    while range.len() > queue.longest {
+    while range.len() > queues.longest {
         let (less, greater) = partition(&mut sorted.view_mut(hive)[range.clone()]);
         done += (range.len() - less - greater) as u64;
         let low = range.start..range.start + less;
@@ -378,10 +258,10 @@ fn work<T: Key>(
         } else {
             (high, low)
         };
-        if large.len() <= queue.longest / 4 {
+        if large.len() <= queues.longest / 4 {
             done += sort(hive, sorted, &large, workers);
         } else {
-            queue.put(
+            queues.put(
                 hive,
                 Task {
                     start: large.start as u64,
@@ -398,11 +278,11 @@ fn work<T: Key>(
 fn gather<T: Key>(
     hive: &Hive,
     groups: &Groups,
-    bucket: usize,
+    bucket: u64,
     unsorted: &Shared<T>,
     mut into: &mut [T],
 ) {
-    for place in groups.places(bucket) {
+    for place in groups.places(bucket as usize) {
         let (head, tail) = into.split_at_mut(place.len());
         head.copy_from_slice(&unsorted.view(hive)[place]);
         into = tail;

@@ -1,18 +1,23 @@
-//! Quicksort: each drone groups its share by pivots that all derive from one sample; then each takes buckets from a
-//! queue under a lock, gathers a bucket from all drones, and sorts it.
+//! Quicksort: each drone groups its share by pivots that all derive from one sample; then each takes buckets from its
+//! queue, and where that is empty from others', gathers a bucket from all drones, and sorts it while the next one comes.
 
 use crate::model::Figures;
 use crate::model::script::{Place, Script, Steps, behind, share};
-use hivemind_protocol::{DroneId, LockId, MeetingKind};
+use hivemind_protocol::{Address, DroneId, LockId, MeetingKind};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
 const NUMBER_BYTES: u64 = 4;
 const SIZE_BYTES: u64 = 8;
-const TASK_BYTES: u64 = 24;
-const STATE_BYTES: u64 = 16;
-const QUEUE: LockId = LockId(1);
+const WORD_BYTES: u64 = 8;
+const TASK_WORDS: u64 = 3;
+/// Where a queue begins and how long it is.
+const HEAD_WORDS: u64 = 2;
+/// Queues begin at pages.
+const WORDS_A_PAGE: u64 = 512;
+const TELLINGS_EACH: u64 = 8;
 const BUCKETS_EACH: u64 = 16;
 const SAMPLES_EACH: u64 = 32;
 const SMALLEST_SPLIT: u64 = 1 << 16;
@@ -21,21 +26,23 @@ const LONGEST_PAUSE_NS: f64 = 4e6;
 
 pub(super) fn scripts(count: u64, drones: u32, figures: &Figures) -> Vec<Box<dyn Script>> {
     let buckets = buckets(count, u64::from(drones));
-    let queue = Rc::new(RefCell::new(Queue {
-        left: buckets,
+    let queues = Rc::new(RefCell::new(Queues {
+        left: (0..u64::from(drones))
+            .map(|drone| share(0..buckets, drone, u64::from(drones)).collect())
+            .collect(),
         sorted: 0,
     }));
-    let sort = |_| Quicksort {
+    let sort = || Quicksort {
         count,
         buckets,
         figures: figures.clone(),
-        queue: Rc::clone(&queue),
+        queues: Rc::clone(&queues),
         state: State::Begins,
         done: 0,
         pause_ns: SHORTEST_PAUSE_NS,
     };
     (0..drones)
-        .map(|nth| Box::new(sort(nth)) as Box<dyn Script>)
+        .map(|_| Box::new(sort()) as Box<dyn Script>)
         .collect()
 }
 
@@ -47,17 +54,25 @@ pub(super) fn sort_ns(count: f64, figures: &Figures) -> f64 {
 /// The memory of the sizes of all groups, and of the sample.
 pub(super) fn table_bytes(count: u64, drones: u64) -> u64 {
     let buckets = buckets(count, drones);
-    buckets * (drones * SIZE_BYTES + SAMPLES_EACH * NUMBER_BYTES + 5 * TASK_BYTES)
+    let sampled = buckets * (drones * SIZE_BYTES + SAMPLES_EACH * NUMBER_BYTES);
+    sampled + drones * row_words(count, buckets, drones) * WORD_BYTES
+}
+
+/// Words of one queue.
+fn row_words(count: u64, buckets: u64, drones: u64) -> u64 {
+    let longest = (count / (8 * drones)).max(SMALLEST_SPLIT);
+    let most = buckets.div_ceil(drones) + 4 * count / longest + 1;
+    (HEAD_WORDS + most * TASK_WORDS).next_multiple_of(WORDS_A_PAGE)
 }
 
 fn buckets(count: u64, drones: u64) -> u64 {
     (BUCKETS_EACH * drones).min(count / SAMPLES_EACH).max(1)
 }
 
-/// What lies in the queue's shared memory: looked at and changed only by who holds the lock.
-struct Queue {
-    /// The buckets 0 … left − 1 are still to be sorted.
-    left: u64,
+/// What lies in the queues' shared memory: looked at and changed only by who holds the lock.
+struct Queues {
+    /// The buckets that are still to be sorted, a queue for each drone.
+    left: Vec<VecDeque<u64>>,
     sorted: u64,
 }
 
@@ -65,9 +80,9 @@ struct Quicksort {
     count: u64,
     buckets: u64,
     figures: Figures,
-    queue: Rc<RefCell<Queue>>,
+    queues: Rc<RefCell<Queues>>,
     state: State,
-    /// Numbers in their final place that the queue does not know of yet.
+    /// Numbers in their final place that were not told of yet.
     done: u64,
     pause_ns: f64,
 }
@@ -78,20 +93,27 @@ enum State {
     Samples,
     Groups,
     Queues,
-    /// Asks for the lock.
-    Asks,
+    /// Asks for the lock of the queue of the drone so many places further.
+    Asks(u64),
     /// Has it.
-    Holds,
+    Holds(u64),
+    /// Asks for the lock of the total, and then sorts a bucket, or looks for one elsewhere.
+    Tells(Option<Next>),
+    /// Has it.
+    Told(Option<Next>),
     Over,
 }
+
+/// A bucket to sort, and which comes most likely after it.
+type Next = (u64, Option<u64>);
 
 /// The blocks, in the order in which they are allocated.
 const UNSORTED: usize = 0;
 const SORTED: usize = 1;
 const SAMPLES: usize = 2;
 const SIZES: usize = 3;
-const TASKS: usize = 4;
-const STATE: usize = 5;
+const ROWS: usize = 4;
+const TOTAL: usize = 5;
 
 impl Script for Quicksort {
     fn next_phase(&mut self, seat: Place<'_>, steps: &mut Steps) -> bool {
@@ -118,13 +140,18 @@ impl Script for Quicksort {
             }
             State::Queues => {
                 self.fill_queue(seat, steps);
-                self.state = State::Asks;
+                self.state = State::Asks(0);
             }
-            State::Asks => {
-                steps.acquire(QUEUE);
-                self.state = State::Holds;
+            State::Asks(further) => {
+                steps.acquire(LockId((seat.me + further) % seat.drones));
+                self.state = State::Holds(further);
             }
-            State::Holds => self.next_task(seat, steps),
+            State::Holds(further) => self.next_task(seat, further, steps),
+            State::Tells(bucket) => {
+                steps.acquire(LockId(seat.drones));
+                self.state = State::Told(bucket);
+            }
+            State::Told(bucket) => self.tell(seat, bucket, steps),
             State::Over => return false,
         }
         true
@@ -180,43 +207,73 @@ impl Quicksort {
         steps.barrier();
         steps.read(seat.blocks[SIZES], row * seat.drones);
         steps.free(seat.blocks[SIZES]);
-        let longest = (self.count / (8 * seat.drones)).max(SMALLEST_SPLIT);
-        steps.allocate(self.buckets + 4 * self.count / longest + 1, TASK_BYTES);
-        steps.allocate(STATE_BYTES / 8, 8);
+        steps.allocate(
+            seat.drones * row_words(self.count, self.buckets, seat.drones),
+            WORD_BYTES,
+        );
+        steps.allocate(1, WORD_BYTES);
+    }
+
+    /// Where the queue of a drone lies.
+    fn row(&self, seat: Place<'_>, drone: u64) -> Address {
+        let words = row_words(self.count, self.buckets, seat.drones);
+        behind(seat.blocks[ROWS], WORD_BYTES * words * drone)
     }
 
     fn fill_queue(&self, seat: Place<'_>, steps: &mut Steps) {
-        if seat.is_first() {
-            steps.write(seat.blocks[TASKS], TASK_BYTES * self.buckets);
-            steps.write(seat.blocks[STATE], STATE_BYTES);
-        }
+        let mine = seat.share_of(0..self.buckets);
+        let words = HEAD_WORDS + TASK_WORDS * (mine.end - mine.start);
+        steps.write(self.row(seat, seat.me), WORD_BYTES * words);
         steps.barrier();
     }
 
-    /// With the lock held: says what is done, and takes the next bucket.
-    fn next_task(&mut self, seat: Place<'_>, steps: &mut Steps) {
-        let state = seat.blocks[STATE];
-        let mut queue = self.queue.borrow_mut();
-        queue.sorted += std::mem::take(&mut self.done);
-        steps.write(state, STATE_BYTES);
-        self.state = State::Asks;
-        if queue.sorted == self.count {
-            steps.release(QUEUE);
-            drop(queue);
-            self.end(seat, steps);
-            self.state = State::Over;
-        } else if queue.left == 0 {
-            steps.release(QUEUE);
-            steps.compute(self.pause_ns);
-            self.pause_ns = (self.pause_ns * 2.0).min(LONGEST_PAUSE_NS);
-        } else {
-            queue.left -= 1;
-            let bucket = queue.left;
-            drop(queue);
-            steps.read(behind(seat.blocks[TASKS], TASK_BYTES * bucket), TASK_BYTES);
-            steps.release(QUEUE);
-            self.sort(seat, bucket, steps);
-            self.pause_ns = SHORTEST_PAUSE_NS;
+    /// With the lock of a queue held: takes a bucket.
+    fn next_task(&mut self, seat: Place<'_>, further: u64, steps: &mut Steps) {
+        let drone = (seat.me + further) % seat.drones;
+        let row = self.row(seat, drone);
+        let mut queues = self.queues.borrow_mut();
+        let left = &mut queues.left[drone as usize];
+        let (bucket, then) = match further {
+            0 => (left.pop_back(), left.back().copied()),
+            _ => (left.pop_front(), None),
+        };
+        steps.read(row, WORD_BYTES * (HEAD_WORDS + TASK_WORDS));
+        if bucket.is_some() {
+            steps.write(row, WORD_BYTES * HEAD_WORDS);
+        }
+        drop(queues);
+        steps.release(LockId(drone));
+        let much = self.count / (TELLINGS_EACH * seat.drones);
+        match bucket {
+            Some(bucket) if further == 0 && self.done > much => {
+                self.state = State::Tells(Some((bucket, then)));
+            }
+            Some(bucket) => self.sort(seat, bucket, then, steps),
+            None if further == 0 => self.state = State::Tells(None),
+            None if further + 1 < seat.drones => self.state = State::Asks(further + 1),
+            None => {
+                steps.compute(self.pause_ns);
+                self.pause_ns = (self.pause_ns * 2.0).min(LONGEST_PAUSE_NS);
+                self.state = State::Asks(0);
+            }
+        }
+    }
+
+    /// With the lock of the total held: says what is done.
+    fn tell(&mut self, seat: Place<'_>, next: Option<Next>, steps: &mut Steps) {
+        let mut queues = self.queues.borrow_mut();
+        queues.sorted += std::mem::take(&mut self.done);
+        let all = queues.sorted == self.count;
+        drop(queues);
+        steps.write(seat.blocks[TOTAL], WORD_BYTES);
+        steps.release(LockId(seat.drones));
+        match next {
+            Some((bucket, then)) => self.sort(seat, bucket, then, steps),
+            None if all => {
+                self.end(seat, steps);
+                self.state = State::Over;
+            }
+            None => self.state = State::Asks(1),
         }
     }
 
@@ -226,7 +283,7 @@ impl Quicksort {
         share(part, bucket, self.buckets)
     }
 
-    fn sort(&mut self, seat: Place<'_>, bucket: u64, steps: &mut Steps) {
+    fn sort(&mut self, seat: Place<'_>, bucket: u64, then: Option<u64>, steps: &mut Steps) {
         let before = |drone| {
             share(
                 0..share_length(self.count, drone, seat.drones),
@@ -247,18 +304,31 @@ impl Quicksort {
             steps.write(behind(seat.blocks[SORTED], NUMBER_BYTES * at), bytes);
             at += place.end - place.start;
         }
+        if let Some(then) = then {
+            self.prefetch(seat, then, steps);
+        }
         steps.compute(sort_ns((at - start) as f64, &self.figures));
         steps.write(
             behind(seat.blocks[SORTED], NUMBER_BYTES * start),
             NUMBER_BYTES * (at - start),
         );
-        self.done = at - start;
+        self.done += at - start;
+        self.state = State::Asks(0);
+        self.pause_ns = SHORTEST_PAUSE_NS;
+    }
+
+    fn prefetch(&self, seat: Place<'_>, bucket: u64, steps: &mut Steps) {
+        for drone in 0..seat.drones {
+            let place = self.place(seat, bucket, drone);
+            let at = behind(seat.blocks[UNSORTED], NUMBER_BYTES * place.start);
+            steps.prefetch(at, NUMBER_BYTES * (place.end - place.start));
+        }
     }
 
     fn end(&self, seat: Place<'_>, steps: &mut Steps) {
         steps.barrier();
-        steps.free(seat.blocks[TASKS]);
-        steps.free(seat.blocks[STATE]);
+        steps.free(seat.blocks[ROWS]);
+        steps.free(seat.blocks[TOTAL]);
         steps.stop_clock();
         steps.free(seat.blocks[UNSORTED]);
         if seat.is_first() {
