@@ -4,8 +4,8 @@
 use crate::error::MemoryError;
 use crate::owner::Owner;
 use crate::{BASES, sys};
-use hivemind_protocol::{PAGE_SIZE, PageId, PageRun};
-use rustix::fd::AsFd;
+use hivemind_protocol::{PAGE_SIZE, PageBytes, PageId, PageRun};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Resource;
 
@@ -14,6 +14,7 @@ pub(crate) struct Mapping {
     application: *mut u8,
     system: *mut u8,
     bytes: usize,
+    file: OwnedFd,
     owner: Owner,
 }
 
@@ -60,11 +61,12 @@ impl Mapping {
                 return Err(Refused::View(errno));
             }
         };
-        // From here on a drop takes both away. The file itself is closed: the views keep it.
+        // From here on a drop takes all three away.
         let mapping = Self {
             application,
             system,
             bytes: length,
+            file,
             owner,
         };
         for view in [application, system] {
@@ -113,6 +115,25 @@ impl Mapping {
         self.within(self.system, pages)
     }
 
+    /// Makes these pages exist in the file, as zeros where nothing was written.
+    pub(crate) fn populate(&self, pages: PageRun) -> Result<(), Errno> {
+        let (offset, bytes) = self.in_file(pages);
+        sys::populate(self.file.as_fd(), offset, bytes)
+    }
+
+    /// Writes a whole page into the file, which is what both views show. For a page that the system view has not stored to
+    /// yet this takes half as long as a store, which would fault.
+    pub(crate) fn put(&self, page: PageId, bytes: &PageBytes) -> Result<(), Errno> {
+        let (offset, _) = self.in_file(PageRun::one(page));
+        sys::put(self.file.as_fd(), offset, bytes)
+    }
+
+    /// Where these pages lie in the file, and how many bytes they are.
+    fn in_file(&self, pages: PageRun) -> (u64, usize) {
+        let (address, bytes) = self.system(pages);
+        ((address.addr() - self.system.addr()) as u64, bytes)
+    }
+
     /// The page of the application view that holds this address.
     pub(crate) fn page_at(&self, address: usize) -> PageId {
         PageId(((address - self.application.addr()) / PAGE_SIZE) as u64)
@@ -151,6 +172,8 @@ impl Drop for Mapping {
                 sys::unmap(self.application, self.bytes);
                 sys::unmap(self.system, self.bytes);
             }
+            // A forked child may have the file still, but shall not keep its memory.
+            sys::empty(self.file.as_fd());
         }
     }
 }

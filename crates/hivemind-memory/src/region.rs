@@ -2,6 +2,7 @@
 //! faults come in through `signal`; typed views of the bytes live in `hivemind`.
 
 use crate::engine::{self, Engine, EngineKind};
+use crate::error::end_process;
 use crate::mapping::Mapping;
 use crate::signal::{FaultGuard, FaultHandler};
 use crate::{MemoryError, kernels, sys};
@@ -47,6 +48,8 @@ pub struct RegionMemory {
     kind: EngineKind,
     /// The last page that [`Memory::write`] found invalid: a diff writes one page many times.
     writing: Option<PageId>,
+    /// Pages that were written as a whole, a bit each: a store through the system view costs a fault at most from then on.
+    put: Vec<u64>,
 }
 
 impl RegionMemory {
@@ -73,6 +76,7 @@ impl RegionMemory {
             engine: opened,
             kind: engine,
             writing: None,
+            put: Vec::new(),
         })
     }
 
@@ -132,6 +136,19 @@ impl RegionMemory {
     }
 }
 
+impl RegionMemory {
+    /// Whether this page is written as a whole for the first time; from now on it isn't.
+    fn is_put_first(&mut self, page: PageId) -> bool {
+        let (word, bit) = (page.0 as usize / 64, 1 << (page.0 % 64));
+        if self.put.len() <= word {
+            self.put.resize(word + 1, 0);
+        }
+        let first = self.put[word] & bit == 0;
+        self.put[word] |= bit;
+        first
+    }
+}
+
 impl Memory for RegionMemory {
     fn write_detection(&self) -> WriteDetection {
         self.engine.write_detection()
@@ -166,6 +183,16 @@ impl Memory for RegionMemory {
                 "INV-M1: bytes are written into {page} while it is {access:?}"
             );
             self.writing = Some(page);
+        }
+        if let Ok(whole) = bytes.try_into()
+            && self.is_put_first(page)
+        {
+            return self.mapping.put(page, whole).unwrap_or_else(|errno| {
+                end_process(format_args!(
+                    "the kernel refuses to write {page} of the region (pwrite: {errno}): look at the limits on memory \
+                     (cgroup, `ulimit -v`) and at the kernel's log"
+                ))
+            });
         }
         // SAFETY: the system view is writable and the assertion above keeps the range in the page. The program cannot
         // see the page (INV-M1) and nobody else has the system view. `bytes` may lie in an application view, where a

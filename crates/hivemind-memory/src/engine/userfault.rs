@@ -104,7 +104,6 @@ impl Userfault {
     /// long as mapping them does.
     pub(super) fn map_in(&self, pages: PageRun, write_protected: bool) -> Result<(), Errno> {
         let (address, bytes) = self.mapping.application(pages);
-        let (system, _) = self.mapping.system(pages);
         let (mut done, mut tries) = (0, 0);
         while done < bytes {
             // SAFETY: the range lies in the watched application view; the core decided that the program may see it.
@@ -121,8 +120,11 @@ impl Userfault {
                 Err(Errno::EXIST) => done += PAGE_SIZE,
                 Err(Errno::FAULT) if tries < POPULATE_TRIES => {
                     tries += 1;
-                    // SAFETY: both ranges are views of our own region.
-                    unsafe { sys::populate(system.add(done), bytes - done) }?;
+                    let mapped = (done / PAGE_SIZE) as u64;
+                    self.mapping.populate(PageRun {
+                        first: PageId(pages.first.0 + mapped),
+                        count: pages.count - mapped,
+                    })?;
                 }
                 Err(errno) => return Err(errno),
             }
