@@ -159,6 +159,11 @@ impl Memory for RegionMemory {
         self.engine.set_access(pages, access);
     }
 
+    fn set_stored(&mut self, pages: PageRun) {
+        self.writing = None;
+        self.engine.set_stored(pages);
+    }
+
     fn read(&self, page: PageId, into: &mut PageBytes) {
         let (from, bytes) = self.mapping.system(PageRun::one(page));
         // SAFETY: the system view of the page is readable, and `into` is as large. They are different memory: nobody

@@ -6,7 +6,8 @@
 use crate::core::Core;
 use crate::mutant::{Mutant, mutant};
 use crate::page::{CopySet, Trust};
-use crate::{Access, Memory, PageId, PageRun, WriteDetection};
+use crate::{Access, AccessKind, Memory, PageId, PageRun, WriteDetection};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 /// How many pages are opened ahead of a program that walks: few enough that pages which it then
@@ -31,6 +32,9 @@ pub(crate) struct Walks {
     walks: Vec<Walk>,
     /// Where the program came to pages that it could not see, the latest last.
     recent: Vec<PageId>,
+    /// Fresh pages that count as stored to, since the program walks and stores: those to which it has not come yet, as
+    /// far as is known, by walk.
+    filling: Vec<PageRun>,
 }
 
 /// Which way a program walks through memory. Most walk upwards; but what copies a large block, as `memcpy` of
@@ -59,7 +63,19 @@ impl Walks {
         Self {
             walks: Vec::new(),
             recent: Vec::new(),
+            filling: Vec::new(),
         }
+    }
+
+    /// The program stores to this page, and will store to those that were opened with it. What was opened before, up to
+    /// this page, it has walked over.
+    fn fill(&mut self, page: PageId, opened: PageRun) {
+        self.filling
+            .retain(|run| run.end() != page && run.first.0 != page.0 + 1);
+        if self.filling.len() == WALKS_MOST {
+            self.filling.remove(0);
+        }
+        self.filling.push(opened);
     }
 
     /// The latest walk that this page, of so many, lies on. Walks of earlier epochs are among them.
@@ -136,8 +152,8 @@ impl Direction {
 
 impl<M: Memory> Core<M> {
     /// Opens pages that cost nothing to open and come next, for a program that walks: upwards if it has the
-    /// page before this one.
-    pub(crate) fn open_ahead(&mut self, page: PageId) {
+    /// page before this one. Where it stores, they are opened for that.
+    pub(crate) fn open_ahead(&mut self, page: PageId, kind: AccessKind) {
         let ascends =
             page.0 > 0 && self.pages.get_mut(PageId(page.0 - 1)).access != Access::Invalid;
         let descends = self.walks.descends_to(page);
@@ -169,10 +185,54 @@ impl<M: Memory> Core<M> {
             self.walks.note(PageId(opened.first.0 + 1));
             self.walks.note(opened.first);
         }
-        if access == Access::ReadOnly {
-            self.prepare_twins(opened);
+        match (access, kind) {
+            (Access::ReadOnly, AccessKind::Write) => self.open_for_stores(page, opened),
+            (Access::ReadOnly, AccessKind::Read) => {
+                self.prepare_twins(opened);
+                self.memory.set_access(opened, access);
+            }
+            _ => self.memory.set_access(opened, access),
         }
-        self.memory.set_access(opened, access);
+    }
+
+    /// Opens fresh pages as if they were stored to, for a program that does so at a page beside them: the first store to each
+    /// then costs nothing. Those to which it does not come are left out of the interval again (`leave_out_unfilled`).
+    fn open_for_stores(&mut self, page: PageId, opened: PageRun) {
+        self.walks.fill(page, opened);
+        self.prepare_twins(opened);
+        if self.memory.write_detection() == WriteDetection::Scans {
+            return self.memory.set_stored(opened);
+        }
+        for page in opened.pages() {
+            self.mark_written(page);
+            if self.pages.get_mut(page).home != self.me {
+                self.make_twin(page);
+            }
+            self.pages.get_mut(page).access = Access::ReadWrite;
+        }
+        self.memory.set_access(opened, Access::ReadWrite);
+    }
+
+    /// Of the pages that an interval seems to have written, leaves those out that were opened for stores which did not come:
+    /// they are zeros still. From now on a store to them is found.
+    pub(crate) fn leave_out_unfilled(&mut self, written: Vec<PageRun>) -> Vec<PageRun> {
+        let filling = core::mem::take(&mut self.walks.filling);
+        if filling.is_empty() {
+            return written;
+        }
+        let mut bytes = self.spare.take();
+        let mut is_zero = |page: &PageId| {
+            self.memory.read(*page, &mut bytes);
+            bytes.iter().all(|byte| *byte == 0) || mutant(Mutant::FilledLeftOut)
+        };
+        let opened = filling.iter().flat_map(|run| run.pages());
+        let unfilled: BTreeSet<PageId> = opened.filter(&mut is_zero).collect();
+        self.spare.give(bytes);
+        if unfilled.is_empty() {
+            return written;
+        }
+        let pages = written.iter().flat_map(|run| run.pages());
+        PageRun::join(pages.filter(|page| !unfilled.contains(page)))
     }
 
     /// The program came to a page that it could not see. If that is a step of a walk, the pages behind what was

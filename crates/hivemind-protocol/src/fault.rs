@@ -151,7 +151,7 @@ impl<M: Memory> Core<M> {
         self.locks.holding.note(page);
         let entry = self.pages.get_mut(page);
         let missed = !entry.based && !entry.ahead && !self.fetches.has(page);
-        self.open_ahead(page);
+        self.open_ahead(page, kind);
         self.fetches
             .fetches
             .entry(page)
@@ -420,9 +420,14 @@ impl<M: Memory> Core<M> {
         self.fetches.forget_arrived(page, &mut self.spare);
         let entry = self.pages.get_mut(page);
         entry.ahead = false;
+        let opens = entry.access == Access::Invalid;
         entry.access = entry.access.max(access);
-        let access = entry.access;
-        self.memory.set_access(PageRun::one(page), access);
+        match entry.access {
+            Access::ReadOnly if opens && kind == AccessKind::Write => {
+                self.memory.set_stored(PageRun::one(page));
+            }
+            access => self.memory.set_access(PageRun::one(page), access),
+        }
     }
 
     /// Whole pages come.

@@ -150,6 +150,7 @@ impl<M: Memory> Core<M> {
             WriteDetection::Traps => self.close_trapped(),
             WriteDetection::Scans => self.close_scanned(),
         };
+        let pages = self.leave_out_unfilled(pages);
         if pages.is_empty() {
             return;
         }

@@ -114,6 +114,20 @@ pub trait Memory {
     /// ```
     fn set_access(&mut self, pages: PageRun, access: Access);
 
+    /// With [`WriteDetection::Scans`]: makes these pages `ReadOnly`, of which the program seems to be about to store to each. They
+    /// may count as written from here on, where that spares the program what the finding of a first store costs; so
+    /// [`take_written`](Self::take_written) may tell once of one that was not.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Memory, PageId, PageRun};
+    /// fn begin_to_fill(memory: &mut impl Memory, first: PageId) {
+    ///     memory.set_stored(PageRun { first, count: 32 });
+    /// }
+    /// ```
+    fn set_stored(&mut self, pages: PageRun) {
+        self.set_access(pages, Access::ReadOnly);
+    }
+
     /// Copies a page out, whatever its access. Bytes that the program stores at the same time may be copied
     /// or not, each byte for itself.
     ///

@@ -181,6 +181,8 @@ mutants! {
     LibraryOutOfTurn = "library-out-of-turn", None;
     /// A walk of an earlier epoch is taken for the one that the program is on.
     OldWalkTaken = "old-walk-taken", None;
+    /// Pages that were opened for stores are taken for pages that none came to, without a look.
+    FilledLeftOut = "filled-left-out", None;
     /// A page that comes with a lock is taken though it lacks writes that the grant told of.
     LackingPageGranted = "lacking-page-granted", None;
     /// What was agreed with a page's old home about sending it holds for the new one.

@@ -254,6 +254,14 @@ impl Memory for SimMemory {
         self.race();
     }
 
+    /// Marks are made at once, as by the engine that has them.
+    fn set_stored(&mut self, run: PageRun) {
+        self.set_access(run, Access::ReadOnly);
+        for page in run.pages() {
+            self.pages.get_mut().list[page.0 as usize].written = self.watch == Watch::Marks;
+        }
+    }
+
     fn read(&self, page: PageId, into: &mut PageBytes) {
         let Some(mut store) = self.due() else {
             return self.pages.borrow_mut().copy_out(self.watch, page, into);

@@ -28,6 +28,11 @@ pub(crate) trait Engine: Send + Sync {
     /// What [`hivemind_protocol::Memory::set_access`] asks for.
     fn set_access(&self, pages: PageRun, access: Access);
 
+    /// What [`hivemind_protocol::Memory::set_stored`] asks for.
+    fn set_stored(&self, pages: PageRun) {
+        self.set_access(pages, Access::ReadOnly);
+    }
+
     /// What was set last for this page.
     fn access(&self, page: PageId) -> Access;
 

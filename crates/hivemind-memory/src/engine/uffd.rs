@@ -216,6 +216,11 @@ impl Engine for Uffd {
             .set_access(&mut self.state().map, pages, access);
     }
 
+    /// Without protection they are to the next scan what pages are that were stored to, and no store pays for it.
+    fn set_stored(&self, pages: PageRun) {
+        self.userfault.set_stored(&mut self.state().map, pages);
+    }
+
     fn access(&self, page: PageId) -> Access {
         self.state().map.get(page)
     }

@@ -66,7 +66,7 @@ impl Userfault {
                 },
             );
         } else {
-            self.open(map, pages, access);
+            self.open(map, pages, access, access == Access::ReadOnly);
         }
         map.set(pages, access);
         if mutant(Mutant::MappingEachPage) {
@@ -78,8 +78,13 @@ impl Userfault {
         }
     }
 
-    fn open(&self, map: &AccessMap, pages: PageRun, access: Access) {
-        let armed = access == Access::ReadOnly;
+    /// Has them be `ReadOnly`, but without the protection that a store lifts.
+    pub(super) fn set_stored(&self, map: &mut AccessMap, pages: PageRun) {
+        self.open(map, pages, Access::ReadOnly, false);
+        map.set(pages, Access::ReadOnly);
+    }
+
+    fn open(&self, map: &AccessMap, pages: PageRun, access: Access, armed: bool) {
         map.runs_where(
             pages,
             |old| old == Access::Invalid,

@@ -1,5 +1,6 @@
 //! One suite for all fault engines: each body runs once an engine. An engine that this machine lacks is reported as
-//! skipped. `bodies` looks at pages in this process; `children` at what ends a process, so it starts some.
+//! skipped. `bodies` looks at pages in this process, `fresh` at those that are filled for the first time; `children` at what
+//! ends a process, so it starts some.
 //!
 //! An engine more is a line in `suite!`'s list of engines.
 
@@ -7,6 +8,7 @@ mod bodies;
 mod children;
 mod costs;
 mod fixture;
+mod fresh;
 
 use fixture::Case;
 use hivemind_memory::EngineKind;
@@ -32,6 +34,10 @@ macro_rules! suite {
 }
 
 suite! {
+    fresh:
+        pages_opened_for_stores_take_no_fault_and_are_told_of_once,
+        valid_pages_opened_for_stores_keep_their_bytes,
+        a_page_that_comes_as_a_whole_is_seen_each_time;
     bodies:
         a_first_access_faults_with_its_page_and_kind,
         a_read_modify_write_is_a_write_and_an_access_across_pages_faults_on_both,

@@ -1,0 +1,68 @@
+//! Pages that are filled for the first time, by the program or by what comes from a peer.
+
+use crate::fixture::{Case, Fixture, run};
+use hivemind_protocol::{Access, Memory, PAGE_SIZE, PageId, WriteDetection};
+
+pub(crate) fn pages_opened_for_stores_take_no_fault_and_are_told_of_once(case: &Case) {
+    let region = Fixture::new(16, case.engine);
+    if region.memory().write_detection() == WriteDetection::Traps {
+        return;
+    }
+    region.memory().set_stored(run(4, 8));
+    for page in 6..9 {
+        region.store(page, 3, 1);
+    }
+    assert_eq!(region.faults(), []);
+    let told = region.take_written();
+    let pages: Vec<u64> = told
+        .iter()
+        .flat_map(|run| run.pages())
+        .map(|page| page.0)
+        .collect();
+    assert!(
+        (6..9).all(|page| pages.contains(&page)),
+        "what was stored to is told: {pages:?}"
+    );
+    assert!(
+        pages.iter().all(|page| (4..12).contains(page)),
+        "nothing else was opened: {pages:?}"
+    );
+    assert_eq!(region.take_written(), []);
+    region.store(5, 3, 1);
+    region.store(7, 3, 2);
+    assert_eq!(
+        region.take_written(),
+        [run(5, 1), run(7, 1)],
+        "from then on stores are found"
+    );
+}
+
+pub(crate) fn valid_pages_opened_for_stores_keep_their_bytes(case: &Case) {
+    let region = Fixture::new(4, case.engine);
+    if region.memory().write_detection() == WriteDetection::Traps {
+        return;
+    }
+    region.store(1, 0, 7);
+    region.take_written();
+    region.memory().set_stored(run(0, 3));
+    region.store(2, 0, 9);
+    assert_eq!((region.load(1, 0), region.load(2, 0)), (7, 9));
+    let told = region.take_written();
+    assert!(told.iter().any(|run| run.pages().any(|page| page.0 == 2)));
+    region.set(0, 3, Access::Invalid);
+    assert_eq!((region.page(1)[0], region.page(2)[0]), (7, 9));
+}
+
+pub(crate) fn a_page_that_comes_as_a_whole_is_seen_each_time(case: &Case) {
+    let region = Fixture::new(4, case.engine);
+    for value in 1..5 {
+        region.memory().write(PageId(2), 0, &[value; PAGE_SIZE]);
+        region.memory().write(PageId(2), 100, &[value + 10]);
+        let at = |offset| (region.load(2, offset), region.page(2)[offset]);
+        assert_eq!(at(0), (value, value));
+        assert_eq!(at(100), (value + 10, value + 10));
+        assert_eq!(at(PAGE_SIZE - 1), (value, value));
+        assert_eq!((region.load(1, 5), region.load(3, 5)), (0, 0));
+        region.set(2, 1, Access::Invalid);
+    }
+}
