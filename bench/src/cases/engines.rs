@@ -30,6 +30,14 @@ macro_rules! cases {
                 ..PLAIN
             },
             Case {
+                name: concat!($engine, "/fill"),
+                engine: Some($engine),
+                without: WITHOUT,
+                what: "fresh memory is stored to, page after page; floor: the kernel's own first touch of a page",
+                run: pages::fill,
+                ..PLAIN
+            },
+            Case {
                 name: concat!($engine, "/sweep"),
                 engine: Some($engine),
                 without: WITHOUT,
@@ -71,7 +79,7 @@ macro_rules! cases {
 /// Neither pages nor tokens come unasked: what an engine does is asked for each time.
 const WITHOUT: &str = "push,again";
 
-pub(super) static CASES: [[Case; 6]; 4] = [
+pub(super) static CASES: [[Case; 7]; 4] = [
     cases!("uffd"),
     cases!("uffd-sync"),
     cases!("guard"),

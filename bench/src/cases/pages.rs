@@ -93,6 +93,12 @@ pub(super) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case {
+        name: "fill/4MiB",
+        what: "fresh memory is stored to, page after page; floor: the kernel's own first touch of a page",
+        run: fill,
+        ..PLAIN
+    },
+    Case {
         name: "sweep/64MiB",
         what: "64 MiB that no other drone uses are read and written, barrier after barrier; floor: as much private memory",
         unit: Unit::MebibytesPerSecond {
@@ -251,6 +257,34 @@ pub(super) fn write_after_fetch(bench: &mut Bench) -> anyhow::Result<Series> {
         |_| Ok(Turn::taken(&mut touches, SPOTS as u32)),
     )?;
     bench.hive.free(spots.words)?;
+    Ok(series)
+}
+
+pub(super) fn fill(bench: &mut Bench) -> anyhow::Result<Series> {
+    const PAGES: u32 = 1024;
+    // Kept until the end, so that each turn has memory that nobody has used.
+    let mut filled: Vec<Shared<u64>> = Vec::new();
+    let mut touches = FirstTouches::new(PAGES);
+    let first = bench.is_first();
+    let series = bench.compare(
+        |bench| {
+            let mut words = bench.hive.alloc(PAGES as usize * PAGE_WORDS)?;
+            let turn = bench.timed(PAGES, |bench| {
+                if first {
+                    let pages = words.view_mut(&bench.hive).chunks_mut(PAGE_WORDS);
+                    pages.for_each(|page| page[0] = 1);
+                }
+                Ok(())
+            })?;
+            bench.hive.barrier()?;
+            filled.push(words);
+            Ok(turn)
+        },
+        |_| Ok(Turn::taken(&mut touches, PAGES)),
+    )?;
+    for words in filled {
+        bench.hive.free(words)?;
+    }
     Ok(series)
 }
 
