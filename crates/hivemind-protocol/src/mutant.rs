@@ -129,7 +129,7 @@ mutants! {
     LateFlushTaken = "late-flush-taken", Some(15);
     /// Who loses a page does not learn its new home.
     OldHomeKept = "old-home-kept", Some(16);
-    /// A page that comes home keeps the list of its copies.
+    /// A page that comes home keeps the list of its copies: its stores are noticed for nobody.
     OldCopysetKept = "old-copyset-kept", Some(16);
     /// A home does not note who got a copy.
     CopyNotNoted = "copy-not-noted", Some(16);
