@@ -93,7 +93,7 @@ pub fn shared<T: Key>(
     let mut done = 0;
     let mut pause = SHORTEST_PAUSE;
     loop {
-        match queues.next(hive, std::mem::take(&mut done))? {
+        match queues.next(hive)? {
             Next::Sort { task, then } => {
                 if task.bucket != GATHERED {
                     let into = &mut sorted.view_mut(hive)[task.range()];
@@ -104,7 +104,7 @@ pub fn shared<T: Key>(
                         unsorted.prefetch(hive, place)?;
                     }
                 }
-                done = work(hive, task, &mut sorted, &mut queues, workers)?;
+                done += work(hive, task, &mut sorted, &mut queues, workers)?;
                 pause = SHORTEST_PAUSE;
             }
             Next::Wait => {
@@ -113,7 +113,8 @@ pub fn shared<T: Key>(
             }
             Next::End => break,
         }
-        progress.at(queues.sorted());
+        // As far as this drone is, the others are too, nearly.
+        progress.at((done * hive.drones() as u64).min(count as u64));
     }
     hive.barrier()?;
     queues.free(hive)?;

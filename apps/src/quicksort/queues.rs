@@ -1,8 +1,8 @@
 //! Who sorts what: a queue of ranges for each drone, in shared memory, each under a lock of its own.
 //!
 //! A drone takes from the end of its queue, so what it has just put back is done next, in memory that it has. Who
-//! finds its own empty takes from the front of another's. How many numbers are in their final place is kept under one more
-//! lock, and told now and then only: while there is enough to do, drones don't hear of each other.
+//! finds its own empty takes from the front of another's. There is no lock that all need, and nothing that all count: who comes
+//! to such a lock hears of all that was sorted before, one drone after the other. In the barrier at the end all hear it at once.
 
 use super::SMALLEST_SPLIT;
 use super::groups::Groups;
@@ -31,9 +31,9 @@ impl Task {
 pub(super) enum Next {
     /// It sorts a range, and then most likely another one.
     Sort { task: Task, then: Option<Task> },
-    /// Nobody has anything to give, but not all is sorted.
+    /// Nobody has anything to give, but somebody may put something back.
     Wait,
-    /// All is sorted.
+    /// Nobody will have anything to give any more.
     End,
 }
 
@@ -42,14 +42,8 @@ pub(super) struct Queues {
     /// A row for each drone, each from a page's begin on; see [`Row`].
     rows: Shared<u64>,
     row_words: usize,
-    /// How many numbers are in their final place.
-    total: Shared<u64>,
-    count: u64,
     /// Ranges longer than this are split.
     pub(super) longest: usize,
-    /// The total when this drone last looked, and what it has sorted since.
-    told: u64,
-    untold: u64,
 }
 
 impl Queues {
@@ -65,11 +59,7 @@ impl Queues {
         let mut queues = Queues {
             rows: hive.alloc(drones * row_words)?,
             row_words,
-            total: hive.alloc(1)?,
-            count: count as u64,
             longest,
-            told: 0,
-            untold: 0,
         };
         let mine = hive.share_of(0..groups.buckets);
         let mut start = (0..mine.start).map(|bucket| groups.size(bucket)).sum();
@@ -89,27 +79,22 @@ impl Queues {
         Ok(queues)
     }
 
-    /// Takes the next task, after so many more numbers came to their final place.
-    pub(super) fn next(&mut self, hive: &mut Hive, done: u64) -> hivemind::Result<Next> {
-        self.untold += done;
+    /// Takes the next task.
+    pub(super) fn next(&mut self, hive: &mut Hive) -> hivemind::Result<Next> {
         let (me, drones) = (hive.me(), hive.drones());
-        let own = self.take(hive, me)?;
-        let much = self.count / (TELLINGS_EACH * drones as u64);
-        if own.is_none() || self.untold > much {
-            self.tell(hive)?;
-        }
-        if let Some((task, then)) = own {
-            return Ok(Next::Sort { task, then });
-        }
-        if self.told == self.count {
-            return Ok(Next::End);
-        }
-        for other in (1..drones).map(|further| (me + further) % drones) {
-            if let Some((task, _)) = self.take(hive, other)? {
-                return Ok(Next::Sort { task, then: None });
+        let mut somebody_splits = false;
+        for from in (0..drones).map(|further| (me + further) % drones) {
+            let Taken { task, then, splits } = self.take(hive, from)?;
+            if let Some(task) = task {
+                return Ok(Next::Sort { task, then });
             }
+            somebody_splits |= splits;
         }
-        Ok(Next::Wait)
+        Ok(if somebody_splits {
+            Next::Wait
+        } else {
+            Next::End
+        })
     }
 
     /// Puts a task back, for this drone or who is free before.
@@ -120,43 +105,30 @@ impl Queues {
         held.release()
     }
 
-    /// How many numbers are in their final place, as far as this drone knows.
-    pub(super) fn sorted(&self) -> u64 {
-        self.told + self.untold
-    }
-
     /// Gives the queues' memory back. Collective.
     pub(super) fn free(self, hive: &mut Hive) -> hivemind::Result<()> {
-        hive.free(self.rows)?;
-        hive.free(self.total)
+        hive.free(self.rows)
     }
 
-    /// Takes from a drone's queue, which is guarded by the lock of its number: that drone manages it. Gives also what its
-    /// owner would take after it.
-    fn take(
-        &mut self,
-        hive: &mut Hive,
-        from: usize,
-    ) -> hivemind::Result<Option<(Task, Option<Task>)>> {
-        let owns = from == hive.me();
+    /// Takes from a drone's queue, which is guarded by the lock of its number: that drone manages it.
+    fn take(&mut self, hive: &mut Hive, from: usize) -> hivemind::Result<Taken> {
+        let (owns, longest) = (from == hive.me(), self.longest);
         let held = hive.lock(from as u32)?;
         let mut row = Row(self.row_mut(&held, from));
         let task = if owns { row.last() } else { row.first() };
         if task.is_some() {
             row.shorten(owns);
         }
-        let taken = task.map(|task| (task, row.last()));
+        if owns {
+            row.set_splits(task.is_some_and(|task| task.range().len() > longest));
+        }
+        let taken = Taken {
+            task,
+            then: row.last().filter(|_| owns),
+            splits: row.splits(),
+        };
         held.release()?;
         Ok(taken)
-    }
-
-    /// Adds what this drone has sorted to the total, and learns it.
-    fn tell(&mut self, hive: &mut Hive) -> hivemind::Result<()> {
-        let held = hive.lock(hive.drones() as u32)?;
-        let total = &mut self.total.view_mut(&held)[0];
-        *total += std::mem::take(&mut self.untold);
-        self.told = *total;
-        held.release()
     }
 
     fn row_mut<'a>(&'a mut self, hive: &'a Hive, drone: usize) -> &'a mut [u64] {
@@ -164,17 +136,34 @@ impl Queues {
     }
 }
 
+/// What was found in a queue.
+struct Taken {
+    task: Option<Task>,
+    /// What its owner would take next.
+    then: Option<Task>,
+    /// Whether its owner is at a range that it will split.
+    splits: bool,
+}
+
 const WORDS_A_PAGE: usize = 512;
 
-/// How often a drone that always finds something to do tells how far it is.
-const TELLINGS_EACH: u64 = 8;
-
-/// A queue's memory: where its first task is, how many there are, and a ring of tasks.
+/// A queue's memory: where its first task is, how many there are, whether its owner splits one, and a ring of tasks.
 struct Row<'a>(&'a mut [u64]);
 
 impl Row<'_> {
-    const HEAD: usize = 2;
+    const HEAD: usize = 3;
     const TASK: usize = 3;
+
+    fn splits(&self) -> bool {
+        self.0[2] != 0
+    }
+
+    /// Stores only what is new, so that a queue that nobody used is told to nobody.
+    fn set_splits(&mut self, splits: bool) {
+        if self.splits() != splits {
+            self.0[2] = splits.into();
+        }
+    }
 
     fn put(&mut self, task: Task) {
         let at = self.place(self.0[1]);

@@ -13,16 +13,13 @@ const NUMBER_BYTES: u64 = 4;
 const SIZE_BYTES: u64 = 8;
 const WORD_BYTES: u64 = 8;
 const TASK_WORDS: u64 = 3;
-/// Where a queue begins and how long it is.
-const HEAD_WORDS: u64 = 2;
+/// Where a queue begins, how long it is, and whether its owner splits a range.
+const HEAD_WORDS: u64 = 3;
 /// Queues begin at pages.
 const WORDS_A_PAGE: u64 = 512;
-const TELLINGS_EACH: u64 = 8;
 const BUCKETS_EACH: u64 = 16;
 const SAMPLES_EACH: u64 = 32;
 const SMALLEST_SPLIT: u64 = 1 << 16;
-const SHORTEST_PAUSE_NS: f64 = 20e3;
-const LONGEST_PAUSE_NS: f64 = 4e6;
 
 pub(super) fn scripts(count: u64, drones: u32, figures: &Figures) -> Vec<Box<dyn Script>> {
     let buckets = buckets(count, u64::from(drones));
@@ -30,7 +27,6 @@ pub(super) fn scripts(count: u64, drones: u32, figures: &Figures) -> Vec<Box<dyn
         left: (0..u64::from(drones))
             .map(|drone| share(0..buckets, drone, u64::from(drones)).collect())
             .collect(),
-        sorted: 0,
     }));
     let sort = || Quicksort {
         count,
@@ -38,8 +34,6 @@ pub(super) fn scripts(count: u64, drones: u32, figures: &Figures) -> Vec<Box<dyn
         figures: figures.clone(),
         queues: Rc::clone(&queues),
         state: State::Begins,
-        done: 0,
-        pause_ns: SHORTEST_PAUSE_NS,
     };
     (0..drones)
         .map(|_| Box::new(sort()) as Box<dyn Script>)
@@ -73,7 +67,6 @@ fn buckets(count: u64, drones: u64) -> u64 {
 struct Queues {
     /// The buckets that are still to be sorted, a queue for each drone.
     left: Vec<VecDeque<u64>>,
-    sorted: u64,
 }
 
 struct Quicksort {
@@ -82,9 +75,6 @@ struct Quicksort {
     figures: Figures,
     queues: Rc<RefCell<Queues>>,
     state: State,
-    /// Numbers in their final place that were not told of yet.
-    done: u64,
-    pause_ns: f64,
 }
 
 enum State {
@@ -97,15 +87,8 @@ enum State {
     Asks(u64),
     /// Has it.
     Holds(u64),
-    /// Asks for the lock of the total, and then sorts a bucket, or looks for one elsewhere.
-    Tells(Option<Next>),
-    /// Has it.
-    Told(Option<Next>),
     Over,
 }
-
-/// A bucket to sort, and which comes most likely after it.
-type Next = (u64, Option<u64>);
 
 /// The blocks, in the order in which they are allocated.
 const UNSORTED: usize = 0;
@@ -113,7 +96,6 @@ const SORTED: usize = 1;
 const SAMPLES: usize = 2;
 const SIZES: usize = 3;
 const ROWS: usize = 4;
-const TOTAL: usize = 5;
 
 impl Script for Quicksort {
     fn next_phase(&mut self, seat: Place<'_>, steps: &mut Steps) -> bool {
@@ -147,11 +129,6 @@ impl Script for Quicksort {
                 self.state = State::Holds(further);
             }
             State::Holds(further) => self.next_task(seat, further, steps),
-            State::Tells(bucket) => {
-                steps.acquire(LockId(seat.drones));
-                self.state = State::Told(bucket);
-            }
-            State::Told(bucket) => self.tell(seat, bucket, steps),
             State::Over => return false,
         }
         true
@@ -211,7 +188,6 @@ impl Quicksort {
             seat.drones * row_words(self.count, self.buckets, seat.drones),
             WORD_BYTES,
         );
-        steps.allocate(1, WORD_BYTES);
     }
 
     /// Where the queue of a drone lies.
@@ -243,37 +219,14 @@ impl Quicksort {
         }
         drop(queues);
         steps.release(LockId(drone));
-        let much = self.count / (TELLINGS_EACH * seat.drones);
         match bucket {
-            Some(bucket) if further == 0 && self.done > much => {
-                self.state = State::Tells(Some((bucket, then)));
-            }
             Some(bucket) => self.sort(seat, bucket, then, steps),
-            None if further == 0 => self.state = State::Tells(None),
             None if further + 1 < seat.drones => self.state = State::Asks(further + 1),
+            // Buckets are even here: nobody splits one and puts a part back.
             None => {
-                steps.compute(self.pause_ns);
-                self.pause_ns = (self.pause_ns * 2.0).min(LONGEST_PAUSE_NS);
-                self.state = State::Asks(0);
-            }
-        }
-    }
-
-    /// With the lock of the total held: says what is done.
-    fn tell(&mut self, seat: Place<'_>, next: Option<Next>, steps: &mut Steps) {
-        let mut queues = self.queues.borrow_mut();
-        queues.sorted += std::mem::take(&mut self.done);
-        let all = queues.sorted == self.count;
-        drop(queues);
-        steps.write(seat.blocks[TOTAL], WORD_BYTES);
-        steps.release(LockId(seat.drones));
-        match next {
-            Some((bucket, then)) => self.sort(seat, bucket, then, steps),
-            None if all => {
                 self.end(seat, steps);
                 self.state = State::Over;
             }
-            None => self.state = State::Asks(1),
         }
     }
 
@@ -312,9 +265,7 @@ impl Quicksort {
             behind(seat.blocks[SORTED], NUMBER_BYTES * start),
             NUMBER_BYTES * (at - start),
         );
-        self.done += at - start;
         self.state = State::Asks(0);
-        self.pause_ns = SHORTEST_PAUSE_NS;
     }
 
     fn prefetch(&self, seat: Place<'_>, bucket: u64, steps: &mut Steps) {
@@ -328,7 +279,6 @@ impl Quicksort {
     fn end(&self, seat: Place<'_>, steps: &mut Steps) {
         steps.barrier();
         steps.free(seat.blocks[ROWS]);
-        steps.free(seat.blocks[TOTAL]);
         steps.stop_clock();
         steps.free(seat.blocks[UNSORTED]);
         if seat.is_first() {
