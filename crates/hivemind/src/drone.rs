@@ -7,6 +7,7 @@
 use crate::calls::Glances;
 use crate::net::{Closed, Incoming, Links, Watch};
 use crate::parking::{Lookout, Parking, Waiter};
+use crate::patience::Patience;
 use crate::primitive::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, lock};
 use crate::report::Times;
 use crate::trace::Tracer;
@@ -30,7 +31,7 @@ pub(crate) struct Drone {
     pub(crate) glances: Glances,
     wait_limit: Duration,
     /// How long a waiting thread looks for messages itself before it sleeps.
-    spin: Duration,
+    patience: Patience,
     stopping: AtomicBool,
 }
 
@@ -57,10 +58,6 @@ const BELL_PATIENCE: Duration = Duration::from_micros(8);
 
 /// The service thread looks after silent peers this often.
 const TICK: Duration = Duration::from_secs(1);
-
-/// Waking a thread that sleeps takes some tens of microseconds; looking for the answer oneself for about as
-/// long costs no more and is usually quicker.
-const SPIN: Duration = Duration::from_micros(50);
 
 /// How long a drone that leaves waits for the others' goodbye.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -96,7 +93,7 @@ impl Drone {
             times: Times::default(),
             glances: Glances::new(),
             wait_limit,
-            spin: if may_spin { SPIN } else { Duration::ZERO },
+            patience: Patience::new(may_spin),
             stopping: AtomicBool::new(false),
         }
     }
@@ -140,7 +137,7 @@ impl Drone {
     /// Takes what has come, if that can be seen at a glance. After a release: whoever asked for the lock meanwhile has it
     /// at once, and no sleeping thread need be woken first to give it away. Gives whether anything had come.
     pub(crate) fn glance(&self) -> bool {
-        let Some(links) = self.links.as_ref().filter(|_| !self.spin.is_zero()) else {
+        let Some(links) = self.links.as_ref().filter(|_| !self.patience.is_none()) else {
             return false;
         };
         // What goes wrong here does so again where somebody waits.
@@ -306,6 +303,7 @@ impl Drone {
     /// Waits until the ticket is complete: looks for messages itself for a while, then sleeps, in the links where no
     /// other thread does.
     fn wait(&self, waiter: &Arc<Waiter<Done>>, operation: &dyn Fn() -> String) -> Result<Outcome> {
+        let begin = Instant::now();
         if !waiter.is_done() {
             self.spin(waiter, self.wait_limit);
         }
@@ -315,7 +313,9 @@ impl Drone {
             watch: self.links().watch(),
             waiter,
         };
-        match self.parking.wait(waiter, self.wait_limit, lookout) {
+        let waited = self.parking.wait(waiter, self.wait_limit, lookout);
+        self.patience.learn(begin.elapsed());
+        match waited {
             Some(Ok(outcome)) => Ok(outcome),
             Some(Err(Failure::Refused(refusal))) => Err(Error::Refused {
                 me: self.me,
@@ -345,20 +345,21 @@ impl Drone {
     /// another may soon.
     fn spin(&self, waiter: &Waiter<Done>, longest: Duration) {
         let Some(links) = &self.links else { return };
-        if self.spin.is_zero() {
+        let patience = self.patience.now();
+        if patience.is_zero() {
             return;
         }
         // What comes now comes to this thread: the service thread need not wake for it.
         let _attention = links.attend();
         let begin = Instant::now();
-        let mut end = begin + self.spin;
+        let mut end = begin + patience;
         let mut bells = begin + BELL_PATIENCE;
         while !waiter.is_done() {
             let polled =
                 links.try_poll(&mut |from, incoming| self.receive(from, incoming, Bell::Owed));
             let now = Instant::now();
             if matches!(polled, Some(Ok(1..))) {
-                end = now + self.spin;
+                end = now + patience;
             } else if now < end {
                 std::thread::yield_now();
             }
@@ -374,7 +375,7 @@ impl Drone {
 
     /// How what a thread sends that waits then wakes who sleeps over it.
     fn before_waiting(&self) -> Bell {
-        if self.spin.is_zero() {
+        if self.patience.is_none() {
             Bell::AtOnce
         } else {
             Bell::Owed

@@ -74,6 +74,7 @@ mod launch;
 mod lock;
 mod net;
 mod parking;
+mod patience;
 mod place;
 mod prefetch;
 mod primitive;
