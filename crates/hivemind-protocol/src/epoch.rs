@@ -210,7 +210,8 @@ impl<M: Memory> Core<M> {
             return;
         }
         self.epoch.phase = Phase::Closing;
-        if meeting.is_some() && !core::mem::replace(&mut self.epoch.prepared, true) {
+        let prepares = meeting.is_some() && !core::mem::replace(&mut self.epoch.prepared, true);
+        if prepares {
             self.close_interval();
             self.drop_stale();
             if !mutant(Mutant::BlindWritesLeft) {
@@ -223,7 +224,10 @@ impl<M: Memory> Core<M> {
         if !self.fetches.is_empty() || coming || self.epoch.has_arrived() {
             return;
         }
-        self.close_interval();
+        // What was just closed need not be again: stores since then count for the next epoch, as those after the arrival.
+        if !prepares {
+            self.close_interval();
+        }
         self.epoch.phase = Phase::Arrived;
         let intervals = self.log.of(self.me).cloned().collect();
         let declined = match meeting {
