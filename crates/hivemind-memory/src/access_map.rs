@@ -13,13 +13,17 @@ pub(crate) struct AccessMap {
     chunks: BTreeMap<u64, Box<Chunk>>,
 }
 
-/// INV: `valid` counts the entries that aren't `Invalid`, `read_only` those that are `ReadOnly`; a chunk without a
-/// valid entry is removed.
+/// INV: `valid` counts the entries that aren't `Invalid`, `read_only` has a bit for each that is `ReadOnly`; a chunk without
+/// a valid entry is removed. The bits lie in one line of the cache: whoever ends an interval comes from elsewhere.
 struct Chunk {
     valid: u32,
-    read_only: u32,
+    read_only: ReadOnly,
     access: [Access; CHUNK_PAGES as usize],
 }
+
+/// A bit a page of a chunk.
+#[repr(align(64))]
+struct ReadOnly([u64; CHUNK_PAGES as usize / 64]);
 
 impl AccessMap {
     pub(crate) fn get(&self, page: PageId) -> Access {
@@ -97,19 +101,21 @@ impl AccessMap {
         joiner.finish();
     }
 
-    /// The longest runs of `ReadOnly` pages, ascending. Costs what chunks hold such pages.
+    /// The longest runs of `ReadOnly` pages, ascending. Costs what chunks there are, and each run a little.
     pub(crate) fn read_only_runs(&self) -> Vec<PageRun> {
         let mut runs = Vec::new();
         let mut joiner = Joiner {
             pending: None,
             visit: &mut |run| runs.push(run),
         };
-        for (number, chunk) in self.chunks.iter().filter(|(_, chunk)| chunk.read_only > 0) {
-            for (at, _) in (0..)
-                .zip(&chunk.access)
-                .filter(|(_, access)| **access == Access::ReadOnly)
+        for (number, chunk) in &self.chunks {
+            for (word, first) in chunk
+                .read_only
+                .0
+                .iter()
+                .zip((number * CHUNK_PAGES..).step_by(64))
             {
-                joiner.push(number * CHUNK_PAGES + at, 1);
+                runs_of_bits(*word, |at, count| joiner.push(first + at, count));
             }
         }
         joiner.finish();
@@ -121,24 +127,51 @@ impl Chunk {
     fn new() -> Box<Self> {
         Box::new(Self {
             valid: 0,
-            read_only: 0,
+            read_only: ReadOnly([0; CHUNK_PAGES as usize / 64]),
             access: [Access::Invalid; CHUNK_PAGES as usize],
         })
     }
 
     /// Sets a part and returns how many pages are valid then.
     fn fill(&mut self, within: std::ops::Range<usize>, access: Access) -> u32 {
+        self.read_only
+            .set(within.clone(), access == Access::ReadOnly);
         let part = &mut self.access[within];
-        let count =
-            |wanted: fn(Access) -> bool| part.iter().filter(|old| wanted(**old)).count() as u32;
-        let valid = count(|old| old != Access::Invalid);
-        let read_only = count(|old| old == Access::ReadOnly);
+        let valid = part.iter().filter(|old| **old != Access::Invalid).count() as u32;
         let all = part.len() as u32;
         self.valid = self.valid - valid + if access == Access::Invalid { 0 } else { all };
-        self.read_only =
-            self.read_only - read_only + if access == Access::ReadOnly { all } else { 0 };
         part.fill(access);
         self.valid
+    }
+}
+
+impl ReadOnly {
+    fn set(&mut self, within: std::ops::Range<usize>, to: bool) {
+        let mut at = within.start;
+        while at < within.end {
+            let (word, bit) = (at / 64, at % 64);
+            let count = (within.end - at).min(64 - bit);
+            let bits = (u64::MAX >> (64 - count)) << bit;
+            if to {
+                self.0[word] |= bits;
+            } else {
+                self.0[word] &= !bits;
+            }
+            at += count;
+        }
+    }
+}
+
+/// Calls `visit` with the place and the length of each run of ones.
+fn runs_of_bits(mut word: u64, mut visit: impl FnMut(u64, u64)) {
+    let mut at = 0;
+    while word != 0 {
+        let zeros = word.trailing_zeros();
+        word >>= zeros;
+        let ones = word.trailing_ones();
+        visit(u64::from(at + zeros), ones.into());
+        word = word.checked_shr(ones).unwrap_or(0);
+        at += zeros + ones;
     }
 }
 
@@ -215,6 +248,8 @@ mod tests {
                 assert_eq!(where_is(&map, asked, state), expected);
             }
             assert_eq!(map.get(PageId(first)), access);
+            let watched = (0..PAGES).filter(|page| list[*page as usize] == Access::ReadOnly);
+            assert_eq!(map.read_only_runs(), PageRun::join(watched.map(PageId)));
         }
         map.set(run(0, PAGES), Access::Invalid);
         assert!(
