@@ -260,6 +260,15 @@ impl Engine for Guard {
         state.map.set(pages, access);
     }
 
+    /// They are known to be written: nothing is copied and nothing traps before somebody asks.
+    fn set_stored(&self, pages: PageRun) {
+        let mut state = self.state();
+        self.try_set_access(&mut state, pages, Access::ReadWrite)
+            .unwrap_or_else(|refused| give_up(pages, Access::ReadOnly, refused));
+        state.written.extend(pages.pages());
+        state.map.set(pages, Access::ReadOnly);
+    }
+
     fn access(&self, page: PageId) -> Access {
         self.state().map.get(page)
     }
