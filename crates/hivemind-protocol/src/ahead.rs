@@ -33,8 +33,8 @@ pub(crate) struct Walks {
     /// Where the program came to pages that it could not see, the latest last.
     recent: Vec<PageId>,
     /// Fresh pages that count as stored to, since the program walks and stores: those to which it has not come yet, as
-    /// far as is known, by walk.
-    filling: Vec<PageRun>,
+    /// far as is known, by walk, and which way it goes.
+    filling: Vec<(Direction, PageRun)>,
 }
 
 /// Which way a program walks through memory. Most walk upwards; but what copies a large block, as `memcpy` of
@@ -69,13 +69,13 @@ impl Walks {
 
     /// The program stores to this page, and will store to those that were opened with it. What was opened before, up to
     /// this page, it has walked over.
-    fn fill(&mut self, page: PageId, opened: PageRun) {
+    fn fill(&mut self, page: PageId, direction: Direction, opened: PageRun) {
         self.filling
-            .retain(|run| run.end() != page && run.first.0 != page.0 + 1);
+            .retain(|(_, run)| run.end() != page && run.first.0 != page.0 + 1);
         if self.filling.len() == WALKS_MOST {
             self.filling.remove(0);
         }
-        self.filling.push(opened);
+        self.filling.push((direction, opened));
     }
 
     /// The latest walk that this page, of so many, lies on. Walks of earlier epochs are among them.
@@ -186,7 +186,10 @@ impl<M: Memory> Core<M> {
             self.walks.note(opened.first);
         }
         match (access, kind) {
-            (Access::ReadOnly, AccessKind::Write) => self.open_for_stores(page, opened),
+            (Access::ReadOnly, AccessKind::Write) => {
+                self.walks.fill(page, direction, opened);
+                self.open_for_stores(opened);
+            }
             (Access::ReadOnly, AccessKind::Read) => {
                 self.prepare_twins(opened);
                 self.memory.set_access(opened, access);
@@ -197,8 +200,7 @@ impl<M: Memory> Core<M> {
 
     /// Opens fresh pages as if they were stored to, for a program that does so at a page beside them: the first store to each
     /// then costs nothing. Those to which it does not come are left out of the interval again (`leave_out_unfilled`).
-    fn open_for_stores(&mut self, page: PageId, opened: PageRun) {
-        self.walks.fill(page, opened);
+    fn open_for_stores(&mut self, opened: PageRun) {
         self.prepare_twins(opened);
         if self.memory.write_detection() == WriteDetection::Scans {
             return self.memory.set_stored(opened);
@@ -213,20 +215,26 @@ impl<M: Memory> Core<M> {
         self.memory.set_access(opened, Access::ReadWrite);
     }
 
-    /// Of the pages that an interval seems to have written, leaves those out that were opened for stores which did not come:
-    /// they are zeros still. From now on a store to them is found.
+    /// Of the pages that an interval seems to have written, leaves those out that were opened for stores to which the program
+    /// did not come: from the last one on that is not zeros still. From now on a store to them is found.
     pub(crate) fn leave_out_unfilled(&mut self, written: Vec<PageRun>) -> Vec<PageRun> {
-        let filling = core::mem::take(&mut self.walks.filling);
-        if filling.is_empty() {
-            return written;
-        }
+        let pages = self.pages.count();
+        let mut unfilled = BTreeSet::new();
         let mut bytes = self.spare.take();
-        let mut is_zero = |page: &PageId| {
-            self.memory.read(*page, &mut bytes);
-            bytes.iter().all(|byte| *byte == 0) || mutant(Mutant::FilledLeftOut)
-        };
-        let opened = filling.iter().flat_map(|run| run.pages());
-        let unfilled: BTreeSet<PageId> = opened.filter(&mut is_zero).collect();
+        for (direction, opened) in core::mem::take(&mut self.walks.filling) {
+            let (first, last) = (opened.first, PageId(opened.end().0 - 1));
+            let [one, other] = [first, last].map(|page| direction.place(page, pages));
+            let backwards = (one.min(other)..=one.max(other)).rev();
+            let mut is_zero = |page: &PageId| {
+                self.memory.read(*page, &mut bytes);
+                bytes.iter().all(|byte| *byte == 0) || mutant(Mutant::FilledLeftOut)
+            };
+            unfilled.extend(
+                backwards
+                    .map(|place| direction.page(place, pages))
+                    .take_while(&mut is_zero),
+            );
+        }
         self.spare.give(bytes);
         if unfilled.is_empty() {
             return written;
