@@ -2,7 +2,7 @@
 //! of terabytes costs nothing until it is used. Changing real pages is the engines' work.
 
 use hivemind_protocol::{Access, PageId, PageRun};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Pages in a chunk: as many as one of the kernel's lowest page tables holds, which is how a scan walks.
 const CHUNK_PAGES: u64 = 512;
@@ -11,6 +11,8 @@ const CHUNK_PAGES: u64 = 512;
 #[derive(Default)]
 pub(crate) struct AccessMap {
     chunks: BTreeMap<u64, Box<Chunk>>,
+    /// The chunks that have `ReadOnly` pages: of all that a program uses they are few.
+    watched: BTreeSet<u64>,
 }
 
 /// INV: `valid` counts the entries that aren't `Invalid`, `read_only` has a bit for each that is `ReadOnly`; a chunk without
@@ -47,16 +49,27 @@ impl AccessMap {
                     first = number * CHUNK_PAGES;
                     continue;
                 }
-                if chunk.fill(within, access) == 0 {
+                let empty = chunk.fill(within, access) == 0;
+                let watched = chunk.read_only.any();
+                if empty {
                     self.chunks.remove(&number);
                 }
+                self.note_watched(number, watched);
             } else {
-                self.chunks
-                    .entry(number)
-                    .or_insert_with(Chunk::new)
-                    .fill(within, access);
+                let chunk = self.chunks.entry(number).or_insert_with(Chunk::new);
+                chunk.fill(within, access);
+                let watched = chunk.read_only.any();
+                self.note_watched(number, watched);
             }
             first = end;
+        }
+    }
+
+    fn note_watched(&mut self, chunk: u64, watched: bool) {
+        if watched {
+            self.watched.insert(chunk);
+        } else {
+            self.watched.remove(&chunk);
         }
     }
 
@@ -101,14 +114,15 @@ impl AccessMap {
         joiner.finish();
     }
 
-    /// The longest runs of `ReadOnly` pages, ascending. Costs what chunks there are, and each run a little.
+    /// The longest runs of `ReadOnly` pages, ascending. Costs what chunks hold such pages.
     pub(crate) fn read_only_runs(&self) -> Vec<PageRun> {
         let mut runs = Vec::new();
         let mut joiner = Joiner {
             pending: None,
             visit: &mut |run| runs.push(run),
         };
-        for (number, chunk) in &self.chunks {
+        for number in &self.watched {
+            let chunk = &self.chunks[number];
             for (word, first) in chunk
                 .read_only
                 .0
@@ -146,6 +160,10 @@ impl Chunk {
 }
 
 impl ReadOnly {
+    fn any(&self) -> bool {
+        self.0.iter().any(|word| *word != 0)
+    }
+
     fn set(&mut self, within: std::ops::Range<usize>, to: bool) {
         let mut at = within.start;
         while at < within.end {
@@ -253,7 +271,7 @@ mod tests {
         }
         map.set(run(0, PAGES), Access::Invalid);
         assert!(
-            map.chunks.is_empty(),
+            map.chunks.is_empty() && map.watched.is_empty(),
             "chunks without a valid page are removed"
         );
     }

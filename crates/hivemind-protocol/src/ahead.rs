@@ -218,6 +218,9 @@ impl<M: Memory> Core<M> {
     /// Of the pages that an interval seems to have written, leaves those out that were opened for stores to which the program
     /// did not come: from the last one on that is not zeros still. From now on a store to them is found.
     pub(crate) fn leave_out_unfilled(&mut self, written: Vec<PageRun>) -> Vec<PageRun> {
+        if self.walks.filling.is_empty() {
+            return written;
+        }
         let pages = self.pages.count();
         let mut unfilled = BTreeSet::new();
         let mut bytes = self.spare.take();
