@@ -7,7 +7,7 @@
 //! 3. *Plain quicksort.* Each drone takes a range from its queue, gathers its numbers from all drones' groups,
 //!    and sorts it, while the numbers of the next one are on their way. A range that is too large for the work to
 //!    stay even is partitioned, and its larger part is put back. Who finds its queue empty takes from the others',
-//!    and where all are empty waits a little longer each time, until nothing is unsorted.
+//!    and where all are empty waits a little longer each time, while somebody may still put something back.
 //!
 //! So each number crosses the network once at most, and a skewed sample costs balance, never the answer.
 //! The serial version is the standard library's unstable sort, the fastest at hand: a speed-up over a slow

@@ -25,6 +25,10 @@ impl Task {
     pub(super) fn range(&self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
+
+    fn is_longer_than(&self, longest: usize) -> bool {
+        self.range().len() > longest
+    }
 }
 
 /// What a drone does next.
@@ -86,6 +90,11 @@ impl Queues {
         for from in (0..drones).map(|further| (me + further) % drones) {
             let Taken { task, then, splits } = self.take(hive, from)?;
             if let Some(task) = task {
+                if from != me && task.is_longer_than(self.longest) {
+                    let held = hive.lock(me as u32)?;
+                    Row(self.row_mut(&held, me)).set_splits(true);
+                    held.release()?;
+                }
                 return Ok(Next::Sort { task, then });
             }
             somebody_splits |= splits;
@@ -120,7 +129,7 @@ impl Queues {
             row.shorten(owns);
         }
         if owns {
-            row.set_splits(task.is_some_and(|task| task.range().len() > longest));
+            row.set_splits(task.is_some_and(|task| task.is_longer_than(longest)));
         }
         let taken = Taken {
             task,

@@ -3,7 +3,8 @@
 //!
 //! A page is made absent by dropping its entry in the application view: the bytes stay in the file, where the system
 //! view reaches them. It is made present by mapping the file's page again: write-protected as `ReadOnly`, and without
-//! protection as `ReadWrite`, so that stores cost nothing and concern nobody.
+//! protection as `ReadWrite`, so that stores cost nothing and concern nobody. Where they concern somebody and are sure to come,
+//! a page is `ReadOnly` without protection.
 //!
 //! Deliberately elsewhere: what a store to a write-protected page means, in which the two differ (`uffd`, `uffd_sync`).
 
