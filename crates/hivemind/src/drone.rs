@@ -225,6 +225,8 @@ impl Drone {
         let mut result = state.core.begin(event, &mut effects);
         while let Ok(true) = result {
             self.obey(state, &mut effects, bell);
+            // The rest may take long, and who was told of the first part may sleep.
+            self.ring_owed();
             result = state.core.go_on(&mut effects);
         }
         self.obey(state, &mut effects, bell);
