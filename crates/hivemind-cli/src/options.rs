@@ -196,7 +196,7 @@ pub(crate) struct Run {
     #[arg(long, env = "HIVEMIND_FAN_OUT", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DRONES)), value_name = "N")]
     pub(crate) fan_out: Option<u32>,
 
-    /// Leave out ways of saving messages, to measure what they bring.
+    /// Leave out ways of saving messages and faults, to measure what they bring.
     #[arg(
         long,
         env = "HIVEMIND_WITHOUT",
@@ -384,7 +384,7 @@ impl Transport {
     }
 }
 
-/// A way of saving messages.
+/// A way of saving messages or faults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Economy {
     /// Pages come ahead of a program that walks through memory.
@@ -395,6 +395,8 @@ pub(crate) enum Economy {
     PagesOnGrants,
     /// A drone that always wants a lock again says so when it gives it away.
     Again,
+    /// A page that is stored to in a rhythm is opened for the next store.
+    Rhythm,
 }
 
 impl Economy {
@@ -405,6 +407,7 @@ impl Economy {
             Self::Push => "push",
             Self::PagesOnGrants => "pages-on-grants",
             Self::Again => "again",
+            Self::Rhythm => "rhythm",
         }
     }
 }

@@ -244,6 +244,15 @@ pub(crate) fn populate(file: BorrowedFd<'_>, offset: u64, bytes: usize) -> Resul
     })
 }
 
+/// Has the kernel do for every page of a range what it would do at the first store to it. Changes no byte.
+///
+/// # Safety
+/// The range is the caller's own mapping.
+pub(crate) unsafe fn fault_in_for_stores(address: *mut u8, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the caller's promise.
+    unsafe { rustix::mm::madvise(address.cast(), bytes, Advice::LinuxPopulateWrite) }
+}
+
 /// Writes a page into a memory file.
 pub(crate) fn put(file: BorrowedFd<'_>, offset: u64, bytes: &PageBytes) -> Result<(), Errno> {
     let mut done = 0;

@@ -200,7 +200,7 @@ impl<M: Memory> Core<M> {
 
     /// Opens fresh pages as if they were stored to, for a program that does so at a page beside them: the first store to each
     /// then costs nothing. Those to which it does not come are left out of the interval again (`leave_out_unfilled`).
-    fn open_for_stores(&mut self, opened: PageRun) {
+    pub(crate) fn open_for_stores(&mut self, opened: PageRun) {
         self.prepare_twins(opened);
         if self.memory.write_detection() == WriteDetection::Scans {
             return self.memory.set_stored(opened);

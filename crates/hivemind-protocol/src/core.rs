@@ -2,7 +2,7 @@
 //! rules live in its own file: `fault`, `interval`, `lock`, `meeting`, `epoch`, `collect`.
 
 use crate::ahead::Walks;
-use crate::epoch::Epoch;
+use crate::epoch::{Beginning, Epoch};
 use crate::fault::Fetches;
 use crate::gathering::{Departure, Gathering};
 use crate::interval::IntervalLog;
@@ -11,6 +11,7 @@ use crate::meeting::Calls;
 use crate::note::{Note, Notes};
 use crate::page::PageTable;
 use crate::push::Pushes;
+use crate::rhythm::Dues;
 use crate::spare::SparePages;
 use crate::tree::Tree;
 use crate::{
@@ -116,12 +117,15 @@ pub struct Core<M> {
     pub(crate) fetches: Fetches,
     pub(crate) walks: Walks,
     pub(crate) pushes: Pushes,
+    pub(crate) dues: Dues,
     pub(crate) locks: LockTable,
     pub(crate) calls: Calls,
     pub(crate) tree: Tree,
     pub(crate) gathering: Gathering,
     /// A departure that those below have been told of, and that this drone has yet to take.
     pub(crate) departure: Option<Departure>,
+    /// An epoch that has yet to begin.
+    pub(crate) beginning: Option<Beginning>,
     /// Only the first drone keeps it.
     pub(crate) heap: Option<Heap>,
     pub(crate) stats: Stats,
@@ -160,11 +164,13 @@ impl<M: Memory> Core<M> {
             fetches: Fetches::new(),
             walks: Walks::new(),
             pushes: Pushes::new(),
+            dues: Dues::default(),
             locks: LockTable::new(),
             calls: Calls::new(),
             tree,
             gathering: Gathering::new(tree, config.me),
             departure: None,
+            beginning: None,
             heap: (config.me == DroneId::FIRST).then(|| Heap::new(config.pages * PAGE_SIZE as u64)),
             stats: Stats::default(),
             notes: Notes::default(),
@@ -292,7 +298,7 @@ impl<M: Memory> Core<M> {
     /// As [`handle`](Self::handle); and if it is called again before all is done.
     pub fn begin(&mut self, event: Event, effects: &mut Vec<Effect>) -> Result<bool, Misbehaviour> {
         assert!(
-            self.departure.is_none(),
+            !self.is_amid_departure(),
             "INV-14: an event comes before the one before is done"
         );
         let result = match event {
@@ -329,7 +335,10 @@ impl<M: Memory> Core<M> {
     pub fn go_on(&mut self, effects: &mut Vec<Effect>) -> Result<bool, Misbehaviour> {
         let result = match self.departure.take() {
             Some(departure) => self.take_departure(departure),
-            None => Ok(()),
+            None => {
+                self.go_on_beginning();
+                Ok(())
+            }
         };
         self.finish(result, effects)
     }
@@ -346,7 +355,11 @@ impl<M: Memory> Core<M> {
         self.ask_for_pages();
         self.note_metadata();
         effects.append(&mut self.effects);
-        result.map(|()| self.departure.is_some())
+        result.map(|()| self.is_amid_departure())
+    }
+
+    fn is_amid_departure(&self) -> bool {
+        self.departure.is_some() || self.beginning.is_some()
     }
 
     /// Reads a message that fills `bytes` exactly, as [`Message::decode`] does. What earlier ones left behind is where
@@ -381,7 +394,7 @@ impl<M: Memory> Core<M> {
     }
 
     fn empty_inbox(&mut self) -> Result<(), Misbehaviour> {
-        while self.departure.is_none()
+        while !self.is_amid_departure()
             && let Some((from, message)) = self.inbox.pop_front()
         {
             self.message(from, message)?;
@@ -447,11 +460,13 @@ impl<M: Memory> Core<M> {
             fetches,
             walks,
             pushes,
+            dues,
             locks,
             calls,
             tree,
             gathering,
             departure,
+            beginning,
             heap,
             stats: _,
             notes: _,
@@ -467,9 +482,9 @@ impl<M: Memory> Core<M> {
             pages,
             log,
             epoch,
-            (fetches, walks, pushes),
+            (fetches, walks, pushes, dues),
             locks,
-            (calls, tree, gathering, departure, heap),
+            (calls, tree, gathering, departure, beginning, heap),
         );
         (place, memory, tables, inbox, effects)
     }

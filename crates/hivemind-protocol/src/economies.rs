@@ -1,12 +1,12 @@
-//! Which ways of saving messages a drone uses, by name. What each does lives in the file of its name: `ahead`, `push`,
-//! `grant`, `again`.
+//! Which ways of saving messages and faults a drone uses, by name. What each does lives in the file of its name: `ahead`, `push`,
+//! `grant`, `again`, `rhythm`.
 
-/// Which ways of saving messages are in use. All are, unless a measurement asks what one of them brings.
+/// Which ways of saving messages and faults are in use. All are, unless a measurement asks what one of them brings.
 ///
 /// ```
 /// use hivemind_protocol::Economies;
 /// let all = Economies::default();
-/// assert!(all.fetch_ahead && all.push && all.pages_on_grants && all.again.is_some());
+/// assert!(all.fetch_ahead && all.push && all.pages_on_grants && all.rhythm && all.again.is_some());
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Economies {
@@ -18,6 +18,8 @@ pub struct Economies {
     pub pages_on_grants: bool,
     /// A hot lock's next wish rides on the grant, once its drone has come back at once so often in a row (`again`).
     pub again: Option<u8>,
+    /// Pages that are stored to in a rhythm are opened for the next store when it is due (`rhythm`).
+    pub rhythm: bool,
 }
 
 impl Economies {
@@ -27,7 +29,7 @@ impl Economies {
     /// use hivemind_protocol::Economies;
     /// assert!(Economies::NAMES.iter().all(|name| Economies::without(name).is_ok()));
     /// ```
-    pub const NAMES: [&str; 4] = ["fetch-ahead", "push", "pages-on-grants", "again"];
+    pub const NAMES: [&str; 5] = ["fetch-ahead", "push", "pages-on-grants", "again", "rhythm"];
 
     /// All of them but those listed, by [name](Self::NAMES) with commas between.
     ///
@@ -49,6 +51,7 @@ impl Economies {
                 "push" => economies.push = false,
                 "pages-on-grants" => economies.pages_on_grants = false,
                 "again" => economies.again = None,
+                "rhythm" => economies.rhythm = false,
                 _ => return Err(name),
             }
         }
@@ -63,6 +66,7 @@ impl Default for Economies {
             push: true,
             pages_on_grants: true,
             again: Some(3),
+            rhythm: true,
         }
     }
 }

@@ -20,12 +20,12 @@ use crate::message::{Arrival, Met};
 use crate::mutant::{Mutant, mutant};
 use crate::note::Note;
 use crate::page::{CopySet, Readers};
-use crate::push::PushList;
+use crate::push::{PushList, in_messages};
 use crate::{
     Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Memory, Message,
     Misbehaviour, PageId, PageRun, Ticket,
 };
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 /// Where this drone stands in its epoch.
@@ -79,6 +79,15 @@ struct Turned {
     pushes: PushList,
     /// Pages that live elsewhere and come unasked.
     expected: Vec<PageId>,
+}
+
+/// What is left to do of a departure when its pages have been turned.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub(crate) struct Beginning {
+    /// What is yet to be sent unasked.
+    pushes: VecDeque<(DroneId, Vec<PageId>)>,
+    /// What came of the meeting, if it was one.
+    met: Option<Met>,
 }
 
 /// The circumstances of a departure.
@@ -278,10 +287,27 @@ impl<M: Memory> Core<M> {
         for (home, pages) in turned.flushes {
             self.send_flush(home, epoch, pages);
         }
-        self.push_pages(turned.pushes);
         self.expect_pushes(turned.expected);
-        self.begin_epoch(met);
+        self.open_due();
+        let pushes = in_messages(turned.pushes);
+        self.beginning = Some(Beginning { pushes, met });
         Ok(())
+    }
+
+    /// The next part of an epoch's beginning: a message of pages that are pushed, so that it is under way, and its memory free,
+    /// while the next one is put together; in the end all that waited for this epoch.
+    pub(crate) fn go_on_beginning(&mut self) {
+        let Some(beginning) = &mut self.beginning else {
+            return;
+        };
+        match beginning.pushes.pop_front() {
+            Some((to, pages)) => self.push_pages(to, &pages),
+            None => {
+                let met = beginning.met.take();
+                self.beginning = None;
+                self.begin_epoch(met);
+            }
+        }
     }
 
     /// What waited for this epoch goes on.
@@ -314,7 +340,7 @@ impl<M: Memory> Core<M> {
         writes.sort_unstable();
         let mut turned = Turned::default();
         let pushes = circumstances.homes_move && !circumstances.last;
-        let (mut void, mut alone) = (Vec::new(), Vec::new());
+        let (mut void, mut alone, mut stored) = (Vec::new(), Vec::new(), Vec::new());
         for written in writes.chunk_by(|one, other| one.0 == other.0) {
             let page = written[0].0;
             let home = self.home_after(page, written, circumstances.homes_move);
@@ -324,6 +350,9 @@ impl<M: Memory> Core<M> {
             }
             if home == self.me {
                 let whole = self.bring_home(page, written, circumstances);
+                if pushes && written.iter().all(|(_, id)| id.creator == self.me) {
+                    stored.push(page);
+                }
                 let subscribers: Vec<DroneId> = self.pushes.subscribers(page).collect();
                 match (whole, pushes && !subscribers.is_empty()) {
                     (true, false) => alone.push(page),
@@ -351,6 +380,7 @@ impl<M: Memory> Core<M> {
         }
         self.make_void(void, circumstances.parked);
         self.open_alone(alone);
+        self.note_stored(stored);
         turned
     }
 
@@ -364,6 +394,10 @@ impl<M: Memory> Core<M> {
         let home = self.pages.get_mut(page).home;
         if !move_ {
             return home;
+        }
+        let only = written[0].1.creator;
+        if written[written.len() - 1].1.creator == only {
+            return only;
         }
         let mut writers: Vec<DroneId> = written.iter().map(|(_, id)| id.creator).collect();
         writers.dedup();
@@ -395,11 +429,15 @@ impl<M: Memory> Core<M> {
             let mut notices = history.iter().flat_map(|history| &history.notices);
             id.creator == me || notices.any(|notice| notice.interval == id && notice.applied)
         };
-        let lacks = written.iter().map(|(_, id)| *id).filter(|id| !applied(*id));
-        let expected: BTreeMap<_, _> = lacks.map(|id| (id, self.log.weight(id))).collect();
-        if expected.is_empty() || circumstances.last {
+        let mut lacks = written
+            .iter()
+            .map(|(_, id)| *id)
+            .filter(|id| !applied(*id))
+            .peekable();
+        if lacks.peek().is_none() || circumstances.last {
             return true;
         }
+        let expected: BTreeMap<_, _> = lacks.map(|id| (id, self.log.weight(id))).collect();
         self.epoch.await_flushes(page, expected);
         false
     }

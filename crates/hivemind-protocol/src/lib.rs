@@ -51,6 +51,7 @@ mod note;
 mod page;
 mod prefetch;
 mod push;
+mod rhythm;
 mod runs;
 mod serve;
 mod stats;

@@ -183,6 +183,8 @@ mutants! {
     OldWalkTaken = "old-walk-taken", None;
     /// Pages that were opened for stores are taken for pages that none came to, without a look.
     FilledLeftOut = "filled-left-out", None;
+    /// A page to which a store is due is opened for good.
+    DueUnwatched = "due-unwatched", None;
     /// A page that comes with a lock is taken though it lacks writes that the grant told of.
     LackingPageGranted = "lacking-page-granted", None;
     /// What was agreed with a page's old home about sending it holds for the new one.

@@ -3,6 +3,7 @@
 //!
 //! The table is made in chunks as pages are touched, so a region of terabytes costs nothing at the start.
 
+use crate::rhythm::Rhythm;
 use crate::{
     Access, Diff, DroneId, IntervalId, IntervalIndex, Kernels, PAGE_SIZE, PageBytes, PageId,
 };
@@ -33,6 +34,8 @@ pub(crate) struct Page {
     pub(crate) copies: CopySet,
     /// At the home: whether stores are worth noticing while nobody has a copy.
     pub(crate) readers: Readers,
+    /// At the home: when this drone stored to it.
+    pub(crate) rhythm: Rhythm,
     /// The page as it was before the program's latest, not yet diffed writes. Never on an invalid page
     /// (INV-3).
     pub(crate) twin: Option<Twin>,
@@ -211,6 +214,7 @@ impl Page {
             home,
             copies: CopySet::Everyone,
             readers: Readers::NONE,
+            rhythm: Rhythm::default(),
             twin: None,
             history: None,
         }

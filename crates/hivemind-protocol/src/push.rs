@@ -7,10 +7,11 @@
 //! come. How pages are fetched lives in `fault`, where they go at an epoch's end in `epoch`.
 
 use crate::core::{Core, PageMap, misbehaviour};
+use crate::message::PAGES_A_MESSAGE_MOST;
 use crate::mutant::{Mutant, mutant};
 use crate::page::Trust;
 use crate::{DroneId, Memory, Misbehaviour, PageId, PageRun};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 /// How many pages a drone may have sent to it: 1 MiB an epoch. A program that reads more than that in each
@@ -34,6 +35,17 @@ pub(crate) struct Pushes {
 
 /// What an epoch's end sends, and to whom.
 pub(crate) type PushList = BTreeMap<DroneId, Vec<PageId>>;
+
+/// What is to be sent, cut into messages.
+pub(crate) fn in_messages(list: PushList) -> VecDeque<(DroneId, Vec<PageId>)> {
+    let cut = |(to, pages): (DroneId, Vec<PageId>)| {
+        let messages = pages.chunks(PAGES_A_MESSAGE_MOST as usize);
+        messages
+            .map(|pages| (to, pages.to_vec()))
+            .collect::<Vec<_>>()
+    };
+    list.into_iter().flat_map(cut).collect()
+}
 
 impl Pushes {
     pub(crate) fn new() -> Self {
@@ -130,12 +142,10 @@ impl<M: Memory> Core<M> {
         }
     }
 
-    /// In the new epoch: sends what is pushed.
-    pub(crate) fn push_pages(&mut self, list: PushList) {
-        for (to, pages) in list {
-            self.stats.pages_pushed += pages.len() as u64;
-            self.serve(to, &pages);
-        }
+    /// In the new epoch: sends pages that are pushed.
+    pub(crate) fn push_pages(&mut self, to: DroneId, pages: &[PageId]) {
+        self.stats.pages_pushed += pages.len() as u64;
+        self.serve(to, pages);
     }
 
     /// In the new epoch: these pages come without being asked for.

@@ -199,6 +199,7 @@ fn draw_economies(prng: &mut Prng) -> Economies {
         push: on(),
         pages_on_grants: on(),
         again: None,
+        rhythm: true,
     };
     if on() {
         economies.again = Some(*prng.pick(&[0, 0, 1, 3]));

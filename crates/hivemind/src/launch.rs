@@ -424,6 +424,7 @@ mod tests {
                 push: false,
                 pages_on_grants: true,
                 again: Some(3),
+                rhythm: true,
             },
             report: Some("/r".into()),
             trace: Some("/t".into()),

@@ -82,6 +82,11 @@ impl Userfault {
     /// Has them be `ReadOnly`, but without the protection that a store lifts.
     pub(super) fn set_stored(&self, map: &mut AccessMap, pages: PageRun) {
         self.open(map, pages, Access::ReadOnly, false);
+        map.runs_where(
+            pages,
+            |old| old == Access::ReadOnly,
+            |run| self.mark_stored(run),
+        );
         map.set(pages, Access::ReadOnly);
     }
 
@@ -103,6 +108,16 @@ impl Userfault {
                 });
             },
         );
+    }
+
+    /// As if the program had stored to these pages, which it sees: the protection is lifted, and stores take no fault. (Where
+    /// only the protection is lifted, the first store to each page takes one still.)
+    fn mark_stored(&self, pages: PageRun) {
+        let (address, bytes) = self.mapping.application(pages);
+        // SAFETY: the application view of our own region.
+        let marked = unsafe { sys::fault_in_for_stores(address, bytes) };
+        // Where the kernel stops half way, for it has taken an entry away, the rest is found when it is stored to.
+        let _ = marked;
     }
 
     /// Makes the program see these pages; leaves those alone that it sees already. Most were just written through the

@@ -53,6 +53,34 @@ pub(crate) fn valid_pages_opened_for_stores_keep_their_bytes(case: &Case) {
     assert_eq!((region.page(1)[0], region.page(2)[0]), (7, 9));
 }
 
+pub(crate) fn stores_to_valid_pages_opened_for_them_take_no_fault_in_the_kernel(case: &Case) {
+    const PAGES: u64 = 64;
+    let region = Fixture::new(PAGES, case.engine);
+    if region.memory().write_detection() == WriteDetection::Traps {
+        return;
+    }
+    let store_to_all = |value| (0..PAGES).for_each(|page| region.store(page, 0, value));
+    store_to_all(1);
+    region.take_written();
+    region.memory().set_stored(run(0, PAGES));
+    let before = minor_faults();
+    store_to_all(2);
+    let faults = minor_faults() - before;
+    assert!(faults < PAGES as i64 / 4, "{faults} faults");
+    assert_eq!(region.take_written(), [run(0, PAGES)]);
+}
+
+/// How many faults of this thread the kernel has resolved by itself.
+fn minor_faults() -> i64 {
+    let mut usage = std::mem::MaybeUninit::zeroed();
+    // SAFETY: it writes one structure of the type that it is given a place for, of which all zeros are a value.
+    let usage: libc::rusage = unsafe {
+        libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    usage.ru_minflt
+}
+
 pub(crate) fn a_page_that_comes_as_a_whole_is_seen_each_time(case: &Case) {
     let region = Fixture::new(4, case.engine);
     for value in 1..5 {

@@ -98,6 +98,11 @@ impl Memory for PlainMemory {
         }
     }
 
+    fn set_stored(&mut self, pages: PageRun) {
+        self.set_access(pages, Access::ReadOnly);
+        self.written.extend(pages.pages());
+    }
+
     fn read(&self, page: PageId, into: &mut PageBytes) {
         let chunk = self.chunks[(page.0 / CHUNK_PAGES) as usize].as_ref();
         match chunk.map(|chunk| &chunk[(page.0 % CHUNK_PAGES) as usize].fill) {
