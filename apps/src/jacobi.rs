@@ -190,8 +190,24 @@ fn warm(size: usize, rows: &Range<usize>, plate: &mut [f64]) {
     }
 }
 
-/// Sweeps the band `rows` of the plate `now` into `next`, with all threads of this drone.
+/// Sweeps the band `rows` of the plate `now` into `next`, with all threads of this drone. The first and the last row come in the
+/// end: the rows beside them are the neighbours', and come while the others are swept.
 fn sweep(
+    now: &[f64],
+    size: usize,
+    rows: &Range<usize>,
+    next: &mut [f64],
+    workers: &rayon::ThreadPool,
+) {
+    let inner = rows.start + 1..rows.end.max(rows.start + 2) - 1;
+    sweep_inner(now, size, &inner, next, workers);
+    let edges = [inner.start - 1, inner.end];
+    for row in edges.into_iter().filter(|row| rows.contains(row)) {
+        relax(now, size, row, &mut next[row * size..][..size]);
+    }
+}
+
+fn sweep_inner(
     now: &[f64],
     size: usize,
     rows: &Range<usize>,
