@@ -362,6 +362,18 @@ impl<M: Memory> Core<M> {
         self.departure.is_some() || self.beginning.is_some()
     }
 
+    /// Makes memory for so many pages that come with messages, before they come: the first ones then take no longer than
+    /// all others. It is kept as long as the core lives.
+    ///
+    /// ```
+    #[doc = alone!()]
+    /// # let mut core = Core::new(config, Zeros);
+    /// core.reserve_pages(256); // 1 MiB
+    /// ```
+    pub fn reserve_pages(&mut self, count: usize) {
+        self.spare.reserve(count);
+    }
+
     /// Reads a message that fills `bytes` exactly, as [`Message::decode`] does. What earlier ones left behind is where
     /// its pages go.
     ///

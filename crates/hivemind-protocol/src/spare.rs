@@ -15,6 +15,8 @@ pub(crate) struct SparePages {
     pages: Vec<Box<PageBytes>>,
     /// How many lay idle all the time since the epoch began.
     idle: usize,
+    /// So many are kept though they lie idle.
+    reserved: usize,
 }
 
 /// The most that are kept: 64 MiB.
@@ -25,11 +27,18 @@ const SPARE_PAGES_MOST: usize = 16 << 10;
 const PART_RELEASED: usize = 8;
 
 impl SparePages {
+    /// Makes as many as are not here, and keeps so many from now on.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        let pages = self.pages.len()..count;
+        self.pages.extend(pages.map(|_| new_page()));
+        self.reserved = count;
+    }
+
     /// A page's worth of memory; what is in it means nothing.
     pub(crate) fn take(&mut self) -> Box<PageBytes> {
         let page = self.pages.pop();
         self.idle = self.idle.min(self.pages.len());
-        page.unwrap_or_else(|| Box::new([0; crate::PAGE_SIZE]))
+        page.unwrap_or_else(new_page)
     }
 
     /// Nobody needs this any more.
@@ -55,10 +64,15 @@ impl SparePages {
 
     /// An epoch is over.
     pub(crate) fn end_epoch(&mut self) {
-        let released = self.idle.div_ceil(PART_RELEASED);
+        let unreserved = self.pages.len().saturating_sub(self.reserved);
+        let released = self.idle.min(unreserved).div_ceil(PART_RELEASED);
         self.pages.drain(..released);
         self.idle = self.pages.len();
     }
+}
+
+fn new_page() -> Box<PageBytes> {
+    Box::new([0; crate::PAGE_SIZE])
 }
 
 impl fmt::Debug for SparePages {
@@ -97,6 +111,16 @@ mod tests {
             !spare.pages.is_empty()
         });
         assert!(epochs.count() < 60);
+    }
+
+    #[test]
+    fn what_is_reserved_stays_though_it_lies_idle() {
+        let mut spare = SparePages::default();
+        spare.reserve(100);
+        let taken: Vec<_> = (0..150).map(|_| spare.take()).collect();
+        taken.into_iter().for_each(|page| spare.give(page));
+        (0..60).for_each(|_| spare.end_epoch());
+        assert_eq!(spare.pages.len(), 100);
     }
 
     #[test]

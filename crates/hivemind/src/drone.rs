@@ -14,8 +14,8 @@ use crate::trace::Tracer;
 use crate::{Error, Result};
 use hivemind_memory::{FaultHandler, RegionMemory};
 use hivemind_protocol::{
-    AccessKind, Command, Core, DroneId, Effect, Event, Failure, Message, Mutant, Outcome, PageId,
-    Stats, Ticket, mutant,
+    AccessKind, Command, Core, DroneId, Effect, Event, Failure, Message, Mutant, Outcome,
+    PAGE_SIZE, PAGES_A_MESSAGE_MOST, PageId, Stats, Ticket, mutant,
 };
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -56,6 +56,11 @@ type Done = std::result::Result<Outcome, Failure>;
 /// amid a critical section, and looks at its end.
 const BELL_PATIENCE: Duration = Duration::from_micros(8);
 
+/// Memory that is there before the first message, so that this one takes no longer than others: for the pages that are pushed to
+/// a drone at most, and for encoding a message of pages, with as much again for all that is not their bytes.
+const RESERVED_PAGES: usize = 256;
+const RESERVED_FRAME_BYTES: usize = 2 * PAGES_A_MESSAGE_MOST as usize * PAGE_SIZE;
+
 /// The service thread looks after silent peers this often.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -77,6 +82,11 @@ impl Drone {
         if tracer.is_some() {
             core.observe();
         }
+        let mut frame = Vec::new();
+        if links.is_some() {
+            core.reserve_pages(RESERVED_PAGES);
+            frame.reserve(RESERVED_FRAME_BYTES);
+        }
         Self {
             me,
             state: Mutex::new(State {
@@ -84,7 +94,7 @@ impl Drone {
                 waiting: HashMap::new(),
                 next_ticket: 0,
                 effects: Vec::new(),
-                frame: Vec::new(),
+                frame,
                 tracer: tracer.map(Box::new),
                 lost_how: String::new(),
             }),
