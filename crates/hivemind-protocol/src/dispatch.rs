@@ -156,10 +156,9 @@ impl<M: Memory> Core<M> {
             Message::Measure { request, address } => {
                 self.heap_request(from, request, |heap| heap.measure(address))
             }
-            Message::Free { request, address } => self.heap_request(from, request, |heap| {
-                let freed = heap.measure(address)?;
-                heap.free(address).map(|()| freed)
-            }),
+            Message::Free { request, address } => {
+                self.heap_request(from, request, |heap| heap.free(address))
+            }
             Message::HeapReply { request, result } => self.heap_reply(from, request, result),
         }
     }

@@ -267,7 +267,14 @@ impl<M: Memory> Core<M> {
             parked: self.epoch.is_parked(),
             last: met.is_some() && self.calls.is_leaving(),
         };
+        let freed = self.freed(met.as_ref());
+        if let Some(pages) = freed {
+            self.pushes.forget_all(pages);
+        }
         let turned = self.turn_pages(circumstances);
+        if let Some(pages) = freed {
+            self.forget_freed(pages);
+        }
         if circumstances.last {
             self.epoch.held_prefetches.clear();
         }

@@ -144,25 +144,23 @@ impl Heap {
         })
     }
 
-    /// Gives a block back.
+    /// Gives a block back; says what it was.
     ///
     /// ```
     /// use hivemind_protocol::Heap;
     /// let mut heap = Heap::new(1 << 16);
     /// let block = heap.allocate(100, 16)?;
-    /// heap.free(block.address)?;
+    /// assert_eq!(heap.free(block.address)?.bytes, block.bytes);
     /// assert!(heap.free(block.address).is_err()); // no longer a block
     /// # Ok::<(), hivemind_protocol::Refusal>(())
     /// ```
     ///
     /// # Errors
     /// [`Refusal::BadAddress`]: no block in use starts there: a foreign address, or a block freed before.
-    pub fn free(&mut self, address: Address) -> Result<(), Refusal> {
-        let mut bytes = self
-            .used
-            .remove(&address.0)
-            .ok_or(Refusal::BadAddress(address))?;
-        let mut start = address.0;
+    pub fn free(&mut self, address: Address) -> Result<Block, Refusal> {
+        let freed = self.measure(address)?;
+        self.used.remove(&address.0);
+        let (mut start, mut bytes) = (address.0, freed.bytes);
         if let Some((&before, &size)) = self.free.range(..start).next_back()
             && before + size == start
         {
@@ -174,7 +172,7 @@ impl Heap {
             bytes += size;
         }
         self.insert_free(start, bytes);
-        Ok(())
+        Ok(freed)
     }
 
     /// How many bytes the largest free block has.
@@ -257,10 +255,12 @@ mod tests {
     #[test]
     fn a_second_free_and_a_foreign_address_are_refused() {
         let mut heap = Heap::new(4096);
-        let block = heap.allocate(100, 16).unwrap().address;
+        let block = heap.allocate(100, 16).unwrap();
         assert_eq!(heap.free(Address(8)), Err(Refusal::BadAddress(Address(8))));
-        assert_eq!(heap.free(block), Ok(()));
-        assert_eq!(heap.free(block), Err(Refusal::BadAddress(block)));
+        let freed = heap.free(block.address).unwrap();
+        assert_eq!((freed.address, freed.bytes), (block.address, block.bytes));
+        let again = heap.free(block.address);
+        assert_eq!(again, Err(Refusal::BadAddress(block.address)));
     }
 
     #[test]
@@ -324,7 +324,7 @@ mod tests {
                     live.push((start, end));
                 } else {
                     let (start, _) = live.swap_remove(bytes as usize % live.len());
-                    prop_assert_eq!(heap.free(Address(start)), Ok(()));
+                    prop_assert_eq!(heap.free(Address(start)).unwrap().address, Address(start));
                 }
             }
         }

@@ -32,6 +32,7 @@ mod epoch;
 mod event;
 mod failure;
 mod fault;
+mod freed;
 mod gathering;
 mod grant;
 mod heap;
@@ -98,4 +99,4 @@ pub use crate::wire::WireError;
 /// ```
 /// println!("protocol {}", hivemind_protocol::PROTOCOL_VERSION);
 /// ```
-pub const PROTOCOL_VERSION: u32 = 7;
+pub const PROTOCOL_VERSION: u32 = 8;

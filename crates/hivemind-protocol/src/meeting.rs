@@ -111,31 +111,27 @@ impl<M: Memory> Core<M> {
             .map(|(_, meeting)| meeting.payload.clone())
             .collect();
         let heap = self.heap.as_mut().expect("the first drone keeps the heap");
-        let allocated = match kind {
+        let block = match kind {
             MeetingKind::Allocate { bytes, align } => heap.allocate(bytes, align).map(Some),
-            MeetingKind::Free(address) => heap.free(address).map(|()| None),
+            MeetingKind::Free(address) => heap.free(address).map(Some),
             _ => Ok(None),
         };
-        Some(match allocated {
-            Ok(allocated) => Met::Together {
-                payloads,
-                allocated,
-            },
+        Some(match block {
+            Ok(block) => Met::Together { payloads, block },
             Err(refusal) => Met::Refused(refusal),
         })
     }
 
     /// All drones have met.
     pub(crate) fn end_meeting(&mut self, met: Met) {
-        let Some((_, ticket)) = self.calls.meeting.take() else {
+        let Some((meeting, ticket)) = self.calls.meeting.take() else {
             return;
         };
+        let allocates = matches!(meeting.kind, MeetingKind::Allocate { .. });
         let result = match met {
-            Met::Together {
-                payloads,
-                allocated,
-            } => {
+            Met::Together { payloads, block } => {
                 self.stats.meetings += 1;
+                let allocated = block.filter(|_| allocates);
                 Ok(Outcome::Met {
                     payloads,
                     allocated,
@@ -222,11 +218,7 @@ impl<M: Memory> Core<M> {
                 "it ends a meeting in which nobody is here",
             ));
         };
-        let Met::Together {
-            payloads,
-            allocated,
-        } = met
-        else {
+        let Met::Together { payloads, block } = met else {
             return Ok(());
         };
         if payloads.len() != self.drones as usize {
@@ -236,13 +228,20 @@ impl<M: Memory> Core<M> {
         for (drone, payload) in self.drones().zip(payloads) {
             check_bytes(from, drone, kind, payload.len())?;
         }
-        match (kind, *allocated) {
+        match (kind, *block) {
             (MeetingKind::Allocate { bytes, align }, Some(block)) => {
                 self.check_block(from, block, (bytes, align))
             }
             (MeetingKind::Allocate { .. }, None) => Err(misbehaviour(
                 from,
                 "it grants an allocation without a block",
+            )),
+            (MeetingKind::Free(address), Some(block)) if block.address == address => {
+                self.check_block(from, block, (0, 1))
+            }
+            (MeetingKind::Free(_), _) => Err(misbehaviour(
+                from,
+                "it frees another block than the one asked for",
             )),
             (_, Some(_)) => Err(misbehaviour(from, "it allocates where nobody asked for it")),
             (_, None) => Ok(()),

@@ -381,7 +381,7 @@ pub struct Label {
 ///
 /// ```
 /// use hivemind_protocol::Met;
-/// let met = Met::Together { payloads: vec![b"0".to_vec(), b"1".to_vec()], allocated: None };
+/// let met = Met::Together { payloads: vec![b"0".to_vec(), b"1".to_vec()], block: None };
 /// assert!(!matches!(met, Met::Refused(_)));
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
@@ -390,8 +390,8 @@ pub enum Met {
     Together {
         /// What each brought, in the order of the drones.
         payloads: Vec<Vec<u8>>,
-        /// For an allocation: where the block lies.
-        allocated: Option<Block>,
+        /// The block that was allocated or freed, if the call was one of those.
+        block: Option<Block>,
     },
     /// They did not, or the call itself was refused.
     Refused(Refusal),

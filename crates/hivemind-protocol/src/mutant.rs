@@ -183,6 +183,8 @@ mutants! {
     OldWalkTaken = "old-walk-taken", None;
     /// Pages that were opened for stores are taken for pages that none came to, without a look.
     FilledLeftOut = "filled-left-out", None;
+    /// A block that all free together leaves copies behind, of which its homes take no notice.
+    FreedCopiesKept = "freed-copies-kept", None;
     /// A page to which a store is due is opened for good.
     DueUnwatched = "due-unwatched", None;
     /// A page that comes with a lock is taken though it lacks writes that the grant told of.

@@ -6,6 +6,7 @@
 use crate::rhythm::Rhythm;
 use crate::{
     Access, Diff, DroneId, IntervalId, IntervalIndex, Kernels, PAGE_SIZE, PageBytes, PageId,
+    PageRun,
 };
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -183,6 +184,18 @@ impl PageTable {
         pages.filter(|(page, _)| self.has(*page))
     }
 
+    /// The pages of a run whose chunks were made.
+    pub(crate) fn touched_in(&self, run: PageRun) -> Vec<PageId> {
+        let (first, end) = (run.first.0, run.end().0.min(self.pages));
+        let made = |chunk: &u64| self.chunks[*chunk as usize].is_some();
+        let chunks = (first / CHUNK_PAGES..end.div_ceil(CHUNK_PAGES)).filter(made);
+        let pages = chunks.flat_map(|chunk| {
+            let begin = chunk * CHUNK_PAGES;
+            begin.max(first)..(begin + CHUNK_PAGES).min(end)
+        });
+        pages.map(PageId).collect()
+    }
+
     pub(crate) fn get_mut(&mut self, page: PageId) -> &mut Page {
         let chunk = page.0 / CHUNK_PAGES;
         let drones = self.drones;
@@ -202,7 +215,7 @@ fn first_home(page: PageId, drones: u32) -> DroneId {
 }
 
 impl Page {
-    fn untouched(home: DroneId) -> Self {
+    pub(crate) fn untouched(home: DroneId) -> Self {
         Self {
             access: Access::Invalid,
             based: true,

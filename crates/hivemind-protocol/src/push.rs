@@ -77,6 +77,13 @@ impl Pushes {
         self.subscribers.get(&page).into_iter().flatten().copied()
     }
 
+    /// Nobody wants these pages any more, as all drones know.
+    pub(crate) fn forget_all(&mut self, pages: PageRun) {
+        let are_others = |page: &PageId| *page < pages.first || *page >= pages.end();
+        self.subscribers.retain(|page, _| are_others(page));
+        self.subscriptions.retain(|page, _| are_others(page));
+    }
+
     /// The page has another home: what was agreed with the old one is over.
     pub(crate) fn forget(&mut self, page: PageId) {
         self.subscribers.remove(&page);

@@ -215,7 +215,7 @@ wire_enum!(MeetingKind {
     6 => Leave {}
 });
 wire_enum!(Met {
-    1 => Together { payloads as payloads: Vec<Vec<u8>>, allocated as allocated: Option<Block> }
+    1 => Together { payloads as payloads: Vec<Vec<u8>>, block as block: Option<Block> }
     2 => Refused { 0 as why: Refusal }
 });
 wire_enum!(Refusal {
@@ -515,7 +515,7 @@ mod tests {
                 intervals: vec![interval],
                 met: Some(Met::Together {
                     payloads: vec![vec![], vec![4]],
-                    allocated: Some(block),
+                    block: Some(block),
                 }),
                 declined: vec![(DroneId(1), pages)],
             },

@@ -31,7 +31,7 @@ fn token(sleepers: &[u32]) -> Message {
 fn depart(payloads: Vec<Vec<u8>>, allocated: Option<Block>) -> Message {
     let met = Met::Together {
         payloads,
-        allocated,
+        block: allocated,
     };
     Message::Depart {
         epoch: EPOCH,

@@ -43,7 +43,7 @@ fn depart(intervals: Vec<Interval>, met: Option<Met>) -> Message {
 fn met() -> Option<Met> {
     Some(Met::Together {
         payloads: vec![Vec::new(); 3],
-        allocated: None,
+        block: None,
     })
 }
 

@@ -284,6 +284,28 @@ impl Stage {
                 player.deeds.pop_front();
                 self.oracle.met(drone, &outcome).map(|_| ())
             }
+            Some(Deed::AllocateTogether(bytes)) => {
+                player.deeds.pop_front();
+                let together = self.oracle.met(drone, &outcome)?;
+                let Some(block) = together.allocated else {
+                    let what = format!("{drone} allocated and got {outcome:?}");
+                    return Err(Finding::new("a call's outcome", what));
+                };
+                self.player(drone).allocated = Some(block.address);
+                match together.first {
+                    true => self.oracle.allocated(block, bytes, ALIGN),
+                    false => Ok(()),
+                }
+            }
+            Some(Deed::FreeTogether) => {
+                player.deeds.pop_front();
+                let address = player.allocated.take();
+                let together = self.oracle.met(drone, &outcome)?;
+                if let Some(address) = address.filter(|_| together.first) {
+                    self.oracle.frees(address);
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -332,6 +354,14 @@ impl Stage {
                     self.call(drone, Command::Measure(address))?;
                 }
                 Deed::Free => self.free(drone)?,
+                Deed::AllocateTogether(bytes) => {
+                    let align = ALIGN;
+                    self.meet(drone, MeetingKind::Allocate { bytes, align })?;
+                }
+                Deed::FreeTogether => {
+                    let address = self.allocated(drone)?;
+                    self.meet(drone, MeetingKind::Free(address))?;
+                }
                 Deed::Barrier(barrier) => self.meet(drone, MeetingKind::Barrier(barrier))?,
                 Deed::Leave => self.meet(drone, MeetingKind::Leave)?,
             }

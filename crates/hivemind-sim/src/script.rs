@@ -15,6 +15,7 @@
 //! d0: signal 1 0                wakes who sleeps longest for it; `broadcast` wakes all
 //! d0: prefetch p3 4             begins to fetch pages 3 to 6
 //! d0: allocate 64   d0: free    a block from the heap; gives back the one that this drone got last
+//! all: allocate 9000 together     a block for all; `free together` gives back the one that was allocated last
 //! all: barrier 0                every drone, in turn
 //! repeat 300   …   end          the lines between, so many times
 //! settle                        delivers all messages, until nothing moves
@@ -72,8 +73,10 @@ pub(crate) enum Deed {
     Signal(LockId, ConditionId, bool),
     Prefetch(PageRun),
     Allocate(u64),
+    AllocateTogether(u64),
     Measure,
     Free,
+    FreeTogether,
     Barrier(BarrierId),
     Leave,
 }
@@ -232,6 +235,8 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
         ["signal", id, condition] => Deed::Signal(lock(id)?, self::condition(condition)?, false),
         ["broadcast", id, condition] => Deed::Signal(lock(id)?, self::condition(condition)?, true),
         ["prefetch", first, count] => Deed::Prefetch(pages(first, count)?),
+        ["allocate", bytes, "together"] => Deed::AllocateTogether(number(bytes)?),
+        ["free", "together"] => Deed::FreeTogether,
         ["allocate", bytes] => Deed::Allocate(number(bytes)?),
         ["measure"] => Deed::Measure,
         ["free"] => Deed::Free,

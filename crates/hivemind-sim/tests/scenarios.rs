@@ -81,6 +81,7 @@ scenarios! {
     a_walk_upwards_takes_ever_longer_runs: "walk-upwards.txt",
     a_walk_downwards_takes_them_too: "walk-downwards.txt",
     who_fills_fresh_pages_tells_of_those_alone: "fill-upwards.txt",
+    a_block_that_all_free_is_held_and_watched_by_none: "freed-together.txt",
     a_store_in_a_rhythm_is_expected: "rhythm.txt",
     a_rhythm_that_ends_is_forgotten: "rhythm-ends.txt",
     a_page_of_writers_in_a_row_comes_from_the_last: "page-miss-migratory.txt",
