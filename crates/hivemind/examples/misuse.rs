@@ -167,6 +167,8 @@ fn gone_value() -> Result<()> {
     hive.barrier()?;
     // Synchronised by more, which lets nobody forget.
     told("after the barrier", hive.destroy(place));
+    // All have looked before the next value may take the place of the old one.
+    hive.barrier()?;
     let own = if hive.me() == last {
         hive.create(42_u32)?
     } else {
