@@ -141,6 +141,7 @@ pub fn shared(
     }
     hive.barrier()?;
     let time = start.elapsed();
+    let seen = hive.sum(seen)?;
     hive.free(keys)?;
     table.free(hive)?;
     Ok(Sorted {
@@ -230,19 +231,15 @@ impl Table {
         Ok(())
     }
 
-    /// The sum of the ranks that are looked at. All must have been added up.
+    /// The sum of the ranks that are looked at, of this drone's share of the values. All must have been added up.
     fn probed(&self, hive: &Hive, task: Task) -> u64 {
         let (ranks, totals) = (self.ranks.view(hive), self.totals.view(hive));
-        let rank = |value: usize| {
-            let mut before = u64::from(ranks[value]);
-            for (drone, total) in totals.iter().enumerate() {
-                if hive.share_of_drone(0..self.values, drone).end <= value {
-                    before += u64::from(*total);
-                }
-            }
-            before
-        };
-        probes(task).map(rank).sum()
+        let before: u64 = totals[..hive.me()].iter().copied().map(u64::from).sum();
+        let share = hive.share_of(0..self.values);
+        probes(task)
+            .filter(|value| share.contains(value))
+            .map(|value| before + u64::from(ranks[value]))
+            .sum()
     }
 
     /// Writes the keys of this drone's share of the values to where they belong.

@@ -122,12 +122,13 @@ impl Intsort {
         );
     }
 
-    /// Looks at a few ranks.
+    /// Looks at a few ranks of its share.
     fn probe(&self, seat: Place<'_>, steps: &mut Steps) {
-        for probe in 0..PROBES {
-            let value = (2 * probe + 1) * self.task.values / (2 * PROBES);
+        steps.read(seat.blocks[TOTALS], WORD_BYTES * seat.me);
+        let share = seat.share_of(0..self.task.values);
+        let probes = (0..PROBES).map(|probe| (2 * probe + 1) * self.task.values / (2 * PROBES));
+        for value in probes.filter(|value| share.contains(value)) {
             steps.read(behind(seat.blocks[RANKS], WORD_BYTES * value), WORD_BYTES);
-            steps.read(seat.blocks[TOTALS], WORD_BYTES * seat.drones);
         }
     }
 
@@ -142,6 +143,7 @@ impl Intsort {
         steps.compute((out.end - out.start) as f64);
         steps.barrier();
         steps.stop_clock();
+        steps.sum();
         for block in [KEYS, COUNTS, RANKS, TOTALS] {
             steps.free(seat.blocks[block]);
         }
