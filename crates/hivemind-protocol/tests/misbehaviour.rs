@@ -28,11 +28,8 @@ fn token(sleepers: &[u32]) -> Message {
     }
 }
 
-fn depart(payloads: Vec<Vec<u8>>, allocated: Option<Block>) -> Message {
-    let met = Met::Together {
-        payloads,
-        block: allocated,
-    };
+fn depart(payloads: Vec<Vec<u8>>, block: Option<Block>) -> Message {
+    let met = Met::Together { payloads, block };
     Message::Depart {
         epoch: EPOCH,
         intervals: Vec::new(),
@@ -340,6 +337,11 @@ fn a_meeting_ends_as_the_meeting_that_it_is() {
         align: page,
     };
     let reduction = MeetingKind::Reduce { bytes: 0 };
+    let freeing = MeetingKind::Free(Address(page));
+    let endless = Block {
+        bytes: u64::MAX,
+        ..block(page)
+    };
     let brought = |count| vec![Vec::new(); count];
     for (kind, end, what) in [
         (MeetingKind::Leave, depart(brought(2), None), "of 2 drones"),
@@ -356,13 +358,22 @@ fn a_meeting_ends_as_the_meeting_that_it_is() {
             depart(brought(3), Some(block(page))),
             "nobody asked",
         ),
+        (freeing, depart(brought(3), None), "another block"),
+        (
+            freeing,
+            depart(brought(3), Some(block(2 * page))),
+            "another block",
+        ),
+        (freeing, depart(brought(3), Some(endless)), "aligned"),
     ] {
         let said = drone(1).calls(meet(kind)).refuses(0, end);
         assert!(said.contains(what), "{said}");
     }
-    let right = depart(brought(3), Some(block(page)));
-    let met = drone(1).calls(meet(allocation)).hears(0, right);
-    assert!(!met.waits());
+    for kind in [allocation, freeing] {
+        let right = depart(brought(3), Some(block(page)));
+        let met = drone(1).calls(meet(kind)).hears(0, right);
+        assert!(!met.waits());
+    }
 }
 
 #[test]
