@@ -207,6 +207,7 @@ fn sweep(
     }
 }
 
+/// Sweeps rows in any order.
 fn sweep_inner(
     now: &[f64],
     size: usize,

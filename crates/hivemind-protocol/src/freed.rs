@@ -62,8 +62,7 @@ impl<M: Memory> Core<M> {
 impl Page {
     /// What was learnt from how it was used says nothing any more.
     fn forget_use(&mut self) {
-        let Self { home, .. } = *self;
-        let fresh = Self::untouched(home);
+        let fresh = Self::untouched(self.home);
         self.ahead = fresh.ahead;
         self.unwanted = fresh.unwanted;
         self.trust = fresh.trust;

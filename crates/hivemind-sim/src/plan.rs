@@ -190,7 +190,7 @@ fn draw_fan_out(prng: &mut Prng) -> u32 {
     *prng.pick(&[1, 2, 2, 3, FAN_OUT])
 }
 
-/// Mostly all, sometimes each by chance.
+/// Mostly all, sometimes each by chance; rhythms are always followed.
 fn draw_economies(prng: &mut Prng) -> Economies {
     let some = prng.chance(25);
     let mut on = || !some || prng.chance(50);

@@ -15,7 +15,7 @@
 //! d0: signal 1 0                wakes who sleeps longest for it; `broadcast` wakes all
 //! d0: prefetch p3 4             begins to fetch pages 3 to 6
 //! d0: allocate 64   d0: free    a block from the heap; gives back the one that this drone got last
-//! all: allocate 9000 together     a block for all; `free together` gives back the one that was allocated last
+//! all: allocate 9000 together   a block for all; `free together` gives back the one that was allocated last
 //! all: barrier 0                every drone, in turn
 //! repeat 300   …   end          the lines between, so many times
 //! settle                        delivers all messages, until nothing moves

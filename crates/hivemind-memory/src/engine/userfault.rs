@@ -114,10 +114,9 @@ impl Userfault {
     /// only the protection is lifted, the first store to each page takes one still.)
     fn mark_stored(&self, pages: PageRun) {
         let (address, bytes) = self.mapping.application(pages);
-        // SAFETY: the application view of our own region.
-        let marked = unsafe { sys::fault_in_for_stores(address, bytes) };
         // Where the kernel stops half way, for it has taken an entry away, the rest is found when it is stored to.
-        let _ = marked;
+        // SAFETY: the application view of our own region.
+        let _ = unsafe { sys::fault_in_for_stores(address, bytes) };
     }
 
     /// Makes the program see these pages; leaves those alone that it sees already. Most were just written through the
