@@ -148,8 +148,17 @@ pub fn shared(
     let start = Instant::now();
     let mut sweeps = 0;
     while sweeps < steps {
-        sweep(now.view(hive), size, &rows, next.view_mut(hive), workers);
-        hive.barrier()?;
+        sweep_edges(now.view(hive), size, &rows, next.view_mut(hive));
+        let between = hive.arrive()?;
+        let inner = inner(&rows);
+        sweep_inner(
+            now.view(&between),
+            size,
+            &inner,
+            next.view_mut(&between),
+            workers,
+        );
+        between.depart()?;
         std::mem::swap(&mut now, &mut next);
         sweeps += 1;
         progress.at(sweeps);
@@ -190,24 +199,22 @@ fn warm(size: usize, rows: &Range<usize>, plate: &mut [f64]) {
     }
 }
 
-/// Sweeps the band `rows` of the plate `now` into `next`, with all threads of this drone. The first and the last row come in the
-/// end: the rows beside them are the neighbours', and come while the others are swept.
-fn sweep(
-    now: &[f64],
-    size: usize,
-    rows: &Range<usize>,
-    next: &mut [f64],
-    workers: &rayon::ThreadPool,
-) {
-    let inner = rows.start + 1..rows.end.max(rows.start + 2) - 1;
-    sweep_inner(now, size, &inner, next, workers);
+/// The rows of a band that no neighbour reads, and that are swept of the band alone.
+fn inner(rows: &Range<usize>) -> Range<usize> {
+    rows.start + 1..rows.end.max(rows.start + 2) - 1
+}
+
+/// Sweeps the first and the last row of the band `rows` of the plate `now` into `next`: what the neighbours wait for. They go out
+/// while the others are swept.
+fn sweep_edges(now: &[f64], size: usize, rows: &Range<usize>, next: &mut [f64]) {
+    let inner = inner(rows);
     let edges = [inner.start - 1, inner.end];
     for row in edges.into_iter().filter(|row| rows.contains(row)) {
         relax(now, size, row, &mut next[row * size..][..size]);
     }
 }
 
-/// Sweeps rows in any order.
+/// Sweeps rows in any order, with all threads of this drone.
 fn sweep_inner(
     now: &[f64],
     size: usize,

@@ -133,7 +133,8 @@ impl World {
     }
 
     fn meeting(&mut self) -> MeetingKind {
-        match self.below(5) {
+        match self.below(6) {
+            5 => MeetingKind::Split(BarrierId(6)),
             0 => MeetingKind::Broadcast {
                 root: DroneId(1),
                 bytes: 8,
@@ -192,6 +193,10 @@ impl World {
             }
             let payload = payload(me, kind);
             program.push_back(Step::Call(Command::Meet(Meeting { kind, payload })));
+            if matches!(kind, MeetingKind::Split(_)) {
+                program.push_back(Step::Store(own, 8 * me.0 as u16 + 1, 7));
+                program.push_back(Step::Call(Command::Depart));
+            }
         }
         program
     }

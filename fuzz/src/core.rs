@@ -74,6 +74,7 @@ fn write_step(step: &Step, into: &mut Vec<u8>) {
         Step::Call(Command::Acquire(lock)) => into.extend([2, lock.0 as u8]),
         Step::Call(Command::Release(lock)) => into.extend([3, lock.0 as u8]),
         Step::Call(Command::Meet(meeting)) => write_meeting(meeting, into),
+        Step::Call(Command::Depart) => into.push(14),
         Step::Call(Command::Allocate { bytes, .. }) => into.extend([5, *bytes as u8]),
         Step::Call(Command::Free(address)) => {
             into.push(6);
@@ -114,6 +115,7 @@ fn write_meeting(meeting: &Meeting, into: &mut Vec<u8>) {
         MeetingKind::Allocate { bytes, .. } => into.extend([3, bytes as u8]),
         MeetingKind::Free(address) => into.extend([4, (address.0 / 16) as u8]),
         MeetingKind::Leave => into.extend([5, 0]),
+        MeetingKind::Split(id) => into.extend([6, id.0 as u8]),
     }
 }
 
@@ -121,7 +123,7 @@ fn read_step(me: DroneId, input: &mut Bytes<'_>) -> Step {
     let page = |input: &mut Bytes<'_>| PageId(u64::from(input.byte()) % PAGES);
     let lock = |input: &mut Bytes<'_>| LockId(u64::from(input.byte()) % LOCKS);
     let condition = |input: &mut Bytes<'_>| ConditionId(u32::from(input.byte()) % CONDITIONS);
-    match input.byte() % 14 {
+    match input.byte() % 15 {
         0 => Step::Store(page(input), input.short() % PAGE_SIZE as u16, input.byte()),
         1 => Step::Load(page(input)),
         2 => Step::Call(Command::Acquire(lock(input))),
@@ -149,6 +151,7 @@ fn read_step(me: DroneId, input: &mut Bytes<'_>) -> Step {
             all: input.byte() % 2 == 1,
         }),
         11 => Step::Call(Command::TryAcquire(lock(input))),
+        14 => Step::Call(Command::Depart),
         _ => Step::Call(Command::Prefetch(PageRun {
             first: page(input),
             count: 1 + u64::from(input.byte()),
@@ -158,7 +161,7 @@ fn read_step(me: DroneId, input: &mut Bytes<'_>) -> Step {
 
 fn read_meeting(me: DroneId, input: &mut Bytes<'_>) -> Meeting {
     let (kind, value) = (input.byte(), u64::from(input.byte()));
-    let kind = match kind % 6 {
+    let kind = match kind % 7 {
         0 => MeetingKind::Barrier(BarrierId(value as u32)),
         1 => MeetingKind::Broadcast {
             root: DroneId(value as u32 % DRONES),
@@ -170,6 +173,7 @@ fn read_meeting(me: DroneId, input: &mut Bytes<'_>) -> Meeting {
             align: 16,
         },
         4 => MeetingKind::Free(Address(value * 16)),
+        6 => MeetingKind::Split(BarrierId(value as u32)),
         _ => MeetingKind::Leave,
     };
     Meeting {
@@ -274,7 +278,12 @@ impl Drone {
                 let waiting = match &command {
                     Command::TryAcquire(_) => Waiting::Try,
                     Command::Allocate { .. } | Command::Measure(_) => Waiting::Block,
+                    Command::Meet(Meeting {
+                        kind: MeetingKind::Split(_),
+                        ..
+                    }) => Waiting::Done,
                     Command::Meet(meeting) => Waiting::Meeting(meeting.kind),
+                    Command::Depart => Waiting::Meeting(MeetingKind::Split(BarrierId(0))),
                     _ => Waiting::Done,
                 };
                 let ticket = self.wait_for(waiting);

@@ -9,7 +9,7 @@ module hivemind
   integer(c_int), parameter :: HIVE_FORKED = 4, HIVE_BAD_ARGUMENT = 5, HIVE_BAD_POINTER = 6, HIVE_NO_MEMORY = 7
   integer(c_int), parameter :: HIVE_NOT_HELD = 8, HIVE_ALREADY_HELD = 9, HIVE_HELD_AT_BARRIER = 10, HIVE_MISMATCH = 11
   integer(c_int), parameter :: HIVE_LOST = 12, HIVE_TIMED_OUT = 13, HIVE_BUSY = 14, HIVE_ENVIRONMENT = 15
-  integer(c_int), parameter :: HIVE_ALONE = 16, HIVE_UNAVAILABLE = 17
+  integer(c_int), parameter :: HIVE_ALONE = 16, HIVE_UNAVAILABLE = 17, HIVE_NOT_DEPARTED = 18, HIVE_NOT_ARRIVED = 19
 
   integer(c_int), parameter :: HIVE_INT8 = 0, HIVE_UINT8 = 1, HIVE_INT16 = 2, HIVE_UINT16 = 3, HIVE_INT32 = 4
   integer(c_int), parameter :: HIVE_UINT32 = 5, HIVE_INT64 = 6, HIVE_UINT64 = 7, HIVE_FLOAT = 8, HIVE_DOUBLE = 9
@@ -40,6 +40,13 @@ module hivemind
     integer(c_int) function hive_barrier(id) bind(c)
       import :: c_int, c_int32_t
       integer(c_int32_t), value :: id
+    end function
+    integer(c_int) function hive_arrive(id) bind(c)
+      import :: c_int, c_int32_t
+      integer(c_int32_t), value :: id
+    end function
+    integer(c_int) function hive_depart() bind(c)
+      import :: c_int
     end function
     type(c_ptr) function hive_malloc(bytes) bind(c)
       import :: c_ptr, c_size_t

@@ -58,6 +58,10 @@ typedef enum {
   HIVE_ALONE = 16,
   // It can't be had without waiting, which was not to be. No error: hive_last_error() doesn't tell it.
   HIVE_UNAVAILABLE = 17,
+  // This drone has arrived at a barrier and not departed: no locks, no collective calls and no heap in between.
+  HIVE_NOT_DEPARTED = 18,
+  // This drone departs from a barrier at which it hasn't arrived.
+  HIVE_NOT_ARRIVED = 19,
 } hive_status_t;
 
 // The type of values in a reduction.
@@ -435,6 +439,20 @@ double hive_wall_time(void);
 //
 // Gives HIVE_HELD_AT_BARRIER while this drone holds a lock, HIVE_MISMATCH, HIVE_LOST, HIVE_TIMED_OUT.
 hive_status_t hive_barrier(uint32_t id);
+
+// The first half of barrier `id`: what this drone has written is on its way to the others, for which it waits only in
+// hive_depart. In between it works on what nobody else touches: it takes no locks, makes no other collective calls, and
+// allocates nothing. What it writes there is seen by the others after the next barrier. A page that must be fetched from
+// another drone keeps it waiting until all have arrived, and pages stay where they are: have a hive_barrier after the
+// data are filled, which moves them to who writes them. All drones arrive, or all make hive_barrier of it.
+//
+// Gives HIVE_HELD_AT_BARRIER while this drone holds a lock, HIVE_NOT_DEPARTED, HIVE_LOST, HIVE_TIMED_OUT.
+hive_status_t hive_arrive(uint32_t id);
+
+// The second half: waits until all drones have arrived; then each sees what all had written by then.
+//
+// Gives HIVE_NOT_ARRIVED, HIVE_MISMATCH, HIVE_LOST, HIVE_TIMED_OUT.
+hive_status_t hive_depart(void);
 
 // Takes lock `id` and sees what its last holder saw. Blocks until it is here. Any id will do, without a declaration;
 // locks aren't re-entrant, and belong to the drone, not to a thread of it.

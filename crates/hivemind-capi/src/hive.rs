@@ -207,3 +207,29 @@ pub extern "C" fn hive_barrier(id: u32) -> hive_status_t {
     };
     status_of(run())
 }
+
+/// The first half of barrier `id`: what this drone has written is on its way to the others, for which it waits only in
+/// hive_depart. In between it works on what nobody else touches: it takes no locks, makes no other collective calls, and
+/// allocates nothing. What it writes there is seen by the others after the next barrier. A page that must be fetched from
+/// another drone keeps it waiting until all have arrived, and pages stay where they are: have a hive_barrier after the
+/// data are filled, which moves them to who writes them. All drones arrive, or all make hive_barrier of it.
+///
+/// Gives HIVE_HELD_AT_BARRIER while this drone holds a lock, HIVE_NOT_DEPARTED, HIVE_LOST, HIVE_TIMED_OUT.
+#[unsafe(no_mangle)]
+pub extern "C" fn hive_arrive(id: u32) -> hive_status_t {
+    let run = || -> Result<(), Trouble> { Ok(here()?.arrive(id)?) };
+    status_of(run())
+}
+
+/// The second half: waits until all drones have arrived; then each sees what all had written by then.
+///
+/// Gives HIVE_NOT_ARRIVED, HIVE_MISMATCH, HIVE_LOST, HIVE_TIMED_OUT.
+#[unsafe(no_mangle)]
+pub extern "C" fn hive_depart() -> hive_status_t {
+    let run = || -> Result<(), Trouble> {
+        let here = here()?;
+        here.depart()?;
+        here.take_in()
+    };
+    status_of(run())
+}

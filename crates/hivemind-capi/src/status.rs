@@ -47,6 +47,10 @@ pub enum hive_status_t {
     HIVE_ALONE = 16,
     /// It can't be had without waiting, which was not to be. No error: hive_last_error() doesn't tell it.
     HIVE_UNAVAILABLE = 17,
+    /// This drone has arrived at a barrier and not departed: no locks, no collective calls and no heap in between.
+    HIVE_NOT_DEPARTED = 18,
+    /// This drone departs from a barrier at which it hasn't arrived.
+    HIVE_NOT_ARRIVED = 19,
 }
 
 use hive_status_t::*;
@@ -79,6 +83,8 @@ impl From<Error> for Trouble {
                 Refusal::BadAlignment(_) => HIVE_BAD_ARGUMENT,
                 Refusal::Alone(_) => HIVE_ALONE,
                 Refusal::Busy => HIVE_BUSY,
+                Refusal::NotDeparted => HIVE_NOT_DEPARTED,
+                Refusal::NotArrived => HIVE_NOT_ARRIVED,
             },
             Error::Lost { .. } | Error::Farewell { .. } => HIVE_LOST,
             Error::TimedOut { .. } => HIVE_TIMED_OUT,
@@ -178,7 +184,7 @@ pub extern "C" fn hive_strerror(status: i32) -> *const c_char {
 }
 
 fn text_of(status: i32) -> &'static CStr {
-    const TEXTS: [&CStr; 18] = [
+    const TEXTS: [&CStr; 20] = [
         c"it went well",
         c"not started: call hive_startup first",
         c"ended: hive_exit was called already",
@@ -197,6 +203,8 @@ fn text_of(status: i32) -> &'static CStr {
         c"the environment won't do",
         c"this drone is alone: nobody could end its wait",
         c"not to be had without waiting",
+        c"arrived at a barrier and not departed: nothing that waits may be called in between",
+        c"departs from a barrier at which it hasn't arrived",
     ];
     let text = usize::try_from(status).ok().and_then(|at| TEXTS.get(at));
     text.copied().unwrap_or(c"no status of HiveMind")

@@ -125,7 +125,7 @@ impl<M: Memory> Core<M> {
     pub(crate) fn next_wish(&mut self, id: LockId, wish: &Wish) -> Option<NextWish> {
         let (me, to, manager) = (self.me, wish.requester, manager(id, self.drones));
         let elsewhere = self.locks.waiting.is_some_and(|wait| wait.lock == id);
-        let elsewhere = elsewhere || self.calls.is_waiting() || self.epoch.has_arrived();
+        let elsewhere = elsewhere || self.calls.attends() || self.epoch.has_arrived();
         let again_after = self.economies.again?;
         if wish.tries || elsewhere {
             return None;

@@ -38,8 +38,8 @@ pub(crate) enum Stage {
 impl<M: Memory> Core<M> {
     /// The program lets a lock go and sleeps until it is woken.
     pub(crate) fn wait(&mut self, id: LockId, condition: ConditionId, ticket: Ticket) {
-        if self.calls.is_waiting() || self.locks.is_waiting() {
-            return self.complete(ticket, Err(Refusal::Busy.into()));
+        if let Err(refusal) = self.refuse_busy() {
+            return self.complete(ticket, Err(refusal.into()));
         }
         if !self.locks.held.contains(&id) {
             return self.complete(ticket, Err(Refusal::NotHeld(id).into()));

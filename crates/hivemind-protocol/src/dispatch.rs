@@ -25,6 +25,7 @@ impl<M: Memory> Core<M> {
                 all,
             } => self.signal(lock, condition, all, ticket),
             Command::Meet(meeting) => self.meet(meeting, ticket),
+            Command::Depart => self.come_to_depart(ticket),
             Command::Prefetch(pages) => {
                 self.prefetch(pages);
                 self.complete(ticket, Ok(Outcome::Done));

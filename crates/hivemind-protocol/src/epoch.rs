@@ -4,9 +4,9 @@
 //! Then each page that several wrote is made whole at its home (Zhou, Iftode, Li, OSDI 1996), everybody
 //! else's copy of what was written is void, and intervals, notices, twins and diffs are garbage.
 //!
-//! Homes move to their writers only at meetings, where no program runs. A collection may end an epoch under
-//! a running program: what it may see does not change then (INV-6); pages that are void become `stale` and
-//! go at its next acquire.
+//! Homes move to their writers only at meetings, where no program runs. A collection, and a split barrier, may end
+//! an epoch under a running program: what it may see does not change then (INV-6); pages that are void become `stale`
+//! and go at its next acquire.
 //!
 //! How arrivals come together and departures go out is in `gathering`; how the diffs of a page come to its home, and
 //! wait there, in `homecoming`.
@@ -35,8 +35,8 @@ pub(crate) struct Epoch {
     phase: Phase,
     /// Whether a collection was called for this epoch.
     pub(crate) collecting: bool,
-    /// Whether the drone, in a meeting, has dropped what is stale and fetched what it wrote blindly.
-    prepared: bool,
+    /// Whether the program was in a meeting when this drone arrived, or closed its interval to do so.
+    attends: bool,
     /// Pages to drop at the next acquire.
     pub(crate) stale: BTreeSet<PageId>,
     /// Faults that wait for the next epoch.
@@ -95,8 +95,10 @@ pub(crate) struct Beginning {
 struct Circumstances {
     /// Homes move to writers.
     homes_move: bool,
-    /// The program waits in the meeting: pages may go at once.
+    /// The program waits in the meeting and has written nothing since it came: pages may go at once.
     parked: bool,
+    /// What is wanted at each such end is sent unasked.
+    pushes: bool,
     /// Nobody will touch a page again.
     last: bool,
 }
@@ -107,7 +109,7 @@ impl Epoch {
             id: EpochId(0),
             phase: Phase::Open,
             collecting: false,
-            prepared: false,
+            attends: false,
             stale: BTreeSet::new(),
             held_faults: Vec::new(),
             held_prefetches: Vec::new(),
@@ -129,10 +131,10 @@ impl Epoch {
         self.phase == Phase::Arrived
     }
 
-    /// Whether the program waited in the meeting already when this drone arrived: it writes nothing until
-    /// departure, so all it wrote is in closed intervals.
-    pub(crate) fn is_parked(&self) -> bool {
-        self.prepared
+    /// Whether the program was in the meeting already when this drone arrived: all it wrote before it came there is in
+    /// closed intervals, and it holds no lock until it comes out.
+    pub(crate) fn attends(&self) -> bool {
+        self.attends
     }
 
     /// Whether new faults have to wait for the next epoch.
@@ -168,7 +170,7 @@ impl<M: Memory> Core<M> {
                 tries: true,
                 epoch,
                 ..
-            } if arrived && !self.epoch.is_parked() => (false, *epoch <= next),
+            } if arrived && !self.epoch.attends() => (false, *epoch <= next),
             Message::LockRequest { epoch, .. } => (*epoch <= mine, *epoch == next),
             // So is what a try makes a drone ask of the one before it in line; on its way there nothing waits.
             Message::LockSought {
@@ -176,7 +178,7 @@ impl<M: Memory> Core<M> {
                 lock,
                 requester,
             } if arrived
-                && !self.epoch.is_parked()
+                && !self.epoch.attends()
                 && *requester != self.me
                 && manager(*lock, self.drones) == from =>
             {
@@ -219,9 +221,11 @@ impl<M: Memory> Core<M> {
             return;
         }
         self.epoch.phase = Phase::Closing;
-        let prepares = meeting.is_some() && !core::mem::replace(&mut self.epoch.prepared, true);
-        if prepares {
+        let comes = meeting.is_some() && !core::mem::replace(&mut self.epoch.attends, true);
+        if comes {
             self.close_interval();
+        }
+        if comes && !self.calls.is_split() {
             self.drop_stale();
             if !mutant(Mutant::BlindWritesLeft) {
                 for page in self.log.blind.clone() {
@@ -234,7 +238,7 @@ impl<M: Memory> Core<M> {
             return;
         }
         // What was just closed need not be again: stores since then count for the next epoch, as those after the arrival.
-        if !prepares {
+        if !comes {
             self.close_interval();
         }
         self.epoch.phase = Phase::Arrived;
@@ -248,6 +252,7 @@ impl<M: Memory> Core<M> {
             meeting,
             declined,
         });
+        self.go_on_from_arrival();
     }
 
     /// The epoch is over, for this drone as well.
@@ -262,11 +267,8 @@ impl<M: Memory> Core<M> {
             self.log.insert(interval);
         }
         self.drop_declined(&declined);
-        let circumstances = Circumstances {
-            homes_move: met.is_some(),
-            parked: self.epoch.is_parked(),
-            last: met.is_some() && self.calls.is_leaving(),
-        };
+        self.forget_landed();
+        let circumstances = self.circumstances(met.as_ref());
         let freed = self.freed(met.as_ref());
         if let Some(pages) = freed {
             self.pushes.forget_all(pages);
@@ -290,7 +292,7 @@ impl<M: Memory> Core<M> {
         }
         self.epoch.phase = Phase::Open;
         self.epoch.collecting = false;
-        self.epoch.prepared = false;
+        self.epoch.attends = false;
         for (home, pages) in turned.flushes {
             self.send_flush(home, epoch, pages);
         }
@@ -299,6 +301,19 @@ impl<M: Memory> Core<M> {
         let pushes = in_messages(turned.pushes);
         self.beginning = Some(Beginning { pushes, met });
         Ok(())
+    }
+
+    /// How this drone departs. Whether homes move, all must see alike, and where a meeting was refused they did not all make the
+    /// same call. Not at a split barrier: what a home's program writes on has no twin there, and would be lost with the home.
+    fn circumstances(&self, met: Option<&Met>) -> Circumstances {
+        let split = self.calls.is_split();
+        let together = matches!(met, Some(Met::Together { .. }));
+        Circumstances {
+            homes_move: together && (!split || mutant(Mutant::HomesMoveUnderWriters)),
+            parked: self.epoch.attends() && (!split || mutant(Mutant::SplitTakesAtOnce)),
+            pushes: met.is_some(),
+            last: met.is_some() && self.calls.is_leaving(),
+        }
     }
 
     /// The next part of an epoch's beginning: a message of pages that are pushed, so that it is under way, and its memory free,
@@ -333,6 +348,7 @@ impl<M: Memory> Core<M> {
             self.prefetch(pages);
         }
         self.take_awaited();
+        self.come_out();
         self.pass_on_owed();
         self.try_arrive();
     }
@@ -346,7 +362,7 @@ impl<M: Memory> Core<M> {
         }
         writes.sort_unstable();
         let mut turned = Turned::default();
-        let pushes = circumstances.homes_move && !circumstances.last;
+        let pushes = circumstances.pushes && !circumstances.last;
         let (mut void, mut alone, mut stored) = (Vec::new(), Vec::new(), Vec::new());
         for written in writes.chunk_by(|one, other| one.0 == other.0) {
             let page = written[0].0;

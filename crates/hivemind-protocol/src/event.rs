@@ -79,8 +79,12 @@ pub enum Command {
         /// Whether all that sleep are woken, not only the first.
         all: bool,
     },
-    /// Take part in a collective call. Completes with [`Outcome::Met`] when all drones take part in it.
+    /// Take part in a collective call. Completes with [`Outcome::Met`] when all drones take part in it; in a [split
+    /// barrier](MeetingKind::Split) with `Done`, as soon as this drone has arrived.
     Meet(Meeting),
+    /// Come to the end of the split barrier in which the program takes part. Completes with [`Outcome::Met`] when all drones
+    /// have arrived at it; only then does the program see what they wrote before they did.
+    Depart,
     /// Begin to fetch those of these pages that are not here, [the first so many](crate::PAGES_A_PREFETCH_MOST) of them. Completes
     /// with `Done` at once; whoever touches one of them later waits only for what has not come.
     Prefetch(PageRun),
@@ -124,6 +128,9 @@ pub struct Meeting {
 pub enum MeetingKind {
     /// A barrier, by its name.
     Barrier(BarrierId),
+    /// A barrier in two calls, by its name: the program arrives, goes on, and [departs](Command::Depart). In between it takes
+    /// no lock and makes no other collective call.
+    Split(BarrierId),
     /// A value from `root` to all; `bytes` is its size.
     Broadcast {
         /// Who has the value.

@@ -83,6 +83,14 @@ pub enum Refusal {
     /// The program already waits in another `Acquire` or `Meet`.
     #[error("this drone already waits in another call: acquire and meet from one thread at a time")]
     Busy,
+    /// The program has arrived at a split barrier and calls something else before it departs.
+    #[error(
+        "this drone has arrived at a barrier and not departed: it takes no lock and makes no collective call in between"
+    )]
+    NotDeparted,
+    /// The program departs without having arrived.
+    #[error("this drone departs from a barrier at which it has not arrived")]
+    NotArrived,
 }
 
 /// A peer said something that no correct drone says. The driver closes its link and names it.
@@ -106,6 +114,7 @@ impl core::fmt::Display for MeetingKind {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Barrier(id) => write!(f, "{id}"),
+            Self::Split(id) => write!(f, "{id} in two calls"),
             Self::Broadcast { root, bytes } => {
                 write!(f, "a broadcast of {bytes} bytes from {root}")
             }

@@ -29,6 +29,8 @@ pub(crate) struct FetchTable {
     wanted: BTreeSet<Wanted>,
     /// Pages that are here and not open, as they came: each is the page's twin when it is opened.
     arrived: PageMap<Box<PageBytes>>,
+    /// Pages that were pushed while the program still sees what they were before: they wait until it departs.
+    landed: PageMap<Box<Fetch>>,
 }
 
 /// A whole page to ask for: whom, whether for ever, and which.
@@ -69,6 +71,7 @@ impl FetchTable {
             fetches: PageMap::new(),
             wanted: BTreeSet::new(),
             arrived: PageMap::new(),
+            landed: PageMap::new(),
         }
     }
 
@@ -134,11 +137,10 @@ impl<M: Memory> Core<M> {
         if let Some(drone) = self.lost() {
             return self.complete(ticket, Err(crate::Failure::Lost(drone)));
         }
-        if self.epoch.holds_faults() {
-            return self
-                .epoch
-                .held_faults
-                .push(crate::epoch::HeldFault { page, kind, ticket });
+        let holds = self.epoch.holds_faults();
+        if holds && !self.opens_without_asking(page) {
+            let fault = crate::epoch::HeldFault { page, kind, ticket };
+            return self.epoch.held_faults.push(fault);
         }
         match kind {
             AccessKind::Read => self.stats.read_faults += 1,
@@ -151,7 +153,9 @@ impl<M: Memory> Core<M> {
         self.locks.holding.note(page);
         let entry = self.pages.get_mut(page);
         let missed = !entry.based && !entry.ahead && !self.fetches.has(page);
-        self.open_ahead(page, kind);
+        if !holds {
+            self.open_ahead(page, kind);
+        }
         self.fetches
             .fetches
             .entry(page)
@@ -159,7 +163,18 @@ impl<M: Memory> Core<M> {
             .waiting
             .push((ticket, kind));
         self.advance_fetch(page);
-        self.walk_on(page, missed);
+        if !holds {
+            self.walk_on(page, missed);
+        }
+    }
+
+    /// Whether a touch of the page concerns nobody else: then it need not wait for the next epoch, although this one ends. What
+    /// the program stores there is the next one's, as where stores take no fault.
+    fn opens_without_asking(&mut self, page: PageId) -> bool {
+        let coming = self.fetches.has(page) || self.epoch.is_coming_home(page);
+        let entry = self.pages.get_mut(page);
+        let is_whole = entry.based && entry.lacking().next().is_none();
+        self.epoch.has_arrived() && (entry.access != Access::Invalid || (is_whole && !coming))
     }
 
     /// Fetches a page for which no thread waits: what this drone wrote must rest on a complete copy.
@@ -183,7 +198,10 @@ impl<M: Memory> Core<M> {
         let (home, based) = (entry.home, entry.based || fetch.base.is_some());
         let missing = missing(fetch, entry);
         if missing.is_empty() && based {
-            return self.finish_fetch(page);
+            return match self.is_seen(page) {
+                true => self.keep_landed(page),
+                false => self.finish_fetch(page),
+            };
         }
         let writers: BTreeSet<DroneId> = missing.iter().map(|interval| interval.creator).collect();
         let last = self.last_writer(&missing).filter(|_| !fetch.refused);
@@ -311,6 +329,39 @@ impl<M: Memory> Core<M> {
             self.complete(ticket, Ok(Outcome::Done));
         }
         self.try_arrive();
+    }
+
+    /// Whether the program sees the page as it was when it arrived at a split barrier.
+    fn is_seen(&mut self, page: PageId) -> bool {
+        self.pages.get_mut(page).access != Access::Invalid
+    }
+
+    fn keep_landed(&mut self, page: PageId) {
+        if let Some(fetch) = self.fetches.fetches.remove(&page) {
+            self.fetches.landed.insert(page, fetch);
+        }
+        self.try_arrive();
+    }
+
+    /// Puts in what landed under the running program.
+    pub(crate) fn install_landed(&mut self) {
+        for (page, fetch) in core::mem::take(&mut self.fetches.landed) {
+            self.fetches.fetches.insert(page, fetch);
+            self.finish_fetch(page);
+        }
+    }
+
+    /// An epoch ends before the program has departed from the one before: what landed is of no epoch any more.
+    pub(crate) fn forget_landed(&mut self) {
+        if mutant(Mutant::LandedOutlivesEpoch) {
+            return;
+        }
+        for (page, fetch) in core::mem::take(&mut self.fetches.landed) {
+            self.pages.get_mut(page).ahead = false;
+            if let Some((_, bytes)) = fetch.base {
+                self.spare.give(bytes);
+            }
+        }
     }
 
     /// Puts in a whole page that came without being asked for, unless something is missing in it still.

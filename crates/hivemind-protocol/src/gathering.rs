@@ -220,7 +220,7 @@ impl<M: Memory> Core<M> {
         let (from, met) = (*from, met.as_ref());
         // A meeting ends only for those who arrived in it: homes move then, and pages go at once.
         let may = from == self.tree.above(self.me).unwrap_or(self.me);
-        let may = may && (met.is_none() || self.epoch.is_parked());
+        let may = may && (met.is_none() || self.epoch.attends());
         if !may || (met.is_none() && !self.epoch.collecting) {
             return Err(misbehaviour(from, "it ends an epoch that it may not end"));
         }

@@ -16,6 +16,7 @@ extern crate alloc;
 #[macro_use]
 mod shown;
 mod spare;
+mod split;
 
 mod again;
 mod ahead;
@@ -99,4 +100,4 @@ pub use crate::wire::WireError;
 /// ```
 /// println!("protocol {}", hivemind_protocol::PROTOCOL_VERSION);
 /// ```
-pub const PROTOCOL_VERSION: u32 = 8;
+pub const PROTOCOL_VERSION: u32 = 9;

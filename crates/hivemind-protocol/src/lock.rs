@@ -199,8 +199,8 @@ impl<M: Memory> Core<M> {
 
     /// The program wants a lock, or tries to take it.
     pub(crate) fn acquire(&mut self, id: LockId, tries: bool, ticket: Ticket) {
-        if self.calls.is_waiting() || self.locks.is_waiting() {
-            return self.complete(ticket, Err(Refusal::Busy.into()));
+        if let Err(refusal) = self.refuse_busy() {
+            return self.complete(ticket, Err(refusal.into()));
         }
         if self.locks.held.contains(&id) {
             return self.complete(ticket, Err(Refusal::AlreadyHeld(id).into()));
@@ -341,15 +341,16 @@ impl<M: Memory> Core<M> {
         let wanted = self.locks.held.contains(&id) || self.locks.is_awaited(id);
         let ends_interval = !self.locks.unopened.contains_key(&id);
         let arrived = self.epoch.has_arrived() && ends_interval;
-        let parked = self.epoch.is_parked();
+        let attends = self.epoch.attends();
         let lock = self.lock(id);
         if !lock.token || wanted || lock.next.is_none() {
             return;
         }
-        if arrived && (!parked || mutant(Mutant::TokenWaitsInMeeting)) {
+        if arrived && (!attends || mutant(Mutant::TokenWaitsInMeeting)) {
             // Between arrival and departure no interval may end (INV-7), and this program may be writing. The
             // wish waits, for a short time: a collection waits for no program. In a meeting there is nothing
-            // to end, and the meeting itself may have to wait for whoever wants the lock.
+            // to end: what a program writes that goes on meanwhile, it writes under no lock. And the meeting
+            // itself may have to wait for whoever wants the lock.
             self.locks.owed.insert(id);
             return;
         }

@@ -2,7 +2,7 @@
 //! calls to the heap, which the first drone keeps.
 //!
 //! First what the program asked, then the first drone's part, the steward's. How all come together lives in `gathering`;
-//! what the end of a meeting does to pages, in `epoch`.
+//! what the end of a meeting does to pages, in `epoch`; a barrier in two calls, in `split`.
 
 use crate::core::{Core, misbehaviour};
 use crate::lock::refuse_meeting;
@@ -19,9 +19,29 @@ use alloc::vec::Vec;
 /// The calls in which this drone's program waits, locks apart.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Calls {
-    meeting: Option<(Meeting, Ticket)>,
+    pub(crate) attendance: Option<Attendance>,
     heap: BTreeMap<u64, HeapCall>,
     next_request: u64,
+}
+
+/// The program's part in a meeting.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub(crate) struct Attendance {
+    pub(crate) meeting: Meeting,
+    pub(crate) stage: Stage,
+    /// How it went, once this drone has departed. The program of a split barrier may not have yet.
+    pub(crate) met: Option<Met>,
+}
+
+/// What the program does in a meeting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub(crate) enum Stage {
+    /// It waits until this drone has arrived at a split barrier.
+    Arrives(Ticket),
+    /// It has arrived there, and goes on.
+    GoesOn,
+    /// It waits until all have met.
+    Departs(Ticket),
 }
 
 /// A call to the heap that waits for its answer.
@@ -42,19 +62,28 @@ enum Asked {
 impl Calls {
     pub(crate) fn new() -> Self {
         Self {
-            meeting: None,
+            attendance: None,
             heap: BTreeMap::new(),
             next_request: 0,
         }
     }
 
-    /// Whether the program waits in a meeting.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.meeting.is_some()
+    /// Whether the program takes part in a meeting and has not come out of it.
+    pub(crate) fn attends(&self) -> bool {
+        self.attendance.is_some()
     }
 
+    /// The meeting for which this drone arrives.
     pub(crate) fn meeting(&self) -> Option<&Meeting> {
-        self.meeting.as_ref().map(|(meeting, _)| meeting)
+        let attendance = self.attendance.as_ref()?;
+        let is_over = attendance.met.is_some();
+        (!is_over).then_some(&attendance.meeting)
+    }
+
+    /// Whether the program takes part in a barrier in two calls.
+    pub(crate) fn is_split(&self) -> bool {
+        let kind = self.attendance.as_ref().map(|part| part.meeting.kind);
+        matches!(kind, Some(MeetingKind::Split(_)))
     }
 
     /// Whether the meeting is the last.
@@ -65,23 +94,46 @@ impl Calls {
 
     /// Every ticket that waits.
     pub(crate) fn tickets(&self) -> impl Iterator<Item = Ticket> {
-        let meeting = self.meeting.iter().map(|(_, ticket)| *ticket);
-        meeting.chain(self.heap.values().map(|call| call.ticket))
+        let stage = self.attendance.iter().map(|attendance| attendance.stage);
+        let waits = |stage| match stage {
+            Stage::Arrives(ticket) | Stage::Departs(ticket) => Some(ticket),
+            Stage::GoesOn => None,
+        };
+        stage
+            .filter_map(waits)
+            .chain(self.heap.values().map(|call| call.ticket))
     }
 }
 
 impl<M: Memory> Core<M> {
     /// The program takes part in a collective call.
     pub(crate) fn meet(&mut self, meeting: Meeting, ticket: Ticket) {
-        if self.calls.is_waiting() || self.locks.is_waiting() {
-            return self.complete(ticket, Err(Refusal::Busy.into()));
-        }
-        if let Err(refusal) = refuse_meeting(&self.locks, meeting.kind) {
+        let may = self.refuse_busy();
+        if let Err(refusal) = may.and_then(|()| refuse_meeting(&self.locks, meeting.kind)) {
             return self.complete(ticket, Err(refusal.into()));
         }
         self.locks.gave = None;
-        self.calls.meeting = Some((meeting, ticket));
+        let stage = match meeting.kind {
+            MeetingKind::Split(_) => Stage::Arrives(ticket),
+            _ => Stage::Departs(ticket),
+        };
+        self.calls.attendance = Some(Attendance {
+            meeting,
+            stage,
+            met: None,
+        });
         self.try_arrive();
+    }
+
+    /// Whether the program may make a call in which it waits.
+    pub(crate) fn refuse_busy(&self) -> Result<(), Refusal> {
+        let stage = self.calls.attendance.as_ref().map(|part| part.stage);
+        match stage {
+            Some(Stage::GoesOn) => Err(Refusal::NotDeparted),
+            Some(_) => Err(Refusal::Busy),
+            None if self.locks.is_waiting() => Err(Refusal::Busy),
+            None => Ok(()),
+        }
     }
 
     /// At the first drone: how the meeting of all that have arrived goes; none if some arrived for a collection only.
@@ -124,9 +176,29 @@ impl<M: Memory> Core<M> {
 
     /// All drones have met.
     pub(crate) fn end_meeting(&mut self, met: Met) {
-        let Some((meeting, ticket)) = self.calls.meeting.take() else {
+        if let Some(attendance) = &mut self.calls.attendance {
+            attendance.met = Some(met);
+        }
+        self.come_out();
+    }
+
+    /// The program comes out of the meeting that is over, if it waits for that.
+    pub(crate) fn come_out(&mut self) {
+        let may = !self.epoch.has_arrived();
+        let is_over = |part: &mut Attendance| {
+            may && part.met.is_some() && matches!(part.stage, Stage::Departs(_))
+        };
+        let Some(Attendance {
+            meeting,
+            stage: Stage::Departs(ticket),
+            met: Some(met),
+        }) = self.calls.attendance.take_if(is_over)
+        else {
             return;
         };
+        if matches!(meeting.kind, MeetingKind::Split(_)) {
+            self.see_what_was_written();
+        }
         let allocates = matches!(meeting.kind, MeetingKind::Allocate { .. });
         let result = match met {
             Met::Together { payloads, block } => {

@@ -185,6 +185,14 @@ mutants! {
     FilledLeftOut = "filled-left-out", None;
     /// A block that all free together leaves copies behind, of which its homes take no notice.
     FreedCopiesKept = "freed-copies-kept", None;
+    /// At a split barrier homes move to their writers, while the old homes' programs may write on.
+    HomesMoveUnderWriters = "homes-move-under-writers", None;
+    /// What is void at a split barrier is taken from the program at once, though it goes on.
+    SplitTakesAtOnce = "split-takes-at-once", None;
+    /// What the program wrote between the two calls of a split barrier is not told when it departs.
+    DepartsUnclosed = "departs-unclosed", None;
+    /// A page that was pushed while its old copy was in use stays for the next epoch.
+    LandedOutlivesEpoch = "landed-outlives-epoch", None;
     /// A page to which a store is due is opened for good.
     DueUnwatched = "due-unwatched", None;
     /// A page that comes with a lock is taken though it lacks writes that the grant told of.

@@ -213,6 +213,7 @@ wire_enum!(MeetingKind {
     4 => Allocate { bytes as bytes: u64, align as align: u64 }
     5 => Free { 0 as address: Address }
     6 => Leave {}
+    7 => Split { 0 as id: BarrierId }
 });
 wire_enum!(Met {
     1 => Together { payloads as payloads: Vec<Vec<u8>>, block as block: Option<Block> }
@@ -228,6 +229,8 @@ wire_enum!(Refusal {
     7 => BadAlignment { 0 as align: u64 }
     8 => Busy {}
     9 => Alone { 0 as lock: LockId }
+    10 => NotDeparted {}
+    11 => NotArrived {}
 });
 
 impl Wire for bool {

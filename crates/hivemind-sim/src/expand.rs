@@ -33,6 +33,7 @@ pub(crate) enum Step {
     /// Whether all are woken.
     Signal(LockId, ConditionId, bool),
     Meet(Meeting, Purpose),
+    Depart,
     Allocate {
         bytes: u64,
         align: u64,
@@ -340,6 +341,7 @@ impl Scene<'_> {
         steps.push(Step::Join);
         let kind = match phase.end {
             End::Barrier(barrier) => MeetingKind::Barrier(barrier),
+            End::Split(barrier) => MeetingKind::Split(barrier),
             End::Broadcast(root) => MeetingKind::Broadcast { root, bytes: 9 },
             End::Reduce => MeetingKind::Reduce { bytes: 8 },
             End::Allocate { bytes, align, .. } => MeetingKind::Allocate { bytes, align },
@@ -353,6 +355,16 @@ impl Scene<'_> {
             payload: self.payload(kind, phase.number),
         };
         steps.push(Step::Meet(meeting, Purpose::PhaseEnd(phase.end)));
+        if matches!(phase.end, End::Split(_)) {
+            let between = phase.between.get(self.drone.0 as usize);
+            steps.extend(
+                between
+                    .into_iter()
+                    .flatten()
+                    .flat_map(|item| self.item(item)),
+            );
+            steps.push(Step::Depart);
+        }
         steps
     }
 

@@ -48,6 +48,7 @@ mod purpose {
     pub(super) const HOSTILITY: u64 = 7;
     pub(super) const COPIES: u64 = 8;
     pub(super) const TREE: u64 = 9;
+    pub(super) const SPLITS: u64 = 10;
 }
 
 /// A world in a hundred has an hour of computing in it.
@@ -73,7 +74,8 @@ impl Plan {
         let (ingredients, amount) = draw_shape(prng, drones);
         let heap_pages = if amount.heap { prng.between(1, 8) } else { 0 };
         let layout = Layout::draw(&mut Prng::of(seed, purpose::LAYOUT), ingredients);
-        let program = Program::draw(&mut Prng::of(seed, purpose::PROGRAM), layout, amount);
+        let mut program = Program::draw(&mut Prng::of(seed, purpose::PROGRAM), layout, amount);
+        program.split(&mut Prng::of(seed, purpose::SPLITS), amount);
         let world = WorldPlan {
             watches: draw_watches(prng, &mut Prng::of(seed, purpose::COPIES), drones),
             pages: ingredients.pages + heap_pages,

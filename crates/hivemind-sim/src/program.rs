@@ -41,6 +41,8 @@ pub struct Phase {
     pub work: Vec<Work>,
     /// The collective call at its end.
     pub end: End,
+    /// For each drone, what it does between the two calls of a split barrier; empty for any other end.
+    pub between: Vec<Vec<Item>>,
     /// Whether a call in which the drones disagree precedes the end.
     pub mismatch: bool,
 }
@@ -78,6 +80,8 @@ pub struct Work {
 pub enum End {
     /// A barrier.
     Barrier(BarrierId),
+    /// A barrier in two calls.
+    Split(BarrierId),
     /// A value from one drone.
     Broadcast(DroneId),
     /// A value from each.

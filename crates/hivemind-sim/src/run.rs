@@ -420,6 +420,7 @@ impl Run {
                         | Step::Try(..)
                         | Step::Wait(..)
                         | Step::Meet(..)
+                        | Step::Depart
                         | Step::Refused(..)
                 )
             ) {

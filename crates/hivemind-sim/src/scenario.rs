@@ -259,7 +259,13 @@ impl Stage {
                 player.deeds.pop_front();
                 self.oracle.woke(drone, lock)
             }
-            Some(Deed::Unlock(_) | Deed::Signal(..) | Deed::Prefetch(_) | Deed::Free) => {
+            Some(
+                Deed::Unlock(_)
+                | Deed::Signal(..)
+                | Deed::Prefetch(_)
+                | Deed::Free
+                | Deed::Arrive(_),
+            ) => {
                 player.deeds.pop_front();
                 Ok(())
             }
@@ -280,7 +286,7 @@ impl Stage {
                 player.allocated = Some(block.address);
                 self.oracle.allocated(block, bytes, ALIGN)
             }
-            Some(Deed::Barrier(_) | Deed::Leave) => {
+            Some(Deed::Barrier(_) | Deed::Depart | Deed::Leave) => {
                 player.deeds.pop_front();
                 self.oracle.met(drone, &outcome).map(|_| ())
             }
@@ -363,6 +369,8 @@ impl Stage {
                     self.meet(drone, MeetingKind::Free(address))?;
                 }
                 Deed::Barrier(barrier) => self.meet(drone, MeetingKind::Barrier(barrier))?,
+                Deed::Arrive(barrier) => self.meet(drone, MeetingKind::Split(barrier))?,
+                Deed::Depart => self.call(drone, Command::Depart)?,
                 Deed::Leave => self.meet(drone, MeetingKind::Leave)?,
             }
         }

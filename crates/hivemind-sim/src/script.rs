@@ -10,6 +10,7 @@
 //! d0: write p0+8 = 1 2 3        stores bytes at page 0, offset 8
 //! d0: read p0+8 = 1 2 3         loads them, and they must be these
 //! d0: lock 1   d0: unlock 1     d0: barrier 0   d0: leave
+//! d0: arrive 0   d0: depart     a barrier in two calls; the lines between are done meanwhile
 //! d0: try 1                     takes lock 1, which is free; `d0: try 1 in vain`: it is not
 //! d0: wait 1 0                  sleeps, under lock 1, until its condition 0 is signalled
 //! d0: signal 1 0                wakes who sleeps longest for it; `broadcast` wakes all
@@ -78,6 +79,8 @@ pub(crate) enum Deed {
     Free,
     FreeTogether,
     Barrier(BarrierId),
+    Arrive(BarrierId),
+    Depart,
     Leave,
 }
 
@@ -241,6 +244,8 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
         ["measure"] => Deed::Measure,
         ["free"] => Deed::Free,
         ["barrier", id] => Deed::Barrier(BarrierId(number(id)? as u32)),
+        ["arrive", id] => Deed::Arrive(BarrierId(number(id)? as u32)),
+        ["depart"] => Deed::Depart,
         ["leave"] => Deed::Leave,
         _ => return Err("not something that a drone does".to_owned()),
     })

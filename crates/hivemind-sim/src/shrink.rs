@@ -3,7 +3,7 @@
 
 use crate::check::{Failed, check};
 use crate::plan::Plan;
-use crate::program::{Deed, Item};
+use crate::program::{Deed, End, Item};
 
 /// A smaller plan with the same finding.
 ///
@@ -51,6 +51,7 @@ pub fn shrink(plan: &Plan, failed: Box<Failed>, most: u64) -> Shrunk {
         let before = size(&shrinker.best.plan);
         shrinker.drop_faults();
         shrinker.drop_phases();
+        shrinker.drop_splits();
         shrinker.drop_items();
         shrinker.drop_deeds();
         if size(&shrinker.best.plan) == before || shrinker.best.runs >= most {
@@ -104,7 +105,29 @@ impl Shrinker {
             at -= 1;
             let mut smaller = self.best.plan.clone();
             smaller.program.phases.remove(at);
+            // What is done between the calls of a split barrier may race with another phase than the one that follows.
+            if let Some(before) = at.checked_sub(1) {
+                smaller.program.phases[before].between.clear();
+            }
             self.accepts(smaller);
+        }
+    }
+
+    /// Drops what is done between the two calls of split barriers, then the split.
+    fn drop_splits(&mut self) {
+        for at in 0..self.best.plan.program.phases.len() {
+            for drone in 0..self.best.plan.program.phases[at].between.len() {
+                let mut smaller = self.best.plan.clone();
+                smaller.program.phases[at].between[drone].clear();
+                self.accepts(smaller);
+            }
+            if let End::Split(barrier) = self.best.plan.program.phases[at].end {
+                let mut smaller = self.best.plan.clone();
+                let phase = &mut smaller.program.phases[at];
+                phase.end = End::Barrier(barrier);
+                phase.between.clear();
+                self.accepts(smaller);
+            }
         }
     }
 

@@ -546,7 +546,11 @@ impl World {
 pub(crate) fn may_wait(command: &Command) -> bool {
     matches!(
         command,
-        Command::Acquire(_) | Command::TryAcquire(_) | Command::Wait { .. } | Command::Meet(_)
+        Command::Acquire(_)
+            | Command::TryAcquire(_)
+            | Command::Wait { .. }
+            | Command::Meet(_)
+            | Command::Depart
     )
 }
 

@@ -8,7 +8,7 @@
 //! | `starts drones= job= wall_us=` | the trace begins; `wall_us` is the time of day (since 1970) at `at_us=0` |
 //! | `sends NAME to= no= bytes=` … | a message goes out, the `no`-th on this link; the clock goes with it |
 //! | `gets NAME from= no= bytes=` … | a message is here, the `no`-th of this link |
-//! | `waits WHAT ticket= thread=` … | the program faults or calls; WHAT says on what |
+//! | `waits WHAT ticket= thread=` … | the program faults or calls; WHAT says on what; `meeting=` counts the drone's collective calls, `comes=` where it arrives and goes on |
 //! | `resumes WHAT ticket= thread= waited_us=` … | that wait is over |
 //! | `releases lock=` | the program lets a lock go |
 //! | `signals lock= condition= all=` | the program wakes who sleeps until a condition of a lock is signalled |

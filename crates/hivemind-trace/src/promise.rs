@@ -129,8 +129,11 @@ impl<'a> Books<'a> {
                 if happening.name() == "sleep" {
                     self.let_go(page, &happening, entry.clock.get(host));
                 }
-                if let Some(number) = happening.number("meeting") {
-                    self.met.insert((host, number), entry.clock.get(host));
+                // Who departs from a split barrier has come to it before.
+                let comes = happening.number("comes").or(happening.number("meeting"));
+                if let Some(number) = comes {
+                    let time = entry.clock.get(host);
+                    self.met.entry((host, number)).or_insert(time);
                 }
             }
             "resumes" => {

@@ -1,7 +1,7 @@
 //! Everything that a program can do wrong, each by its name, to see what it is told. `tests/misuse.rs` runs
 //! it on several drones and checks the sentences.
 
-use hivemind::{Address, ByteHive, Error, Hive, Ptr, Result};
+use hivemind::{Address, ByteHive, Error, Hive, Ptr, RawHive, Result};
 
 fn main() {
     let wrong = std::env::args().nth(1).unwrap_or_default();
@@ -14,6 +14,8 @@ fn main() {
             |hive| hive.alloc::<u64>(10).map(|_| ()),
             |hive| hive.alloc::<u64>(20).map(|_| ()),
         ),
+        "between" => between(),
+        "halves" => differ(|hive| hive.arrive()?.depart(), Hive::barrier),
         "ends" => differ(Hive::barrier, |hive| hive.sum(1).map(|_: i32| ())),
         "gone-barrier" => gone(Hive::barrier),
         "gone-lock" => gone(|hive| {
@@ -83,6 +85,20 @@ fn memory() -> Result<()> {
     let all = hive.hive().alloc::<u8>(2 << 30);
     told("much for all", all);
     hive.exit()
+}
+
+/// The compiler keeps a hive from this; one by address has to be told.
+fn between() -> Result<()> {
+    let hive = RawHive::join()?;
+    told("depart first", hive.depart());
+    hive.arrive(3)?;
+    told("lock between", hive.acquire(hive.lock_at(Address(0))));
+    told("barrier between", hive.barrier(3));
+    told("arrive between", hive.arrive(3));
+    hive.depart()?;
+    told("depart twice", hive.depart());
+    hive.barrier(3)?;
+    hive.leave()
 }
 
 /// Drone 0 does one thing, the others another.

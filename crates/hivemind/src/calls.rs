@@ -6,8 +6,8 @@
 use crate::Result;
 use crate::drone::Drone;
 use hivemind_protocol::{
-    Address, Block, Command, ConditionId, LockId, Meeting, MeetingKind, Mutant, Outcome, PageId,
-    PageRun, mutant,
+    Address, BarrierId, Block, Command, ConditionId, LockId, Meeting, MeetingKind, Mutant, Outcome,
+    PageId, PageRun, mutant,
 };
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -80,6 +80,25 @@ impl Drone {
             } => Ok((payloads, allocated)),
             other => unreachable!("INV-10: a meeting ends as a meeting, not as {other:?}"),
         }
+    }
+
+    /// The first half of a split barrier. Blocks until this drone has arrived.
+    pub(crate) fn arrive(&self, id: BarrierId) -> Result<()> {
+        let begin = Instant::now();
+        let kind = MeetingKind::Split(id);
+        let payload = Vec::new();
+        let command = Command::Meet(Meeting { kind, payload });
+        let arrived = self.call(command, &|| format!("arriving at {id}"));
+        self.times.meeting(begin.elapsed());
+        arrived.map(|_| ())
+    }
+
+    /// The second half. Blocks until all drones have arrived.
+    pub(crate) fn depart(&self) -> Result<()> {
+        let begin = Instant::now();
+        let departed = self.call(Command::Depart, &|| "departing from a barrier".to_owned());
+        self.times.meeting(begin.elapsed());
+        departed.map(|_| ())
     }
 
     /// Takes a lock. Blocks until it is here.

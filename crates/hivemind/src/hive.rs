@@ -422,26 +422,31 @@ impl Hive {
     /// One collective call: what each drone brought, and the block that an allocation made.
     pub(crate) fn meet(&mut self, kind: MeetingKind, payload: Vec<u8>) -> Result<Brought> {
         let brought = self.drone.meet(kind, payload);
-        self.freed.clear();
+        self.forget_freed();
         brought
+    }
+
+    /// Others may have what this drone freed: an acquire has told of them.
+    pub(crate) fn forget_freed(&mut self) {
+        self.freed.clear();
     }
 
     pub(crate) fn acquire(&mut self, lock: LockId) -> Result<()> {
         let acquired = self.drone.acquire(lock);
-        self.freed.clear();
+        self.forget_freed();
         acquired
     }
 
     pub(crate) fn try_acquire(&mut self, lock: LockId) -> Result<bool> {
         let taken = self.drone.try_acquire(lock);
-        self.freed.clear();
+        self.forget_freed();
         taken
     }
 
     /// Sleeps under a lock, and has it again; this is an acquire too.
     pub(crate) fn wait_for(&mut self, lock: LockId, condition: ConditionId) -> Result<()> {
         let woken = self.drone.wait_for(lock, condition);
-        self.freed.clear();
+        self.forget_freed();
         woken
     }
 
@@ -452,7 +457,7 @@ impl Hive {
     pub(crate) fn allocate(&mut self, bytes: u64, align: u64) -> Result<Address> {
         let block = self.drone.allocate(bytes, align);
         // The heap's turn was an acquire.
-        self.freed.clear();
+        self.forget_freed();
         let block = block?;
         self.remember(block, bytes);
         Ok(block.address)
@@ -460,7 +465,7 @@ impl Hive {
 
     pub(crate) fn release_block(&mut self, address: Address) -> Result<()> {
         let freed = self.drone.free_block(address);
-        self.freed.clear();
+        self.forget_freed();
         freed?;
         self.forget(address);
         Ok(())

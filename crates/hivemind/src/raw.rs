@@ -385,6 +385,45 @@ impl RawHive {
         self.hive.drone.meet(kind, Vec::new()).map(|_| ())
     }
 
+    /// The first half of barrier `id`: what this drone has written is on its way to the others, and it goes on. Until it
+    /// [departs](Self::depart) it takes no locks and makes no other collective calls. More is said at [`Hive::arrive`].
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// hive.arrive(0)?;
+    /// println!("drone {} works on", hive.me());
+    /// hive.depart()?;
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Hive::barrier`].
+    pub fn arrive(&self, id: u32) -> Result<()> {
+        let _turn = lock(&self.turn);
+        self.hive.drone.arrive(BarrierId(id))
+    }
+
+    /// The second half: waits until all drones have arrived; then each sees what all had written by then.
+    ///
+    /// ```
+    /// # fn main() -> hivemind::Result<()> {
+    /// let hive = hivemind::RawHive::join()?;
+    /// hive.arrive(0)?;
+    /// hive.depart()?;
+    /// assert!(hive.depart().is_err(), "once is enough");
+    /// hive.leave()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// This drone has not arrived; a drone was lost, or makes another collective call.
+    pub fn depart(&self) -> Result<()> {
+        let _turn = lock(&self.turn);
+        self.hive.drone.depart()
+    }
+
     /// `bytes` of drone `root`, to all; the others bring a buffer of the same length. Collective: blocks until all drones
     /// call it, and is a barrier.
     ///

@@ -146,7 +146,35 @@ fn double_frees_and_too_large_blocks_are_refused() {
 }
 
 #[test]
+fn between_arriving_and_departing_calls_that_wait_are_refused() {
+    for drones in [1, 3] {
+        let told = run("between", drones);
+        for drone in 0..drones as usize {
+            let (early, between) = (
+                "at which it has not arrived",
+                "no collective call in between",
+            );
+            told.says(drone, &format!("depart first: drone {drone}"))
+                .says(drone, early);
+            for call in ["lock", "barrier", "arrive"] {
+                told.says(drone, &format!("{call} between: "));
+            }
+            told.says(drone, between).says(drone, "depart twice: ");
+        }
+        told.all_end(true);
+    }
+}
+
+#[test]
 fn drones_that_differ_are_told_who_did_what() {
+    let told = run("halves", 2);
+    for drone in 0..2 {
+        told.says(
+            drone,
+            "drone 0 is at barrier 0 in two calls while drone 1 is at barrier 0",
+        );
+    }
+    told.all_end(true);
     let told = run("barriers", 3);
     for drone in 0..3 {
         told.says(

@@ -176,6 +176,12 @@ static void collectives(void) {
   EXPECT(hive_allreduce(&value, &sum, 1, 99, HIVE_SUM), HIVE_BAD_ARGUMENT, "HIVE_DOUBLE");
   EXPECT(hive_allreduce(&value, &sum, 1, HIVE_DOUBLE, HIVE_BAND), HIVE_BAD_ARGUMENT, "integers only");
   EXPECT(hive_allreduce(NULL, &sum, 1, HIVE_DOUBLE, HIVE_SUM), HIVE_BAD_ARGUMENT, "NULL");
+  EXPECT(hive_depart(), HIVE_NOT_ARRIVED, "not arrived");
+  EXPECT(hive_arrive(2), HIVE_OK, "");
+  EXPECT(hive_lock(7), HIVE_NOT_DEPARTED, "in between");
+  EXPECT(hive_barrier(2), HIVE_NOT_DEPARTED, "in between");
+  EXPECT_NULL(hive_malloc(100), HIVE_NOT_DEPARTED, "in between");
+  EXPECT(hive_depart(), HIVE_OK, "");
   EXPECT(hive_stats(NULL), HIVE_BAD_ARGUMENT, "hive_stats_t");
   EXPECT(hive_startup(NULL, NULL), HIVE_STARTED_ALREADY, "once");
 }
@@ -229,7 +235,7 @@ int main(int argc, char **argv) {
   EXPECT(hive_barrier(1), HIVE_OK, "");
   EXPECT(hive_exit(), HIVE_OK, "");
   after();
-  for (int status = 0; status <= HIVE_UNAVAILABLE; status++)
+  for (int status = 0; status <= HIVE_NOT_ARRIVED; status++)
     if (strstr(hive_strerror(status), "no status") != NULL) wrong++, printf("no text for status %d\n", status);
   if (strstr(hive_strerror(1000), "no status") == NULL) wrong++, printf("there is a text for status 1000\n");
   return wrong != 0;

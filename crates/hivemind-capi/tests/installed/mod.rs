@@ -26,7 +26,8 @@ impl Installed {
         // What cargo tells a test would have the build scripts of others run again, and so build most of it anew.
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if text.starts_with("CARGO_") && text != "CARGO_HOME" && text != "CARGO_TARGET_DIR" {
+            let own = text == "CARGO_HOME" || text == "CARGO_TARGET_DIR";
+            if text == "OUT_DIR" || (text.starts_with("CARGO_") && !own) {
                 cargo.env_remove(name);
             }
         }

@@ -174,6 +174,10 @@ impl Seat {
             Deed::Barrier(barrier) => {
                 self.meet(MeetingKind::Barrier(*barrier), program, &mut deeds, trace)?;
             }
+            Deed::Arrive(barrier) => {
+                self.meet(MeetingKind::Split(*barrier), program, &mut deeds, trace)?;
+            }
+            Deed::Depart => self.call(Command::Depart, program, &mut deeds, trace)?,
             Deed::Leave => self.meet(MeetingKind::Leave, program, &mut deeds, trace)?,
         }
         self.load(program, &mut deeds, trace);
@@ -390,7 +394,9 @@ impl Seat {
                     Deed::Lock(lock) | Deed::Try(lock) => {
                         deeds.claims.push(Claim::Acquired(*lock));
                     }
-                    Deed::Barrier(_) | Deed::Leave => deeds.claims.push(Claim::Met(outcome)),
+                    Deed::Barrier(_) | Deed::Depart | Deed::Leave => {
+                        deeds.claims.push(Claim::Met(outcome));
+                    }
                     _ => {}
                 }
                 self.advance();

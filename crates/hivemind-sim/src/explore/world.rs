@@ -12,6 +12,7 @@
 //! large                          only explored when asked for
 //! d0: lock 0; add p0+0 1         a drone's program goes on; add loads a byte and stores it plus a number
 //! d0: write p0+8 = 1 2; read p0+8 2; unlock 0; barrier 0; leave
+//! d0: arrive 0; write p0+0 = 1; depart  a barrier in two calls
 //! d0: try 0; add p0+0 1; unlock 0  takes lock 0 if it is free; else goes on behind the next unlock of it
 //! d0: prefetch p0 2              begins to fetch pages 0 and 1
 //! d0: until p0+0 = 1 wait 0 3    under lock 0: looks at a byte, and until it is 1 waits for condition 3 and looks again
@@ -83,6 +84,8 @@ pub(crate) enum Deed {
     Signal(LockId, ConditionId, bool),
     Prefetch(PageRun),
     Barrier(BarrierId),
+    Arrive(BarrierId),
+    Depart,
     Leave,
 }
 
@@ -231,6 +234,8 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
         ["broadcast", id, cause] => Deed::Signal(lock(id)?, condition(cause)?, true),
         ["prefetch", first, count] => Deed::Prefetch(pages(first, count)?),
         ["barrier", id] => Deed::Barrier(BarrierId(number(id)? as u32)),
+        ["arrive", id] => Deed::Arrive(BarrierId(number(id)? as u32)),
+        ["depart"] => Deed::Depart,
         ["leave"] => Deed::Leave,
         _ => return Err("not something that a drone does".to_owned()),
     })

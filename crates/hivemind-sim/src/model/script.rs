@@ -135,6 +135,16 @@ impl Steps {
         self.meet(MeetingKind::Barrier(BarrierId(0)), 0);
     }
 
+    /// The first half of a barrier.
+    pub(crate) fn arrive(&mut self) {
+        self.meet(MeetingKind::Split(BarrierId(0)), 0);
+    }
+
+    /// The second half.
+    pub(crate) fn depart(&mut self) {
+        self.0.push_back(Step::Call(Command::Depart));
+    }
+
     /// An allocation by all together, as the library makes it for values of so many bytes each.
     pub(crate) fn allocate(&mut self, count: u64, value_bytes: u64) {
         let bytes = count * value_bytes;

@@ -62,7 +62,7 @@ impl Waits {
     pub(crate) fn add(&mut self, call: Option<&Command>, ns: u64) {
         match call {
             None | Some(Command::Prefetch(_)) => self.fault_ns += ns,
-            Some(Command::Meet(_)) => self.meeting_ns += ns,
+            Some(Command::Meet(_) | Command::Depart) => self.meeting_ns += ns,
             Some(_) => self.lock_ns += ns,
         }
     }

@@ -53,6 +53,7 @@ impl Program {
                 number,
                 work,
                 end,
+                between: Vec::new(),
                 mismatch,
             }
         });
@@ -61,6 +62,35 @@ impl Program {
             layout,
             allocates_area: amount.heap,
             phases,
+        }
+    }
+
+    /// Splits some of its barriers, in most programs that have any, and draws what drones do between the two calls.
+    pub(crate) fn split(&mut self, prng: &mut Prng, amount: Amount) {
+        let of_a_hundred = *prng.pick(&[0, 30, 60, 100]);
+        let next = self.phases.iter().map(|phase| Some(phase.number));
+        let next: Vec<Option<u64>> = next.skip(1).chain([None]).collect();
+        for (phase, next) in self.phases.iter_mut().zip(next) {
+            let End::Barrier(barrier) = phase.end else {
+                continue;
+            };
+            if !prng.chance(of_a_hundred) {
+                continue;
+            }
+            phase.end = End::Split(barrier);
+            let number = phase.number;
+            let between = (0..self.layout.drones).map(|drone| {
+                let draw = Draw {
+                    prng: &mut *prng,
+                    layout: &self.layout,
+                    amount,
+                    phase: number,
+                    blocks: 0,
+                    drone: DroneId(drone),
+                };
+                draw.between(next)
+            });
+            phase.between = between.collect();
         }
     }
 }
@@ -104,6 +134,33 @@ impl Draw<'_> {
                 }
             })
             .collect()
+    }
+
+    /// What the drone may do between arriving and departing, when others may be in this phase or in the next: where it
+    /// may do the same in both. After the last phase nobody else touches anything.
+    fn between(mut self, next: Option<u64>) -> Vec<Item> {
+        let may = |cell: &Cell| {
+            let freedom = |phase| self.layout.without_lock(cell.guard, self.drone, phase);
+            next.map_or(freedom(self.phase), |next| {
+                freedom(self.phase).min(freedom(next))
+            })
+        };
+        let cells = self.layout.cells.iter().map(|cell| (*cell, may(cell)));
+        let cells: Vec<(Cell, Freedom)> =
+            cells.filter(|(_, may)| *may > Freedom::Nothing).collect();
+        let count = self.prng.below(self.amount.items + 1);
+        let mut items = Vec::new();
+        for _ in 0..count {
+            if self.prng.chance(20) {
+                items.push(Item::Compute(self.prng.skewed(self.amount.longest_us)));
+            } else if let Some(at) = self.prng.index(cells.len()) {
+                let (cell, freedom) = cells[at];
+                items.push(Item::Section(vec![Deed::Touch(
+                    self.touch_cell(cell, freedom),
+                )]));
+            }
+        }
+        items
     }
 
     fn item(&mut self) -> Item {

@@ -118,6 +118,12 @@ impl Run {
                 self.oracle.woke(drone, lock)
             }
             (Step::Release(_) | Step::Signal(..) | Step::Prefetch(_), Ok(Outcome::Done)) => Ok(()),
+            (Step::Meet(meeting, _), Ok(Outcome::Done))
+                if matches!(meeting.kind, MeetingKind::Split(_)) =>
+            {
+                Ok(())
+            }
+            (Step::Depart, Ok(outcome)) => self.oracle.met(drone, &outcome).map(|_| ()),
             (Step::Meet(meeting, purpose), result) => {
                 self.after_meeting(drone, meeting, purpose, result)
             }
@@ -271,6 +277,7 @@ fn command_of(step: &Step) -> Command {
             all: *all,
         },
         Step::Meet(meeting, _) => Command::Meet(meeting.clone()),
+        Step::Depart => Command::Depart,
         Step::Allocate { bytes, align } => Command::Allocate {
             bytes: *bytes,
             align: *align,

@@ -83,8 +83,14 @@ pub(super) fn command(command: &Command, meetings: u64) -> (String, Kind) {
         }
         Command::Meet(called) => collect("", |words| {
             meeting(words, called);
-            words.field("meeting", meetings);
+            // Who arrives at a split barrier comes out of it when he departs.
+            let what = match called.kind {
+                MeetingKind::Split(_) => "comes",
+                _ => "meeting",
+            };
+            words.field(what, meetings);
         }),
+        Command::Depart => collect("depart", |words| words.field("meeting", meetings)),
         Command::Allocate { bytes, align } => collect("allocate", |words| {
             words.field("bytes", bytes);
             words.field("align", align);
@@ -348,7 +354,7 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
 fn meeting(words: &mut Words<'_>, called: &Meeting) {
     words.say(name(called.kind));
     match called.kind {
-        MeetingKind::Barrier(id) => words.field("barrier", id.0),
+        MeetingKind::Barrier(id) | MeetingKind::Split(id) => words.field("barrier", id.0),
         MeetingKind::Broadcast { root, bytes } => {
             words.drone("root", root.0);
             words.field("bytes", bytes);
@@ -366,6 +372,7 @@ fn meeting(words: &mut Words<'_>, called: &Meeting) {
 fn name(kind: MeetingKind) -> &'static str {
     match kind {
         MeetingKind::Barrier(_) => "barrier",
+        MeetingKind::Split(_) => "arrive",
         MeetingKind::Broadcast { .. } => "broadcast",
         MeetingKind::Reduce { .. } => "reduce",
         MeetingKind::Allocate { .. } => "allocate-together",

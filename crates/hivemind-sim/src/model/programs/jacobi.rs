@@ -54,10 +54,17 @@ impl Script for Jacobi {
                 let sweep = phase - 3;
                 let now = seat.blocks[(sweep % 2) as usize];
                 let next = seat.blocks[((sweep + 1) % 2) as usize];
-                for row in seat.share_of(1..size - 1) {
+                let rows = seat.share_of(1..size - 1);
+                let inner = rows.start + 1..rows.end.max(rows.start + 2) - 1;
+                let edges = [inner.start - 1, inner.end];
+                for row in edges.into_iter().filter(|row| rows.contains(row)) {
                     self.relax(now, next, row, steps);
                 }
-                steps.barrier();
+                steps.arrive();
+                for row in inner {
+                    self.relax(now, next, row, steps);
+                }
+                steps.depart();
             }
             phase if phase == self.sweeps + 3 => self.end(seat, steps),
             _ => return false,

@@ -1,0 +1,50 @@
+//! A barrier in two calls (Gupta, "The fuzzy barrier", ASPLOS 1989): a program arrives, goes on with what concerns nobody else,
+//! and departs when all have arrived. Whoever is late holds nobody up who has something to do meanwhile.
+//!
+//! For a drone this is a collection that its program wished for: it arrives and departs under the running program, for
+//! which nothing changes (INV-6). What is void then is dropped, and what was pushed meanwhile put in, when the program
+//! comes to depart. What it writes in between counts for the next epoch. It takes no lock in between, so that nothing that it
+//! writes there is owed to anybody, and tokens may go.
+//!
+//! How meetings are asked for and end lives in `meeting`, what their end does to pages in `epoch`.
+
+use crate::core::Core;
+use crate::meeting::Stage;
+use crate::mutant::{Mutant, mutant};
+use crate::{Memory, Outcome, Refusal, Ticket};
+
+impl<M: Memory> Core<M> {
+    /// This drone has arrived: if its program only waited for that, it goes on.
+    pub(crate) fn go_on_from_arrival(&mut self) {
+        let stage = self.calls.attendance.as_mut().map(|part| &mut part.stage);
+        if let Some(stage) = stage
+            && let Stage::Arrives(ticket) = *stage
+        {
+            *stage = Stage::GoesOn;
+            self.complete(ticket, Ok(Outcome::Done));
+        }
+    }
+
+    /// The program has nothing left to do before it departs.
+    pub(crate) fn come_to_depart(&mut self, ticket: Ticket) {
+        let stage = self.calls.attendance.as_mut().map(|part| &mut part.stage);
+        let refusal = match stage {
+            Some(stage @ Stage::GoesOn) => {
+                *stage = Stage::Departs(ticket);
+                return self.come_out();
+            }
+            Some(_) => Refusal::Busy,
+            None => Refusal::NotArrived,
+        };
+        self.complete(ticket, Err(refusal.into()));
+    }
+
+    /// The epoch ended under the program, which waits now and is to see what the others wrote before it ended.
+    pub(crate) fn see_what_was_written(&mut self) {
+        if !mutant(Mutant::DepartsUnclosed) {
+            self.close_interval();
+        }
+        self.drop_stale();
+        self.install_landed();
+    }
+}
