@@ -194,7 +194,6 @@ impl World {
             let payload = payload(me, kind);
             program.push_back(Step::Call(Command::Meet(Meeting { kind, payload })));
             if matches!(kind, MeetingKind::Split(_)) {
-                program.push_back(Step::Store(own, 8 * me.0 as u16 + 1, 7));
                 program.push_back(Step::Call(Command::Depart));
             }
         }
@@ -235,7 +234,8 @@ impl World {
         for me in 1..DRONES as usize {
             let own = |step: &&Step| !matches!(step, Step::Hear(..));
             match self.steps[me].iter().rfind(own) {
-                Some(Step::Call(Command::Meet(_))) if self.drones[me].waits() => {}
+                Some(Step::Call(Command::Meet(_) | Command::Depart)) if self.drones[me].waits() => {
+                }
                 Some(Step::Call(Command::Wait { lock, condition })) => {
                     asleep.push((*lock, *condition));
                 }

@@ -77,10 +77,18 @@ fn simulate(words: &[&str], arguments: &[OsString]) -> anyhow::Result<ExitCode> 
     Err(become_it(simulator.args(words).args(arguments)))
 }
 
-/// Cargo in the project's folder, with these words.
+/// Cargo in the project's folder, with these words. What cargo tells this program of itself would have build scripts of
+/// others run again, and so build most of it anew each time that somebody calls cargo without it.
 fn cargo(words: &[&str]) -> Command {
     let mut command = Command::new(cargo_path());
     command.args(words).current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text == "OUT_DIR" || text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST")
+        {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
