@@ -298,17 +298,9 @@ impl<M: Memory> Core<M> {
         let mut count = 0;
         for place in first..pages.min(first + WINDOW_PAGES_MOST) {
             let next = direction.page(place, pages);
-            let lies_here = !self.fetches.has(next) && !self.epoch.is_coming_home(next);
-            let entry = self.pages.get_mut(next);
-            let opens = entry.ahead
-                && entry.based
-                && entry.access == Access::Invalid
-                && entry.lacking().next().is_none();
-            if !opens || !lies_here || !entry.trust.take() {
+            if !self.came_ahead(next) || !self.pages.get_mut(next).trust.take() {
                 break;
             }
-            entry.ahead = false;
-            entry.access = Access::ReadOnly;
             count += 1;
         }
         if count > 0 {
@@ -317,9 +309,27 @@ impl<M: Memory> Core<M> {
                 self.walks.note(PageId(opened.first.0 + 1));
                 self.walks.note(opened.first);
             }
-            self.prepare_twins(opened);
-            self.memory.set_access(opened, Access::ReadOnly);
+            self.open_for_loads(opened);
         }
+    }
+
+    /// Whether a page that was to come ahead of the program is here as a whole, and not opened.
+    pub(crate) fn came_ahead(&mut self, page: PageId) -> bool {
+        let lies_here = !self.fetches.has(page) && !self.epoch.is_coming_home(page);
+        let entry = self.pages.get_mut(page);
+        let closed = entry.ahead && entry.access == Access::Invalid;
+        lies_here && closed && entry.based && entry.lacking().next().is_none()
+    }
+
+    /// Opens pages that came ahead of the program.
+    pub(crate) fn open_for_loads(&mut self, opened: PageRun) {
+        for page in opened.pages() {
+            let entry = self.pages.get_mut(page);
+            entry.ahead = false;
+            entry.access = Access::ReadOnly;
+        }
+        self.prepare_twins(opened);
+        self.memory.set_access(opened, Access::ReadOnly);
     }
 
     /// The program has walked over these pages.

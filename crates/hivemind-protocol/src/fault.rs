@@ -345,10 +345,13 @@ impl<M: Memory> Core<M> {
 
     /// Puts in what landed under the running program.
     pub(crate) fn install_landed(&mut self) {
-        for (page, fetch) in core::mem::take(&mut self.fetches.landed) {
+        let landed = core::mem::take(&mut self.fetches.landed);
+        let pages: Vec<PageId> = landed.keys().copied().collect();
+        for (page, fetch) in landed {
             self.fetches.fetches.insert(page, fetch);
             self.finish_fetch(page);
         }
+        self.open_sure(pages);
     }
 
     /// An epoch ends before the program has departed from the one before: what landed is of no epoch any more.
@@ -525,9 +528,10 @@ impl<M: Memory> Core<M> {
         }
         // Those that a thread waits for last: the others are opened with them.
         pages.sort_by_cached_key(|page| self.fetches.has_waiters(*page));
-        for page in pages {
-            self.advance_fetch(page);
+        for page in &pages {
+            self.advance_fetch(*page);
         }
+        self.open_sure(pages);
         Ok(())
     }
 

@@ -22,15 +22,51 @@ const SUBSCRIPTIONS_MOST: usize = 256;
 /// programs that change between two arrays read each every other time.
 const UNTOUCHED_MOST: u8 = 2;
 
+/// A page that was touched after so many pushes in a row is opened when it comes, before it is touched again.
+const TOUCHED_BEFORE: u8 = 2;
+
+/// Of so many pushes in a row one is not opened, to see whether it is touched.
+const TOUCHED_A_PROOF: u8 = 16;
+
 /// Who is sent which pages.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Pushes {
     /// Pages that live here, and who is sent them.
     subscribers: PageMap<BTreeSet<DroneId>>,
-    /// Pages that are sent here, and in how many epochs in a row the program has not touched them.
-    subscriptions: PageMap<u8>,
+    /// Pages that are sent here.
+    subscriptions: PageMap<Subscription>,
     /// Those of them that this drone wants no more; its arrival has said so.
     declined: Vec<PageId>,
+}
+
+/// What is known of a page that is sent here.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Default)]
+struct Subscription {
+    /// In how many epochs in a row the program has not touched it.
+    untouched: u8,
+    /// After how many pushes in a row it has.
+    touched: u8,
+    /// Whether it was sent in this epoch.
+    came: bool,
+}
+
+impl Subscription {
+    /// An epoch is over, in which the page was touched or not; gives whether it is wanted no more.
+    fn note(&mut self, untouched: bool) -> bool {
+        match (untouched, core::mem::take(&mut self.came)) {
+            (true, _) => (self.untouched, self.touched) = (self.untouched + 1, 0),
+            (false, false) => self.untouched = 0,
+            (false, true) => {
+                self.untouched = 0;
+                self.touched = self.touched % TOUCHED_A_PROOF + 1;
+            }
+        }
+        self.untouched >= UNTOUCHED_MOST
+    }
+
+    fn is_sure(&self) -> bool {
+        self.touched >= TOUCHED_BEFORE && self.touched != TOUCHED_A_PROOF
+    }
 }
 
 /// What an epoch's end sends, and to whom.
@@ -63,7 +99,7 @@ impl Pushes {
         {
             return false;
         }
-        self.subscriptions.insert(page, 0);
+        self.subscriptions.insert(page, Subscription::default());
         true
     }
 
@@ -119,13 +155,8 @@ impl<M: Memory> Core<M> {
     /// touched for a while.
     pub(crate) fn decline_untouched(&mut self) -> Vec<PageRun> {
         let mut declined = Vec::new();
-        for (page, untouched) in &mut self.pushes.subscriptions {
-            if self.pages.get_mut(*page).ahead {
-                *untouched += 1;
-            } else {
-                *untouched = 0;
-            }
-            if *untouched >= UNTOUCHED_MOST {
+        for (page, subscription) in &mut self.pushes.subscriptions {
+            if subscription.note(self.pages.get_mut(*page).ahead) {
                 declined.push(*page);
             }
         }
@@ -161,6 +192,21 @@ impl<M: Memory> Core<M> {
             let home = self.pages.get_mut(page).home;
             self.pages.get_mut(page).ahead = true;
             self.fetches.expect(page, home);
+            if let Some(subscription) = self.pushes.subscriptions.get_mut(&page) {
+                subscription.came = true;
+            }
+        }
+    }
+
+    /// Of these pages, which have come, opens those that the program is sure to touch.
+    pub(crate) fn open_sure(&mut self, came: impl IntoIterator<Item = PageId>) {
+        let sure = came.into_iter().filter(|page| {
+            let subscription = self.pushes.subscriptions.get(page);
+            let sure = subscription.is_some_and(Subscription::is_sure);
+            sure && self.came_ahead(*page)
+        });
+        for run in PageRun::join(sure.collect::<Vec<_>>()) {
+            self.open_for_loads(run);
         }
     }
 }

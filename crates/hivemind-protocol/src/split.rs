@@ -11,7 +11,7 @@
 use crate::core::Core;
 use crate::meeting::Stage;
 use crate::mutant::{Mutant, mutant};
-use crate::{Memory, Outcome, Refusal, Ticket};
+use crate::{Memory, Outcome, PageId, Refusal, Ticket, WriteDetection};
 
 impl<M: Memory> Core<M> {
     /// This drone has arrived: if its program only waited for that, it goes on.
@@ -41,10 +41,31 @@ impl<M: Memory> Core<M> {
 
     /// The epoch ended under the program, which waits now and is to see what the others wrote before it ended.
     pub(crate) fn see_what_was_written(&mut self) {
-        if !mutant(Mutant::DepartsUnclosed) {
+        if self.wrote_what_goes() && !mutant(Mutant::DepartsUnclosed) {
             self.close_interval();
         }
         self.drop_stale();
         self.install_landed();
+    }
+
+    /// Whether the program may have stored to a page that goes, since it arrived. Mostly it has not, and then its interval need not
+    /// end: to look for all stores takes longer than the rest of departing.
+    fn wrote_what_goes(&mut self) -> bool {
+        let traps = self.memory.write_detection() == WriteDetection::Traps;
+        let mut now = self.spare.take();
+        let mut stores = |page: &PageId| {
+            let entry = self.pages.get_mut(*page);
+            match &entry.twin {
+                _ if traps => entry.written,
+                Some(twin) => {
+                    self.memory.read(*page, &mut now);
+                    twin.diff(self.memory.kernels(), &now).is_some()
+                }
+                None => true,
+            }
+        };
+        let stored = self.epoch.stale.iter().any(&mut stores);
+        self.spare.give(now);
+        stored
     }
 }

@@ -76,6 +76,7 @@ scenarios! {
     a_late_flush_is_not_taken_for_the_next: "late-flush.txt",
     three_hundred_intervals_in_one_epoch: "many-intervals.txt",
     a_page_that_is_fetched_again_is_pushed: "push.txt",
+    a_page_that_is_touched_after_each_push_is_opened_as_it_comes: "push-opened.txt",
     who_has_arrived_goes_on_until_it_departs: "split-barrier.txt",
     a_page_keeps_its_home_at_a_split_barrier: "split-barrier-home-stays.txt",
     what_is_written_before_departing_is_told_at_the_next_barrier: "split-barrier-writes.txt",
