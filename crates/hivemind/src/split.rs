@@ -123,7 +123,8 @@ impl Deref for Between<'_> {
 
 impl Drop for Between<'_> {
     fn drop(&mut self) {
-        if !self.departed {
+        // Who panics waits for nobody: the others see it go.
+        if !self.departed && !std::thread::panicking() {
             // A lost drone is told by the next call as well.
             let _ = self.end();
         }
