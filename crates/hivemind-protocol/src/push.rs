@@ -51,13 +51,15 @@ struct Subscription {
 }
 
 impl Subscription {
-    /// An epoch is over, in which the page was touched or not; gives whether it is wanted no more.
+    /// An epoch is over, in which the page was touched or not; gives whether it is wanted no more. Of a page that was to be opened
+    /// as it came that is not known, nor whether there was time to open it: it counts as touched.
     fn note(&mut self, untouched: bool) -> bool {
-        match (untouched, core::mem::take(&mut self.came)) {
-            (true, _) => (self.untouched, self.touched) = (self.untouched + 1, 0),
-            (false, false) => self.untouched = 0,
-            (false, true) => {
-                self.untouched = 0;
+        let came = core::mem::take(&mut self.came);
+        if untouched && !(came && self.is_sure()) {
+            (self.untouched, self.touched) = (self.untouched + 1, 0);
+        } else {
+            self.untouched = 0;
+            if came {
                 self.touched = self.touched % TOUCHED_A_PROOF + 1;
             }
         }
