@@ -35,7 +35,7 @@ pub(crate) struct Epoch {
     phase: Phase,
     /// Whether a collection was called for this epoch.
     pub(crate) collecting: bool,
-    /// Whether the program was in a meeting when this drone arrived, or closed its interval to do so.
+    /// Whether this drone arrives, or has arrived, for a meeting of its program.
     attends: bool,
     /// Pages to drop at the next acquire.
     pub(crate) stale: BTreeSet<PageId>,
