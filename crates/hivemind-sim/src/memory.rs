@@ -258,7 +258,8 @@ impl Memory for SimMemory {
     fn set_stored(&mut self, run: PageRun) {
         self.set_access(run, Access::ReadOnly);
         for page in run.pages() {
-            self.pages.get_mut().list[page.0 as usize].written = self.watch == Watch::Marks;
+            // A store may have landed already.
+            self.pages.get_mut().list[page.0 as usize].written |= self.watch == Watch::Marks;
         }
     }
 
@@ -497,5 +498,20 @@ mod tests {
             .load(Address(4), &mut bytes)
             .expect("the page is valid");
         assert_eq!(bytes, [7, 8]);
+    }
+
+    #[test]
+    fn a_store_that_lands_while_its_page_is_opened_for_stores_is_found() {
+        for watch in [Watch::Marks, Watch::Copies] {
+            let (mut memory, page) = (memory(watch), PageRun::one(PageId(0)));
+            memory.arm(RacingStore {
+                address: Address(4),
+                bytes: vec![7],
+                after_calls: 1,
+            });
+            memory.set_stored(page);
+            assert_eq!(memory.disarm(), None);
+            assert_eq!(written(&mut memory), vec![page]);
+        }
     }
 }
