@@ -141,6 +141,8 @@ mutants! {
     LabelClaimsAll = "label-claims-all", Some(18);
     /// Diffs that wait for the program's acquire are not in the copies that a home sends.
     FiledDiffsNotSent = "filed-diffs-not-sent", Some(18);
+    /// A page is read once more to be sent after it was compared with its twin.
+    ServedAsRead = "served-as-read", None;
     /// Writes that a sent page contains are in a later diff again.
     ServedWithoutCut = "served-without-cut", Some(18);
     /// A diff carries the whole words of which a byte changed.
@@ -191,6 +193,8 @@ mutants! {
     SplitTakesAtOnce = "split-takes-at-once", None;
     /// What the program wrote between the two calls of a split barrier is not told when it departs.
     DepartsUnclosed = "departs-unclosed", None;
+    /// Who departs from a split barrier overlooks stores of which the diff is made already.
+    CutOverlooked = "cut-overlooked", None;
     /// A page that was pushed while its old copy was in use stays for the next epoch.
     LandedOutlivesEpoch = "landed-outlives-epoch", None;
     /// A page to which a store is due is opened for good.

@@ -6,7 +6,7 @@
 use crate::core::{Core, misbehaviour};
 use crate::message::{PAGES_A_MESSAGE_MOST, PageCopy};
 use crate::mutant::{Mutant, mutant};
-use crate::page::Readers;
+use crate::page::{Readers, Twin};
 use crate::{
     Access, Diff, DroneId, IntervalId, IntervalIndex, Memory, Message, Misbehaviour, PAGE_SIZE,
     PageId, PageRun,
@@ -94,10 +94,14 @@ impl<M: Memory> Core<M> {
         pages.iter().map(|page| self.copy_of(*page)).collect()
     }
 
-    /// The page as it is here.
+    /// The page as it is here. What the program has stored since it was cut stays out: a later diff tells of what differs from
+    /// the twin, and would not take back what the twin does not have.
     fn copy_of(&mut self, page: PageId) -> PageCopy {
         let mut bytes = self.spare.take();
-        self.memory.read(page, &mut bytes);
+        match &self.pages.get_mut(page).twin {
+            Some(Twin::Copy(twin)) if !mutant(Mutant::ServedAsRead) => *bytes = **twin,
+            _ => self.memory.read(page, &mut bytes),
+        }
         if !mutant(Mutant::FiledDiffsNotSent) {
             let kernels = self.memory.kernels();
             self.epoch.overlay(kernels, page, &mut bytes);

@@ -55,8 +55,11 @@ impl<M: Memory> Core<M> {
         let mut now = self.spare.take();
         let mut stores = |page: &PageId| {
             let entry = self.pages.get_mut(*page);
+            let own = entry.history.iter().flat_map(|history| &history.own);
             match &entry.twin {
                 _ if traps => entry.written,
+                // Cut since it arrived, for somebody who asked: the twin has it already.
+                _ if own.count() > 0 && !mutant(Mutant::CutOverlooked) => true,
                 Some(twin) => {
                     self.memory.read(*page, &mut now);
                     twin.diff(self.memory.kernels(), &now).is_some()

@@ -66,6 +66,7 @@ shipped! {
     "unnoticed-stores",
     "stores-under-the-core",
     "stores-under-a-collection",
+    "stores-under-a-copy",
     "tries",
     "tries-under-collections",
     "a-death-of-who-tries",

@@ -77,6 +77,7 @@ worlds! {
     unnoticed_stores: "unnoticed-stores",
     stores_under_the_core: "stores-under-the-core",
     stores_under_a_collection: "stores-under-a-collection",
+    stores_under_a_copy: "stores-under-a-copy",
     tries: "tries",
     tries_under_collections: "tries-under-collections",
     a_death_of_who_tries: "a-death-of-who-tries",

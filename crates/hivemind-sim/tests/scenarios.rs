@@ -66,6 +66,7 @@ scenarios! {
     a_silent_store_is_no_store_too_few: "silent-store.txt",
     a_store_that_is_taken_back_is_taken_back_everywhere: "taken-back.txt",
     a_token_leaves_a_drone_that_waits_in_a_barrier: "token-in-a-barrier.txt",
+    a_store_that_was_cut_between_arrival_and_departure_is_told: "cut-between-arrival-and-departure.txt",
     a_store_between_arrival_and_departure_stays: "stored-between-arrival-and-departure.txt",
     a_page_may_contain_more_than_is_known: "page-contains-more-than-is-known.txt",
     a_thousand_drones_and_the_last_of_the_locks: "a-thousand-drones.txt",
