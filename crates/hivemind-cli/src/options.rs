@@ -391,6 +391,8 @@ pub(crate) enum Economy {
     FetchAhead,
     /// Pages that a drone fetches after each barrier are sent to it unasked.
     Push,
+    /// Of these pages, those that only one drone wrote go when it reaches the barrier, not when all have.
+    Early,
     /// Pages that a drone touches under a lock come with it.
     PagesOnGrants,
     /// A drone that always wants a lock again says so when it gives it away.
@@ -405,6 +407,7 @@ impl Economy {
         match self {
             Self::FetchAhead => "fetch-ahead",
             Self::Push => "push",
+            Self::Early => "early",
             Self::PagesOnGrants => "pages-on-grants",
             Self::Again => "again",
             Self::Rhythm => "rhythm",

@@ -2,6 +2,7 @@
 //! rules live in its own file: `fault`, `interval`, `lock`, `meeting`, `epoch`, `collect`.
 
 use crate::ahead::Walks;
+use crate::early::Early;
 use crate::epoch::{Beginning, Epoch};
 use crate::fault::Fetches;
 use crate::gathering::{Departure, Gathering};
@@ -117,6 +118,7 @@ pub struct Core<M> {
     pub(crate) fetches: Fetches,
     pub(crate) walks: Walks,
     pub(crate) pushes: Pushes,
+    pub(crate) early: Early,
     pub(crate) dues: Dues,
     pub(crate) locks: LockTable,
     pub(crate) calls: Calls,
@@ -164,6 +166,7 @@ impl<M: Memory> Core<M> {
             fetches: Fetches::new(),
             walks: Walks::new(),
             pushes: Pushes::new(),
+            early: Early::new(),
             dues: Dues::default(),
             locks: LockTable::new(),
             calls: Calls::new(),
@@ -298,7 +301,7 @@ impl<M: Memory> Core<M> {
     /// As [`handle`](Self::handle); and if it is called again before all is done.
     pub fn begin(&mut self, event: Event, effects: &mut Vec<Effect>) -> Result<bool, Misbehaviour> {
         assert!(
-            !self.is_amid_departure(),
+            !self.has_more(),
             "INV-14: an event comes before the one before is done"
         );
         let result = match event {
@@ -335,8 +338,12 @@ impl<M: Memory> Core<M> {
     pub fn go_on(&mut self, effects: &mut Vec<Effect>) -> Result<bool, Misbehaviour> {
         let result = match self.departure.take() {
             Some(departure) => self.take_departure(departure),
-            None => {
+            None if self.beginning.is_some() => {
                 self.go_on_beginning();
+                Ok(())
+            }
+            None => {
+                self.go_on_arriving();
                 Ok(())
             }
         };
@@ -355,7 +362,12 @@ impl<M: Memory> Core<M> {
         self.ask_for_pages();
         self.note_metadata();
         effects.append(&mut self.effects);
-        result.map(|()| self.is_amid_departure())
+        result.map(|()| self.has_more())
+    }
+
+    /// Whether something of the latest event is left to do.
+    fn has_more(&self) -> bool {
+        self.is_amid_departure() || self.early.is_going()
     }
 
     fn is_amid_departure(&self) -> bool {
@@ -429,6 +441,7 @@ impl<M: Memory> Core<M> {
             self.complete(ticket, Err(Failure::Lost(drone)));
         }
         self.fetches = Fetches::new();
+        self.early = Early::new();
         self.epoch.held_faults.clear();
         self.epoch.held_prefetches.clear();
         self.calls = Calls::new();
@@ -472,6 +485,7 @@ impl<M: Memory> Core<M> {
             fetches,
             walks,
             pushes,
+            early,
             dues,
             locks,
             calls,
@@ -494,7 +508,7 @@ impl<M: Memory> Core<M> {
             pages,
             log,
             epoch,
-            (fetches, walks, pushes, dues),
+            (fetches, walks, (pushes, early), dues),
             locks,
             (calls, tree, gathering, departure, beginning, heap),
         );

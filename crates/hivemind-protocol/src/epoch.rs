@@ -22,8 +22,8 @@ use crate::note::Note;
 use crate::page::{CopySet, Readers};
 use crate::push::{PushList, in_messages};
 use crate::{
-    Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, Memory, Message,
-    Misbehaviour, PageId, PageRun, Ticket,
+    Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, MeetingKind, Memory,
+    Message, Misbehaviour, PageId, PageRun, Ticket,
 };
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -77,8 +77,8 @@ struct Turned {
     flushes: Flushes,
     /// Pages that live here, to be sent unasked.
     pushes: PushList,
-    /// Pages that live elsewhere and come unasked.
-    expected: Vec<PageId>,
+    /// Pages that live elsewhere and come unasked, and whether only their homes wrote them.
+    expected: Vec<(PageId, bool)>,
 }
 
 /// What is left to do of a departure when its pages have been turned.
@@ -193,6 +193,8 @@ impl<M: Memory> Core<M> {
             }
             Message::LockGrant { epoch, .. } => (*epoch <= mine, *epoch == next),
             Message::CollectWanted { epoch } => (*epoch <= mine, false),
+            // Void ones may come late.
+            Message::PagePush { epoch, .. } => (*epoch <= mine, *epoch == next),
             // A flush belongs to the epoch after the one that it ends.
             Message::Flush { epoch, .. } => (*epoch < mine, *epoch == mine),
             // These have to do with no intervals.
@@ -247,12 +249,18 @@ impl<M: Memory> Core<M> {
             Some(_) => self.decline_untouched(),
             None => Vec::new(),
         };
+        // Of what is freed nobody wants a page.
+        let drops = |kind| matches!(kind, MeetingKind::Leave | MeetingKind::Free(_));
+        let goes_on = meeting.as_ref().is_some_and(|part| !drops(part.kind));
         self.arrive(Arrival {
             intervals,
             meeting,
             declined,
         });
         self.go_on_from_arrival();
+        if goes_on {
+            self.plan_early();
+        }
     }
 
     /// The epoch is over, for this drone as well.
@@ -293,6 +301,7 @@ impl<M: Memory> Core<M> {
         self.epoch.phase = Phase::Open;
         self.epoch.collecting = false;
         self.epoch.attends = false;
+        self.early.end_epoch();
         for (home, pages) in turned.flushes {
             self.send_flush(home, epoch, pages);
         }
@@ -338,6 +347,7 @@ impl<M: Memory> Core<M> {
             Some(met) => self.end_meeting(met),
             None => self.stats.collections += 1,
         }
+        self.take_early();
         for (from, message) in core::mem::take(&mut self.epoch.deferred) {
             self.requeue(from, message);
         }
@@ -373,15 +383,21 @@ impl<M: Memory> Core<M> {
             }
             if home == self.me {
                 let whole = self.bring_home(page, written, circumstances);
-                if pushes && written.iter().all(|(_, id)| id.creator == self.me) {
+                let of_one = is_of_one(written, self.me);
+                if pushes && of_one {
                     stored.push(page);
                 }
+                self.pushes.note_writers(page, of_one);
                 let subscribers: Vec<DroneId> = self.pushes.subscribers(page).collect();
                 match (whole, pushes && !subscribers.is_empty()) {
                     (true, false) => alone.push(page),
                     (true, true) => {
                         for to in subscribers {
-                            turned.pushes.entry(to).or_default().push(page);
+                            if !of_one || !self.early.went_to(to, page) {
+                                turned.pushes.entry(to).or_default().push(page);
+                            } else {
+                                self.pages.get_mut(page).copies.insert(to);
+                            }
                         }
                     }
                     (false, pushed) => {
@@ -396,7 +412,7 @@ impl<M: Memory> Core<M> {
                     turned.flushes.entry(home).or_default().push((page, own));
                 }
                 if pushes && self.pushes.is_sent_here(page) {
-                    turned.expected.push(page);
+                    turned.expected.push((page, is_of_one(written, home)));
                 }
                 void.push(page);
             }
@@ -540,4 +556,9 @@ impl<M: Memory> Core<M> {
             self.memory.set_access(run, Access::ReadWrite);
         }
     }
+}
+
+/// Whether only this drone wrote the page.
+fn is_of_one(written: &[(PageId, IntervalId)], drone: DroneId) -> bool {
+    written.iter().all(|(_, id)| id.creator == drone)
 }

@@ -44,6 +44,8 @@ struct Fetch {
     page_from: Option<DroneId>,
     /// The last of its own intervals that must be in that page: it was known of when the page was asked for.
     page_upto: IntervalIndex,
+    /// The page as it was when the epoch began will do: it comes from its home, who alone wrote it before.
+    early_will_do: bool,
     /// Who has yet to answer with diffs, and for which intervals (after, upto].
     diffs_from: BTreeMap<DroneId, (IntervalIndex, IntervalIndex)>,
     /// A whole page that came.
@@ -84,9 +86,26 @@ impl FetchTable {
         self.fetches.contains_key(&page)
     }
 
-    /// The page comes from this drone without being asked for.
-    pub(crate) fn expect(&mut self, page: PageId, from: DroneId) {
-        self.fetches.entry(page).or_default().page_from = Some(from);
+    /// The page comes from its home without being asked for; only the home wrote it, or others too.
+    pub(crate) fn expect(&mut self, page: PageId, home: DroneId, of_one: bool) {
+        let fetch = self.fetches.entry(page).or_default();
+        fetch.page_from = Some(home);
+        fetch.early_will_do = of_one || mutant(Mutant::VoidPushTaken);
+    }
+
+    /// The page as its home pushed it before the epoch began; given back if it was not expected.
+    pub(crate) fn fulfil(
+        &mut self,
+        page: PageId,
+        bytes: Box<PageBytes>,
+    ) -> Result<(), Box<PageBytes>> {
+        let expects = |fetch: &&mut Box<Fetch>| fetch.page_from.is_some() && fetch.early_will_do;
+        let Some(fetch) = self.fetches.get_mut(&page).filter(expects) else {
+            return Err(bytes);
+        };
+        fetch.page_from = None;
+        fetch.base = Some((Label::default(), bytes));
+        Ok(())
     }
 
     /// Whether a thread waits for this page.
@@ -513,7 +532,7 @@ impl<M: Memory> Core<M> {
                 ));
             }
         }
-        let mut pages: Vec<PageId> = copies.iter().map(|copy| copy.page).collect();
+        let pages = copies.iter().map(|copy| copy.page).collect();
         for PageCopy {
             page,
             without,
@@ -523,16 +542,21 @@ impl<M: Memory> Core<M> {
             let known = known.clone();
             let fetch = self.expected_fetch(from, page)?;
             fetch.page_from = None;
+            fetch.early_will_do = false;
             fetch.diffs_from.remove(&from);
             fetch.base = Some((Label { known, without }, bytes));
         }
-        // Those that a thread waits for last: the others are opened with them.
+        self.put_together(pages);
+        Ok(())
+    }
+
+    /// Whole pages have come. Those that a thread waits for go last: the others are opened with them.
+    pub(crate) fn put_together(&mut self, mut pages: Vec<PageId>) {
         pages.sort_by_cached_key(|page| self.fetches.has_waiters(*page));
         for page in &pages {
             self.advance_fetch(*page);
         }
         self.open_sure(pages);
-        Ok(())
     }
 
     /// A last writer has no whole page.

@@ -26,6 +26,7 @@ mod condition;
 mod core;
 mod diff;
 mod dispatch;
+mod early;
 mod economies;
 mod encryption;
 mod envelope;
@@ -100,4 +101,4 @@ pub use crate::wire::WireError;
 /// ```
 /// println!("protocol {}", hivemind_protocol::PROTOCOL_VERSION);
 /// ```
-pub const PROTOCOL_VERSION: u32 = 9;
+pub const PROTOCOL_VERSION: u32 = 10;

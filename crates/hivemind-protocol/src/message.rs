@@ -41,6 +41,14 @@ pub enum Message {
         /// The pages.
         pages: Vec<PageCopy>,
     },
+    /// From a home that has arrived at the end of its epoch, behind its arrival: pages that the receiver wants at the start of the
+    /// next one, and that nobody else wrote in this one, as far as the sender knows. Void if another did.
+    PagePush {
+        /// The epoch that ends.
+        epoch: EpochId,
+        /// The pages, whole.
+        pages: Vec<(PageId, Box<crate::PageBytes>)>,
+    },
     /// The asked drone holds no complete copy of the page: ask its home.
     PageRefused {
         /// The epoch of the request.
@@ -234,6 +242,7 @@ impl Message {
         match self {
             Self::PageRequest { .. } => "PageRequest",
             Self::PageReply { .. } => "PageReply",
+            Self::PagePush { .. } => "PagePush",
             Self::PageRefused { .. } => "PageRefused",
             Self::DiffRequest { .. } => "DiffRequest",
             Self::DiffReply { .. } => "DiffReply",

@@ -205,6 +205,10 @@ mutants! {
     PushOutlivesHome = "push-outlives-home", None;
     /// A home goes on to send a page that its reader wants no more.
     DeclinedStillPushed = "declined-still-pushed", None;
+    /// A page that was pushed with its home's arrival is taken though another wrote it too.
+    VoidPushTaken = "void-push-taken", None;
+    /// A page that was pushed with an arrival, and comes when nobody waits for it any more, is judged by where it lives now.
+    LatePushJudged = "late-push-judged", None;
     /// The list of those who sleep until a lock's conditions are signalled stays where the lock was.
     SleepersLeftBehind = "sleepers-left-behind", None;
     /// Who sleeps shortest is woken first.

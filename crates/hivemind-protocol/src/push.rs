@@ -4,7 +4,8 @@
 //! Both sides decide by what both know: a request says that its sender wants the page from now on
 //! ([`Message::PageRequest`]), who arrives says what it wants no more ([`Message::Arrive`]), and at a departure
 //! everybody knows which pages were written. So no push is unexpected, and none that is expected fails to
-//! come. How pages are fetched lives in `fault`, where they go at an epoch's end in `epoch`.
+//! come. How pages are fetched lives in `fault`, where they go at an epoch's end in `epoch`; those that need not wait for the
+//! departure are in `early`.
 
 use crate::core::{Core, PageMap, misbehaviour};
 use crate::message::PAGES_A_MESSAGE_MOST;
@@ -32,11 +33,19 @@ const TOUCHED_A_PROOF: u8 = 16;
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Pushes {
     /// Pages that live here, and who is sent them.
-    subscribers: PageMap<BTreeSet<DroneId>>,
+    subscribers: PageMap<Readership>,
     /// Pages that are sent here.
     subscriptions: PageMap<Subscription>,
     /// Those of them that this drone wants no more; its arrival has said so.
     declined: Vec<PageId>,
+}
+
+/// Who is sent a page that lives here.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Default)]
+struct Readership {
+    drones: BTreeSet<DroneId>,
+    /// Whether only its home wrote it when it was written last.
+    of_one: bool,
 }
 
 /// What is known of a page that is sent here.
@@ -112,7 +121,25 @@ impl Pushes {
 
     /// Who is sent a page that lives here.
     pub(crate) fn subscribers(&self, page: PageId) -> impl Iterator<Item = DroneId> {
-        self.subscribers.get(&page).into_iter().flatten().copied()
+        let readership = self.subscribers.get(&page).into_iter();
+        readership.flat_map(|readership| readership.drones.iter().copied())
+    }
+
+    /// An epoch is over in which this page was written: by its home, which this drone is, alone or not.
+    pub(crate) fn note_writers(&mut self, page: PageId, of_one: bool) {
+        if let Some(readership) = self.subscribers.get_mut(&page) {
+            readership.of_one = of_one;
+        }
+    }
+
+    /// Of these pages those that only their home, which this drone is, wrote when they were written last; and who is sent them.
+    pub(crate) fn wanted_of_one(
+        &self,
+        run: PageRun,
+    ) -> impl Iterator<Item = (PageId, &BTreeSet<DroneId>)> {
+        let pages = self.subscribers.range(run.first..run.end());
+        let of_one = pages.filter(|(_, readership)| readership.of_one);
+        of_one.map(|(page, readership)| (*page, &readership.drones))
     }
 
     /// Nobody wants these pages any more, as all drones know.
@@ -148,6 +175,7 @@ impl<M: Memory> Core<M> {
                 .subscribers
                 .entry(page)
                 .or_default()
+                .drones
                 .insert(from);
         }
         Ok(())
@@ -171,8 +199,8 @@ impl<M: Memory> Core<M> {
         let heard = !mutant(Mutant::DeclinedStillPushed);
         for (drone, runs) in declined.iter().filter(|_| heard) {
             for run in runs {
-                for (_, subscribers) in self.pushes.subscribers.range_mut(run.first..run.end()) {
-                    subscribers.remove(drone);
+                for (_, readership) in self.pushes.subscribers.range_mut(run.first..run.end()) {
+                    readership.drones.remove(drone);
                 }
             }
         }
@@ -188,12 +216,12 @@ impl<M: Memory> Core<M> {
         self.serve(to, pages);
     }
 
-    /// In the new epoch: these pages come without being asked for.
-    pub(crate) fn expect_pushes(&mut self, pages: Vec<PageId>) {
-        for page in pages {
+    /// In the new epoch: these pages come without being asked for, or have come; and whether only their homes wrote them.
+    pub(crate) fn expect_pushes(&mut self, pages: Vec<(PageId, bool)>) {
+        for (page, of_one) in pages {
             let home = self.pages.get_mut(page).home;
             self.pages.get_mut(page).ahead = true;
-            self.fetches.expect(page, home);
+            self.fetches.expect(page, home, of_one);
             if let Some(subscription) = self.pushes.subscriptions.get_mut(&page) {
                 subscription.came = true;
             }

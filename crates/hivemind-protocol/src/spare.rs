@@ -57,8 +57,14 @@ impl SparePages {
 
     /// Nobody needs this message any more.
     pub(crate) fn give_message(&mut self, message: Message) {
-        if let Message::PageReply { pages, .. } | Message::LockGrant { pages, .. } = message {
-            pages.into_iter().for_each(|copy| self.give(copy.bytes));
+        match message {
+            Message::PageReply { pages, .. } | Message::LockGrant { pages, .. } => {
+                pages.into_iter().for_each(|copy| self.give(copy.bytes));
+            }
+            Message::PagePush { pages, .. } => {
+                pages.into_iter().for_each(|(_, bytes)| self.give(bytes));
+            }
+            _ => {}
         }
     }
 

@@ -174,6 +174,7 @@ macro_rules! wire_enum {
 wire_enum!(Message {
     1 => PageRequest { epoch as epoch: EpochId, pages as pages: PageRun, again as again: bool }
     2 => PageReply { epoch as epoch: EpochId, known as known: VectorTimestamp, pages as pages: Vec<PageCopy> }
+    22 => PagePush { epoch as epoch: EpochId, pages as pages: Vec<(PageId, Box<PageBytes>)> }
     3 => PageRefused { epoch as epoch: EpochId, page as page: PageId }
     4 => DiffRequest { epoch as epoch: EpochId, page as page: PageId, after as after: IntervalIndex, upto as upto: IntervalIndex, or_page as or_page: bool }
     5 => DiffReply {
@@ -433,6 +434,10 @@ mod tests {
                     without: vec![id],
                     bytes: Box::new([7; PAGE_SIZE]),
                 }],
+            },
+            Message::PagePush {
+                epoch,
+                pages: vec![(page, Box::new([5; PAGE_SIZE]))],
             },
             Message::DiffReply {
                 epoch,

@@ -410,6 +410,24 @@ fn nobody_arrives_for_a_collection_that_nobody_called() {
 }
 
 #[test]
+fn only_its_home_pushes_a_page_and_only_to_who_wants_it() {
+    let push = |epoch, page| Message::PagePush {
+        epoch,
+        pages: vec![(PageId(page), Box::new([0; PAGE_SIZE]))],
+    };
+    let waiting = || drone(1).calls(Command::Acquire(LockId(0)));
+    // Of 64 pages, 16 in turn have their home at each of the three drones: nobody wants one yet.
+    for page in [0, 3, 16, 40] {
+        let said = waiting().refuses(0, push(EPOCH, page));
+        assert!(said.contains("which nobody wants of it"), "{said}");
+    }
+    let said = waiting().refuses(0, push(EPOCH, PAGES));
+    assert!(said.contains("the region has 64 pages"), "{said}");
+    let said = waiting().refuses(0, push(EpochId(EPOCH.0 + 2), 0));
+    assert!(said.contains("does not belong into"), "{said}");
+}
+
+#[test]
 fn a_page_comes_with_its_senders_own_writes_and_of_this_hive() {
     let page = PageId(3);
     let strange = {

@@ -53,6 +53,8 @@ shipped! {
     "one-home-asked-by-two",
     "a-walk",
     "pushed-pages",
+    "pushes-with-arrivals",
+    "pushes-with-split-arrivals",
     "split-barriers",
     "split-barriers-in-a-line",
     "split-barrier-and-lock",

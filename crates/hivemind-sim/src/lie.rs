@@ -64,6 +64,7 @@ fn epoch_of(message: &mut Message) -> Option<&mut EpochId> {
     match message {
         Message::PageRequest { epoch, .. }
         | Message::PageReply { epoch, .. }
+        | Message::PagePush { epoch, .. }
         | Message::PageRefused { epoch, .. }
         | Message::DiffRequest { epoch, .. }
         | Message::DiffReply { epoch, .. }
@@ -92,6 +93,10 @@ fn page_of<'a>(prng: &mut Prng, message: &'a mut Message) -> Option<&'a mut Page
         Message::PageReply { pages, .. } => {
             let at = prng.index(pages.len())?;
             Some(&mut pages[at].page)
+        }
+        Message::PagePush { pages, .. } => {
+            let at = prng.index(pages.len())?;
+            Some(&mut pages[at].0)
         }
         Message::LockRequest { wants, .. } => wants.last_mut(),
         Message::LockGrant {
@@ -289,6 +294,10 @@ fn madden(prng: &mut Prng, message: &mut Message, drones: u32, pages: u64) -> Op
                 let at = prng.index(pages.len())?;
                 pages[at].bytes[prng.below(PAGE_SIZE as u64) as usize] ^= 1;
                 pages[at].without.pop();
+            }
+            Message::PagePush { pages, .. } => {
+                let at = prng.index(pages.len())?;
+                pages.remove(at);
             }
             Message::DiffReply { diffs, .. } => diffs.reverse(),
             Message::Flush {

@@ -201,6 +201,7 @@ fn draw_economies(prng: &mut Prng) -> Economies {
         push: on(),
         pages_on_grants: on(),
         again: None,
+        early: true,
         rhythm: true,
     };
     if on() {

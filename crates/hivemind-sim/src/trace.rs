@@ -301,6 +301,9 @@ impl About<'_> {
             (_, Some(Message::PageReply { pages, .. })) => {
                 pages.iter().any(|copy| copy.page == wanted)
             }
+            (_, Some(Message::PagePush { pages, .. })) => {
+                pages.iter().any(|(page, _)| *page == wanted)
+            }
             (_, Some(Message::LockRequest { wants, .. })) => wants.contains(&wanted),
             (_, Some(Message::Flush { pages, .. })) => {
                 pages.iter().any(|(page, _)| *page == wanted)
@@ -376,6 +379,10 @@ pub(crate) fn describe_message(message: &Message) -> String {
                 "PageReply {{ {epoch}, knows {knows}, [{}] }}",
                 pages.join(", ")
             )
+        }
+        Message::PagePush { epoch, pages } => {
+            let pages: Vec<String> = pages.iter().map(|(page, _)| page.to_string()).collect();
+            format!("PagePush {{ {epoch}, [{}] }}", pages.join(", "))
         }
         Message::DiffReply {
             epoch,

@@ -64,6 +64,8 @@ worlds! {
     one_home_asked_by_two: "one-home-asked-by-two",
     a_walk: "a-walk",
     pushed_pages: "pushed-pages",
+    pushes_with_arrivals: "pushes-with-arrivals",
+    pushes_with_split_arrivals: "pushes-with-split-arrivals",
     split_barriers: "split-barriers",
     split_barriers_in_a_line: "split-barriers-in-a-line",
     a_split_barrier_and_a_lock: "split-barrier-and-lock",

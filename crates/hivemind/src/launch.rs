@@ -422,6 +422,7 @@ mod tests {
             economies: Economies {
                 fetch_ahead: false,
                 push: false,
+                early: true,
                 pages_on_grants: true,
                 again: Some(3),
                 rhythm: true,
@@ -460,7 +461,7 @@ mod tests {
             (
                 "HIVEMIND_WITHOUT",
                 "push,prayer",
-                "a list of fetch-ahead, push, pages-on-grants, again",
+                "a list of fetch-ahead, push, early, pages-on-grants, again",
             ),
             (
                 "HIVEMIND_LISTEN",

@@ -151,7 +151,10 @@ impl Picture {
                 sent.insert((from, to, no), at_ns);
             } else if arrows.contains(&(from, to, no)) {
                 let begin = sent.get(&(from, to, no)).copied().unwrap_or(at_ns);
-                let data = matches!(happening.name(), "PageReply" | "DiffReply" | "Flush");
+                let data = matches!(
+                    happening.name(),
+                    "PageReply" | "PagePush" | "DiffReply" | "Flush"
+                );
                 let colour = colour(if data { "message" } else { "word" });
                 let (x1, y1) = (self.x(begin), self.lanes[&from]);
                 let (x2, y2) = (self.x(at_ns), self.lanes[&to]);

@@ -390,6 +390,7 @@ fn named_in(message: &Message) -> (u64, u64) {
     };
     match message {
         Message::PageReply { pages, .. } => (0, pages.len() as u64),
+        Message::PagePush { pages, .. } => (0, pages.len() as u64),
         Message::LockGrant {
             intervals, pages, ..
         } => (notices(intervals), pages.len() as u64),

@@ -186,6 +186,14 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
             );
             words.field("epoch", epoch.0);
         }
+        Message::PagePush { epoch, pages } => {
+            words.pages(
+                PageRun::join(pages.iter().map(|(page, _)| *page))
+                    .iter()
+                    .map(pair),
+            );
+            words.field("epoch", epoch.0);
+        }
         Message::PageRefused { epoch, page } => {
             words.pages([(page.0, 1)]);
             words.field("epoch", epoch.0);
