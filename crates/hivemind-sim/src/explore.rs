@@ -95,7 +95,9 @@ shipped! {
     "collection-in-a-line",
     "a-death-in-a-line",
     "fetch-and-the-end-of-an-epoch",
+    "three-fetches-and-the-end-of-an-epoch",
     "stale-copies",
+    "three-stale-copies",
     "a-death-of-stale-copies",
     "stores-under-stale-copies",
 }
