@@ -179,19 +179,11 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
             }
         }
         Message::PageReply { epoch, pages, .. } => {
-            words.pages(
-                PageRun::join(pages.iter().map(|copy| copy.page))
-                    .iter()
-                    .map(pair),
-            );
+            each_page(words, pages.iter().map(|copy| copy.page));
             words.field("epoch", epoch.0);
         }
         Message::PagePush { epoch, pages } => {
-            words.pages(
-                PageRun::join(pages.iter().map(|(page, _)| *page))
-                    .iter()
-                    .map(pair),
-            );
+            each_page(words, pages.iter().map(|(page, _)| *page));
             words.field("epoch", epoch.0);
         }
         Message::PageRefused { epoch, page } => {
@@ -332,7 +324,7 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
         Message::Flush { epoch, pages, .. } => {
             let diffs: usize = pages.iter().map(|(_, diffs)| diffs.len()).sum();
             let pages = pages.iter().map(|(page, _)| *page);
-            words.pages(PageRun::join(pages).iter().map(pair));
+            each_page(words, pages);
             words.field("diffs", diffs);
             words.field("epoch", epoch.0);
         }
@@ -414,6 +406,11 @@ fn count(words: &mut Words<'_>, name: &str, count: u64) {
     if count > 0 {
         words.field(name, count);
     }
+}
+
+/// Pages one by one, told in runs.
+fn each_page(words: &mut Words<'_>, pages: impl IntoIterator<Item = PageId>) {
+    words.pages(PageRun::join(pages).iter().map(pair));
 }
 
 fn pair(run: &PageRun) -> (u64, u64) {
