@@ -207,6 +207,8 @@ fn draw_economies(prng: &mut Prng) -> Economies {
     if on() {
         economies.again = Some(*prng.pick(&[0, 0, 1, 3]));
     }
+    economies.early = !some || prng.chance(50);
+    economies.rhythm = !some || prng.chance(50);
     economies
 }
 
