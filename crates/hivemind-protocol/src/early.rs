@@ -110,6 +110,9 @@ impl<M: Memory> Core<M> {
                 .for_each(|(_, bytes)| self.spare.give(bytes));
             return Ok(());
         }
+        if !pages.is_sorted_by(|one, next| one.0 < next.0) {
+            return Err(misbehaviour(from, "it pushes pages that are not in order"));
+        }
         let is_next = epoch == self.epoch.id;
         for (page, _) in &pages {
             let home = self.pages_home(from, *page)?;

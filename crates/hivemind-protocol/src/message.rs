@@ -46,7 +46,7 @@ pub enum Message {
     PagePush {
         /// The epoch that ends.
         epoch: EpochId,
-        /// The pages, whole.
+        /// The pages, whole, ascending.
         pages: Vec<(PageId, Box<crate::PageBytes>)>,
     },
     /// The asked drone holds no complete copy of the page: ask its home.

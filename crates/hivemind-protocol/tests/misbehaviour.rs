@@ -411,10 +411,12 @@ fn nobody_arrives_for_a_collection_that_nobody_called() {
 
 #[test]
 fn only_its_home_pushes_a_page_and_only_to_who_wants_it() {
-    let push = |epoch, page| Message::PagePush {
+    let whole = |page: &u64| (PageId(*page), Box::new([0; PAGE_SIZE]));
+    let push_all = |epoch, pages: &[u64]| Message::PagePush {
         epoch,
-        pages: vec![(PageId(page), Box::new([0; PAGE_SIZE]))],
+        pages: pages.iter().map(whole).collect(),
     };
+    let push = |epoch, page| push_all(epoch, &[page]);
     let waiting = || drone(1).calls(Command::Acquire(LockId(0)));
     // Of 64 pages, 16 in turn have their home at each of the three drones: nobody wants one yet.
     for page in [0, 3, 16, 40] {
@@ -425,6 +427,10 @@ fn only_its_home_pushes_a_page_and_only_to_who_wants_it() {
     assert!(said.contains("the region has 64 pages"), "{said}");
     let said = waiting().refuses(0, push(EpochId(EPOCH.0 + 2), 0));
     assert!(said.contains("does not belong into"), "{said}");
+    for pages in [[3, 3], [4, 3]] {
+        let said = waiting().refuses(0, push_all(EPOCH, &pages));
+        assert!(said.contains("pages that are not in order"), "{said}");
+    }
 }
 
 #[test]
