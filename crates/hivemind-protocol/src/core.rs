@@ -4,7 +4,7 @@
 use crate::ahead::Walks;
 use crate::early::Early;
 use crate::epoch::{Beginning, Epoch};
-use crate::fault::Fetches;
+use crate::fetch::Fetches;
 use crate::gathering::{Departure, Gathering};
 use crate::interval::IntervalLog;
 use crate::lock::LockTable;

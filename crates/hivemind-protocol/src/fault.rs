@@ -3,12 +3,12 @@
 //! First what the program asked, then what peers answer. What peers ask here is in `serve`. When a page becomes
 //! invalid is decided in `interval` and `epoch`; what is done for pages not yet touched, in `ahead`.
 
-use crate::core::{Core, PageMap, misbehaviour};
+use crate::core::{Core, misbehaviour};
+use crate::fetch::{Fetch, Wanted};
 use crate::message::{Label, PAGES_A_MESSAGE_MOST, PageCopy};
 use crate::mutant::{Mutant, mutant};
 use crate::note::Note;
 use crate::page::Trust;
-use crate::spare::SparePages;
 use crate::{
     Access, AccessKind, Diff, DroneId, IntervalId, IntervalIndex, Memory, Message, Misbehaviour,
     Outcome, PageBytes, PageId, PageRun, Ticket, VectorTimestamp, WriteDetection,
@@ -16,139 +16,6 @@ use crate::{
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-
-/// The pages that are being fetched.
-pub(crate) type Fetches = FetchTable;
-
-/// One fetch a page, however many threads wait for it.
-#[derive(Clone, PartialEq, Eq, Debug, Hash)]
-pub(crate) struct FetchTable {
-    /// Boxed, so that the map has little to move when pages come and go by the window.
-    fetches: PageMap<Box<Fetch>>,
-    /// Whole pages to ask for when this event is over, so that neighbours go into one request.
-    wanted: BTreeSet<Wanted>,
-    /// Pages that are here and not open, as they came: each is the page's twin when it is opened.
-    arrived: PageMap<Box<PageBytes>>,
-    /// Pages that were pushed while the program still sees what they were before: they wait until it departs.
-    landed: PageMap<Box<Fetch>>,
-}
-
-/// A whole page to ask for: whom, whether for ever, and which.
-type Wanted = (DroneId, bool, PageId);
-
-/// What was asked for a page and what has come.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
-struct Fetch {
-    waiting: Vec<(Ticket, AccessKind)>,
-    /// Who has yet to answer with a whole page.
-    page_from: Option<DroneId>,
-    /// The last of its own intervals that must be in that page: it was known of when the page was asked for.
-    page_upto: IntervalIndex,
-    /// The page as it was when the epoch began will do: it comes from its home, who alone wrote it before.
-    early_will_do: bool,
-    /// Who has yet to answer with diffs, and for which intervals (after, upto].
-    diffs_from: BTreeMap<DroneId, (IntervalIndex, IntervalIndex)>,
-    /// A whole page that came.
-    base: Option<(Label, Box<PageBytes>)>,
-    /// Diffs that came, and up to which interval of each writer they are complete.
-    diffs: Vec<(IntervalId, Diff)>,
-    complete: BTreeMap<DroneId, IntervalIndex>,
-    /// A last writer had no whole page: ask the home instead.
-    refused: bool,
-}
-
-impl Fetch {
-    /// The last interval of `from` that must be in a page from it: it was known of when it was asked.
-    fn upto(&self, from: DroneId) -> IntervalIndex {
-        match self.diffs_from.get(&from) {
-            Some((_, upto)) => *upto,
-            None => self.page_upto,
-        }
-    }
-}
-
-impl FetchTable {
-    pub(crate) fn new() -> Self {
-        Self {
-            fetches: PageMap::new(),
-            wanted: BTreeSet::new(),
-            arrived: PageMap::new(),
-            landed: PageMap::new(),
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.fetches.is_empty()
-    }
-
-    /// Whether this page is being fetched.
-    pub(crate) fn has(&self, page: PageId) -> bool {
-        self.fetches.contains_key(&page)
-    }
-
-    /// The page comes from its home without being asked for; only the home wrote it, or others too.
-    pub(crate) fn expect(&mut self, page: PageId, home: DroneId, of_one: bool) {
-        let fetch = self.fetches.entry(page).or_default();
-        fetch.page_from = Some(home);
-        fetch.early_will_do = of_one || mutant(Mutant::VoidPushTaken);
-    }
-
-    /// The page as its home pushed it before the epoch began; given back if it was not expected.
-    pub(crate) fn fulfil(
-        &mut self,
-        page: PageId,
-        bytes: Box<PageBytes>,
-    ) -> Result<(), Box<PageBytes>> {
-        let expects = |fetch: &&mut Box<Fetch>| fetch.page_from.is_some() && fetch.early_will_do;
-        let Some(fetch) = self.fetches.get_mut(&page).filter(expects) else {
-            return Err(bytes);
-        };
-        fetch.page_from = None;
-        fetch.base = Some((Label::default(), bytes));
-        Ok(())
-    }
-
-    /// Whether a thread waits for this page.
-    fn has_waiters(&self, page: PageId) -> bool {
-        self.fetches
-            .get(&page)
-            .is_some_and(|fetch| !fetch.waiting.is_empty())
-    }
-
-    /// The page as it came, if it came whole and nothing was done to it since.
-    pub(crate) fn take_arrived(&mut self, page: PageId) -> Option<Box<PageBytes>> {
-        self.arrived.remove(&page)
-    }
-
-    /// The page came whole, as this.
-    fn keep_arrived(&mut self, page: PageId, bytes: Box<PageBytes>, spare: &mut SparePages) {
-        if let Some(older) = self.arrived.insert(page, bytes) {
-            spare.give(older);
-        }
-    }
-
-    /// The page is not any more as it came.
-    pub(crate) fn forget_arrived(&mut self, page: PageId, spare: &mut SparePages) {
-        if let Some(bytes) = self.arrived.remove(&page) {
-            spare.give(bytes);
-        }
-    }
-
-    /// Who has yet to answer for a page.
-    pub(crate) fn asked(&self, page: PageId) -> Vec<DroneId> {
-        let fetch = self.fetches.get(&page);
-        let asked = fetch.map(|fetch| fetch.page_from.iter().chain(fetch.diffs_from.keys()));
-        asked.into_iter().flatten().copied().collect()
-    }
-
-    /// Every ticket that waits.
-    pub(crate) fn tickets(&self) -> impl Iterator<Item = Ticket> {
-        self.fetches
-            .values()
-            .flat_map(|fetch| &fetch.waiting)
-            .map(|(ticket, _)| *ticket)
-    }
-}
 
 impl<M: Memory> Core<M> {
     /// The program touched a page it may not.
@@ -176,7 +43,7 @@ impl<M: Memory> Core<M> {
             self.open_ahead(page, kind);
         }
         self.fetches
-            .fetches
+            .under_way
             .entry(page)
             .or_default()
             .waiting
@@ -198,13 +65,13 @@ impl<M: Memory> Core<M> {
 
     /// Fetches a page for which no thread waits: what this drone wrote must rest on a complete copy.
     pub(crate) fn fetch_for_itself(&mut self, page: PageId) {
-        self.fetches.fetches.entry(page).or_default();
+        self.fetches.under_way.entry(page).or_default();
         self.advance_fetch(page);
     }
 
     /// Asks for what is still missing, or puts the page together when nothing is.
     pub(crate) fn advance_fetch(&mut self, page: PageId) {
-        let Some(fetch) = self.fetches.fetches.get(&page) else {
+        let Some(fetch) = self.fetches.under_way.get(&page) else {
             return;
         };
         if fetch.page_from.is_some() || !fetch.diffs_from.is_empty() {
@@ -215,7 +82,7 @@ impl<M: Memory> Core<M> {
         }
         let entry = self.pages.get_mut(page);
         let (home, based) = (entry.home, entry.based || fetch.base.is_some());
-        let missing = missing(fetch, entry);
+        let missing = fetch.missing(entry);
         if missing.is_empty() && based {
             return match self.is_seen(page) {
                 true => self.keep_landed(page),
@@ -256,7 +123,7 @@ impl<M: Memory> Core<M> {
 
     fn request_page(&mut self, page: PageId, from: DroneId) {
         assert_ne!(from, self.me, "INV-4: a home would ask itself for its page");
-        if let Some(fetch) = self.fetches.fetches.get_mut(&page) {
+        if let Some(fetch) = self.fetches.under_way.get_mut(&page) {
             fetch.page_from = Some(from);
             fetch.page_upto = self.log.known.get(from);
         }
@@ -303,7 +170,7 @@ impl<M: Memory> Core<M> {
                 .or_insert((before, interval.index));
             *span = (span.0.min(before), span.1.max(interval.index));
         }
-        if let Some(fetch) = self.fetches.fetches.get_mut(&page) {
+        if let Some(fetch) = self.fetches.under_way.get_mut(&page) {
             fetch.diffs_from = spans.clone();
         }
         let epoch = self.epoch.id;
@@ -322,8 +189,8 @@ impl<M: Memory> Core<M> {
     }
 
     /// Everything is here: the page is put together and the program goes on.
-    fn finish_fetch(&mut self, page: PageId) {
-        let Some(fetch) = self.fetches.fetches.remove(&page) else {
+    pub(crate) fn finish_fetch(&mut self, page: PageId) {
+        let Some(fetch) = self.fetches.under_way.remove(&page) else {
             return;
         };
         let mut fetch = *fetch;
@@ -350,49 +217,13 @@ impl<M: Memory> Core<M> {
         self.try_arrive();
     }
 
-    /// Whether the program sees the page as it was when it arrived at a split barrier.
-    fn is_seen(&mut self, page: PageId) -> bool {
-        self.pages.get_mut(page).access != Access::Invalid
-    }
-
-    fn keep_landed(&mut self, page: PageId) {
-        if let Some(fetch) = self.fetches.fetches.remove(&page) {
-            self.fetches.landed.insert(page, fetch);
-        }
-        self.try_arrive();
-    }
-
-    /// Puts in what landed under the running program.
-    pub(crate) fn install_landed(&mut self) {
-        let landed = core::mem::take(&mut self.fetches.landed);
-        let pages: Vec<PageId> = landed.keys().copied().collect();
-        for (page, fetch) in landed {
-            self.fetches.fetches.insert(page, fetch);
-            self.finish_fetch(page);
-        }
-        self.open_sure(pages);
-    }
-
-    /// An epoch ends before the program has departed from the one before: what landed is of no epoch any more.
-    pub(crate) fn forget_landed(&mut self) {
-        if mutant(Mutant::LandedOutlivesEpoch) {
-            return;
-        }
-        for (page, fetch) in core::mem::take(&mut self.fetches.landed) {
-            self.pages.get_mut(page).ahead = false;
-            if let Some((_, bytes)) = fetch.base {
-                self.spare.give(bytes);
-            }
-        }
-    }
-
     /// Puts in a whole page that came without being asked for, unless something is missing in it still.
     pub(crate) fn install_whole(&mut self, page: PageId, copy: (Label, Box<PageBytes>)) {
         let fetch = Fetch {
             base: Some(copy),
             ..Fetch::default()
         };
-        let whole = missing(&fetch, self.pages.get_mut(page)).is_empty();
+        let whole = fetch.missing(self.pages.get_mut(page)).is_empty();
         if whole || mutant(Mutant::LackingPageGranted) {
             self.pages.get_mut(page).ahead = true;
             self.install(page, fetch);
@@ -615,8 +446,8 @@ impl<M: Memory> Core<M> {
             fetch.page_from == Some(from) || fetch.diffs_from.contains_key(&from)
         };
         let fetch = match mutant(Mutant::ReplyToAnotherFetch) {
-            true => self.fetches.fetches.values_mut().find(asked),
-            false => self.fetches.fetches.get_mut(&page),
+            true => self.fetches.under_way.values_mut().find(asked),
+            false => self.fetches.under_way.get_mut(&page),
         };
         let fetch = fetch.filter(asked).ok_or_else(|| {
             misbehaviour(
@@ -635,23 +466,4 @@ impl<M: Memory> Core<M> {
         self.check_page(from, page)?;
         Ok(self.pages.get_mut(page).home)
     }
-}
-
-/// Others' intervals that wrote the page and are neither in its bytes nor among what has come.
-fn missing(fetch: &Fetch, entry: &crate::page::Page) -> Vec<IntervalId> {
-    let come = |id: &IntervalId| {
-        fetch
-            .complete
-            .get(&id.creator)
-            .is_some_and(|upto| id.index <= *upto)
-    };
-    let notices = entry.history.iter().flat_map(|history| &history.notices);
-    let lacks = notices.filter(|notice| match &fetch.base {
-        Some((label, _)) => !label.covers(notice.interval),
-        None => !notice.applied,
-    });
-    lacks
-        .map(|notice| notice.interval)
-        .filter(|id| !come(id))
-        .collect()
 }

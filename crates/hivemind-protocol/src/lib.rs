@@ -34,6 +34,7 @@ mod epoch;
 mod event;
 mod failure;
 mod fault;
+mod fetch;
 mod freed;
 mod gathering;
 mod grant;

@@ -11,7 +11,8 @@
 use crate::core::Core;
 use crate::meeting::Stage;
 use crate::mutant::{Mutant, mutant};
-use crate::{Memory, Outcome, PageId, Refusal, Ticket, WriteDetection};
+use crate::{Access, Memory, Outcome, PageId, Refusal, Ticket, WriteDetection};
+use alloc::vec::Vec;
 
 impl<M: Memory> Core<M> {
     /// This drone has arrived: if its program only waited for that, it goes on.
@@ -55,11 +56,11 @@ impl<M: Memory> Core<M> {
         let mut now = self.spare.take();
         let mut stores = |page: &PageId| {
             let entry = self.pages.get_mut(*page);
-            let own = entry.history.iter().flat_map(|history| &history.own);
+            let was_cut = entry.history.as_ref().is_some_and(|h| !h.own.is_empty());
             match &entry.twin {
                 _ if traps => entry.written,
                 // Cut since it arrived, for somebody who asked: the twin has it already.
-                _ if own.count() > 0 && !mutant(Mutant::CutOverlooked) => true,
+                _ if was_cut && !mutant(Mutant::CutOverlooked) => true,
                 Some(twin) => {
                     self.memory.read(*page, &mut now);
                     twin.diff(self.memory.kernels(), &now).is_some()
@@ -70,5 +71,42 @@ impl<M: Memory> Core<M> {
         let stored = self.epoch.stale.iter().any(&mut stores);
         self.spare.give(now);
         stored
+    }
+
+    /// Whether the program sees the page as it was when it arrived at a split barrier.
+    pub(crate) fn is_seen(&mut self, page: PageId) -> bool {
+        self.pages.get_mut(page).access != Access::Invalid
+    }
+
+    /// The page has come whole, and goes in when the program departs.
+    pub(crate) fn keep_landed(&mut self, page: PageId) {
+        if let Some(fetch) = self.fetches.under_way.remove(&page) {
+            self.fetches.landed.insert(page, fetch);
+        }
+        self.try_arrive();
+    }
+
+    /// Puts in what landed under the running program.
+    fn install_landed(&mut self) {
+        let landed = core::mem::take(&mut self.fetches.landed);
+        let pages: Vec<PageId> = landed.keys().copied().collect();
+        for (page, fetch) in landed {
+            self.fetches.under_way.insert(page, fetch);
+            self.finish_fetch(page);
+        }
+        self.open_sure(pages);
+    }
+
+    /// An epoch ends before the program has departed from the one before: what landed is of no epoch any more.
+    pub(crate) fn forget_landed(&mut self) {
+        if mutant(Mutant::LandedOutlivesEpoch) {
+            return;
+        }
+        for (page, fetch) in core::mem::take(&mut self.fetches.landed) {
+            self.pages.get_mut(page).ahead = false;
+            if let Some((_, bytes)) = fetch.base {
+                self.spare.give(bytes);
+            }
+        }
     }
 }
