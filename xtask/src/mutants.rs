@@ -4,7 +4,7 @@
 //! What finds which is not said here: the table in docs/TESTING.md is what is run. That the table has every mutant
 //! of the code is a test of `hivemind-protocol`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -163,25 +163,32 @@ fn parse_row(line: &str) -> anyhow::Result<Option<Row>> {
     Ok(Some(Row { mutant, killer }))
 }
 
-/// Builds every program that is needed.
+/// Builds every program that is needed. All packages whose programs lie in `tests` in one call: what others need of what
+/// they share is chosen together, and so is built once.
 fn build(rows: &[Row]) -> anyhow::Result<Programs> {
     let start = Instant::now();
-    let mut needed: Vec<(String, String)> =
-        rows.iter().filter_map(|row| row.killer.program()).collect();
-    needed.sort_unstable();
-    needed.dedup();
-    let mut programs = built(&["build", "--package", "hivemind-sim", "--bins"])?;
-    if needed.iter().any(|(package, _)| package == "apps") {
-        built(&["build", "--package", "hivemind-cli", "--bins"])?;
+    let needed: BTreeSet<(String, String)> = rows.iter().map(|row| row.killer.program()).collect();
+    let (libraries, tests): (Vec<_>, Vec<_>) = needed
+        .iter()
+        .filter(|(_, program)| !program.starts_with(BIN))
+        .partition(|(_, program)| program == "lib");
+    let mut programs = Programs::new();
+    if !tests.is_empty() {
+        let packages = needed.iter().map(|(package, _)| ["--package", package]);
+        let files = tests.iter().map(|(_, program)| ["--test", program]);
+        let words: Vec<&str> = packages.chain(files).flatten().collect();
+        programs.extend(built(&[&["test", "--no-run"], &words[..]].concat())?);
     }
-    for (package, program) in &needed {
-        let which: &[&str] = match program.as_str() {
-            "lib" => &["--lib"],
-            other => &["--test", other],
-        };
-        programs.extend(built(
-            &[&["test", "--no-run", "--package", package], which].concat(),
-        )?);
+    for (package, _) in libraries {
+        programs.extend(built(&["test", "--no-run", "--package", package, "--lib"])?);
+    }
+    // A package's tests bring its programs along.
+    for place in &needed {
+        // A package's tests bring its programs along.
+        if !programs.contains_key(place) {
+            let (package, program) = (&place.0, place.1.trim_start_matches(BIN));
+            programs.extend(built(&["build", "--package", package, "--bin", program])?);
+        }
     }
     println!("=== built, {:.0} s", start.elapsed().as_secs_f64());
     Ok(programs)
@@ -319,13 +326,13 @@ fn shorten(found: &str) -> String {
 }
 
 impl Killer {
-    /// The package and the program of a test.
-    fn program(&self) -> Option<(String, String)> {
+    /// The package, and the program in it that is to be run.
+    fn program(&self) -> (String, String) {
         match self {
             Self::Test {
                 package, program, ..
-            } => Some((package.clone(), program.clone())),
-            Self::Seeds => None,
+            } => (package.clone(), program.clone()),
+            Self::Seeds => ("hivemind-sim".to_owned(), format!("{BIN}hivemind-sim")),
         }
     }
 
@@ -343,22 +350,13 @@ impl Killer {
         programs: &Programs,
         limit: Duration,
     ) -> anyhow::Result<Ended> {
-        let (place, words) = match self {
-            Self::Test {
-                package,
-                program,
-                name,
-            } => (
-                (package.clone(), program.clone()),
-                vec!["--exact", name, "--test-threads=1"],
-            ),
-            Self::Seeds => (
-                ("hivemind-sim".to_owned(), format!("{BIN}hivemind-sim")),
-                vec!["--seeds", SEEDS],
-            ),
+        let words = match self {
+            Self::Test { name, .. } => ["--exact", name, "--test-threads=1"].to_vec(),
+            Self::Seeds => vec!["--seeds", SEEDS],
         };
+        let place = self.program();
         let program = programs.get(&place);
-        let program = program.with_context(|| format!("{} has no tests {}", place.0, place.1))?;
+        let program = program.with_context(|| format!("{} has no program {}", place.0, place.1))?;
         let mut command = Command::new(&program.executable);
         command.args(words).current_dir(&program.folder);
         for (name, _) in std::env::vars_os() {

@@ -199,3 +199,19 @@ impl Drone {
         done
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_taken_and_given_back_under_the_heaps_lock() {
+        let drone = crate::drone::tests::alone();
+        let locks = || drone.counts().0.locks_acquired;
+        let block = drone.allocate(100, 16).unwrap();
+        assert_eq!(locks(), 1);
+        drone.free_block(block.address).unwrap();
+        assert_eq!(locks(), 2);
+        assert!(drone.try_acquire(HEAP_LOCK).unwrap(), "it was not let go");
+    }
+}

@@ -504,8 +504,10 @@ impl State {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use hivemind_memory::{BASES, EngineKind};
+    use hivemind_protocol::{CoreConfig, Economies, FAN_OUT};
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
 
@@ -535,6 +537,35 @@ mod tests {
             said.contains("a test breaks it") && !said.contains("nobody goes on"),
             "{said}"
         );
+    }
+
+    /// The drone of a hive of one, with a little memory that no fault handler serves.
+    pub(crate) fn alone() -> Drone {
+        let config = CoreConfig {
+            me: DroneId(0),
+            drones: 1,
+            pages: 16,
+            metadata_limit_bytes: 1 << 20,
+            fan_out: FAN_OUT,
+            economies: Economies::default(),
+        };
+        let bytes = config.pages * PAGE_SIZE as u64;
+        // Other tests take places too, at the same time.
+        let create = |base_index| RegionMemory::create(bytes, base_index, EngineKind::Mprotect);
+        let memory = (0..BASES.len()).find_map(|index| create(index).ok());
+        let core = Core::new(config, memory.expect("a place is free"));
+        Drone::new(DroneId(0), core, None, None, Duration::from_secs(10), false)
+    }
+
+    #[test]
+    fn every_thread_that_waits_has_a_ticket_of_its_own() {
+        let drone = alone();
+        let mut state = drone.state();
+        let (one, first) = state.new_ticket();
+        let (other, second) = state.new_ticket();
+        assert_ne!(one, other);
+        assert!(Arc::ptr_eq(&state.waiting[&one], &first));
+        assert!(Arc::ptr_eq(&state.waiting[&other], &second));
     }
 
     #[test]
