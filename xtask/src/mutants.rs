@@ -24,7 +24,7 @@ const HEAD: &str = "| bug | mutant | where | killed by |";
 
 /// Built apart: the bugs shall be in no program that anybody runs by mistake.
 const TARGET: &str = "target/mutants";
-const PROFILE: &str = "mutants";
+const PROFILE: &str = "checks";
 const FLAG: &str = "--cfg hivemind_mutants";
 const CHOICE: &str = "HIVEMIND_MUTANT";
 

@@ -115,6 +115,8 @@ const MODELS: Step = Step {
     name: "models",
     words: &[
         "test",
+        "--profile",
+        "checks",
         "--package",
         "hivemind-memory",
         "--package",
