@@ -35,6 +35,6 @@ fn a_release_with_mutants_is_refused() {
 
 #[test]
 fn their_own_profile_has_them() {
-    let (good, said) = check("mutants");
+    let (good, said) = check("checks");
     assert!(good, "{said}");
 }
