@@ -182,7 +182,6 @@ fn build(rows: &[Row]) -> anyhow::Result<Programs> {
     for (package, _) in libraries {
         programs.extend(built(&["test", "--no-run", "--package", package, "--lib"])?);
     }
-    // A package's tests bring its programs along.
     for place in &needed {
         // A package's tests bring its programs along.
         if !programs.contains_key(place) {

@@ -56,7 +56,8 @@ impl<M: Memory> Core<M> {
         let mut now = self.spare.take();
         let mut stores = |page: &PageId| {
             let entry = self.pages.get_mut(*page);
-            let was_cut = entry.history.as_ref().is_some_and(|h| !h.own.is_empty());
+            let history = entry.history.as_ref();
+            let was_cut = history.is_some_and(|history| !history.own.is_empty());
             match &entry.twin {
                 _ if traps => entry.written,
                 // Cut since it arrived, for somebody who asked: the twin has it already.
