@@ -1,111 +1,13 @@
 //! Items become steps: here is what each item of a program means, also where that depends on what was
-//! loaded. Steps are executed in `run`.
+//! loaded. What a step is, is in `step`; steps are executed in `run`.
 
 use crate::layout::{Guard, HEAP_LOCK, Layout, SHELF_BYTES, SHELF_CONDITIONS, SLOT_BYTES};
 use crate::program::{Deed, End, Item, Phase, Touch, Wrong};
+use crate::step::{Decision, Purpose, Step};
 use hivemind_protocol::{
     Address, BarrierId, Block, Command, ConditionId, DroneId, LockId, Meeting, MeetingKind, Mutant,
     PAGE_SIZE, PageId, PageRun, Refusal, mutant,
 };
-
-/// The smallest thing that a thread does.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) enum Step {
-    Compute(u64),
-    Load {
-        at: Address,
-        bytes: u64,
-        begun: bool,
-    },
-    Store {
-        at: Address,
-        content: Vec<u8>,
-    },
-    /// Stores what was loaded last, each byte plus one.
-    StoreIncremented {
-        at: Address,
-    },
-    Acquire(LockId),
-    /// What is done if it is taken, before it is let go.
-    Try(LockId, Vec<Step>),
-    Release(LockId),
-    Wait(LockId, ConditionId),
-    /// Whether all are woken.
-    Signal(LockId, ConditionId, bool),
-    Meet(Meeting, Purpose),
-    Depart,
-    Allocate {
-        bytes: u64,
-        align: u64,
-    },
-    Measure(Address),
-    Free(Address),
-    Prefetch(PageRun),
-    /// A call that must be refused like this.
-    Refused(Command, Refusal),
-    /// Goes on as what was loaded or allocated says.
-    Decide(Decision),
-    /// Waits until the helper has done its part of the phase.
-    Join,
-}
-
-/// Why a collective call is made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Purpose {
-    /// To allocate the area.
-    Area,
-    /// The end of a phase.
-    PhaseEnd(End),
-    /// To be refused.
-    Mismatch,
-    /// Before all is read, and after.
-    Closing,
-}
-
-/// What depends on what was loaded or allocated.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) enum Decision {
-    Pass {
-        baton: usize,
-        next: DroneId,
-        outside: bool,
-        touches: Vec<Touch>,
-    },
-    Fill {
-        slot: usize,
-        bytes: u64,
-        align: u64,
-        content: Vec<u8>,
-    },
-    Filled {
-        slot: usize,
-        bytes: u64,
-        content: Vec<u8>,
-    },
-    Use {
-        place: u64,
-        content: Vec<u8>,
-    },
-    Empty {
-        slot: usize,
-    },
-    Own {
-        content: Vec<u8>,
-        frees: bool,
-    },
-    Put {
-        shelf: usize,
-        condition: u32,
-        all: bool,
-    },
-    Take {
-        shelf: usize,
-        condition: u32,
-    },
-    Close {
-        shelf: usize,
-    },
-}
 
 /// What an item's meaning depends on.
 pub(crate) struct Scene<'a> {

@@ -37,6 +37,7 @@ mod shadow;
 mod shrink;
 mod start;
 mod state;
+mod step;
 mod thread;
 mod total;
 mod trace;

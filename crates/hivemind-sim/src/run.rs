@@ -5,12 +5,12 @@ mod accesses;
 mod calls;
 
 use crate::books;
-use crate::expand::Step;
 use crate::finding::{Finding, Verdict};
 use crate::hostile::Hostilities;
 use crate::oracle::Oracle;
 use crate::plan::Plan;
 use crate::start::gather;
+use crate::step::Step;
 use crate::thread::{Actor, HELPER, MAIN, State};
 use crate::trace::Trace;
 use crate::world::{Completed, Happening, Started, World};

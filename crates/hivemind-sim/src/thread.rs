@@ -1,8 +1,9 @@
 //! What a drone's program is doing: its two threads, their steps and waits. It holds; `run` executes.
 
-use crate::expand::{Scene, Step};
+use crate::expand::Scene;
 use crate::prng::Prng;
 use crate::program::{Item, Program};
+use crate::step::Step;
 use hivemind_protocol::{Block, DroneId, LockId, Ticket};
 use std::collections::VecDeque;
 

@@ -2,9 +2,9 @@
 //! the core does. The order of steps is in the parent.
 
 use super::Run;
-use crate::expand::Step;
 use crate::finding::{Finding, Verdict};
 use crate::memory::{Blocked, RacingStore};
+use crate::step::Step;
 use crate::thread::{HELPER, State};
 use crate::trace::About;
 use hivemind_protocol::{Address, DroneId, PAGE_SIZE, PageId};

@@ -2,9 +2,9 @@
 //! Accesses to memory are in `accesses`, the order of steps in the parent.
 
 use super::Run;
-use crate::expand::{Purpose, Step};
 use crate::finding::{Finding, Verdict};
 use crate::program::End;
+use crate::step::{Purpose, Step};
 use crate::thread::{HELPER, MAIN, State};
 use crate::world::may_wait;
 use hivemind_protocol::{
