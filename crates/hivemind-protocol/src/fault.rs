@@ -1,7 +1,7 @@
 //! One page fault: what is missing, who has it, and how it goes into the page.
 //!
-//! First what the program asked, then what peers answer. What peers ask here is in `serve`. When a page becomes
-//! invalid is decided in `interval` and `epoch`; what is done for pages not yet touched, in `ahead`.
+//! First what the program asked, then what peers answer. Which fetches are under way is kept in `fetch`. What peers ask here
+//! is in `serve`. When a page becomes invalid is decided in `interval` and `epoch`; what is done for pages not yet touched, in `ahead`.
 
 use crate::core::{Core, misbehaviour};
 use crate::fetch::{Fetch, Wanted};

@@ -6,7 +6,8 @@
 //! comes to depart. What it writes in between counts for the next epoch. It takes no lock in between, so that nothing that it
 //! writes there is owed to anybody, and tokens may go.
 //!
-//! How meetings are asked for and end lives in `meeting`, what their end does to pages in `epoch`.
+//! How meetings are asked for and end lives in `meeting`, what their end does to pages in `epoch`, how a page that has come goes
+//! into memory in `fault`.
 
 use crate::core::Core;
 use crate::meeting::Stage;

@@ -323,8 +323,7 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
         }
         Message::Flush { epoch, pages, .. } => {
             let diffs: usize = pages.iter().map(|(_, diffs)| diffs.len()).sum();
-            let pages = pages.iter().map(|(page, _)| *page);
-            each_page(words, pages);
+            each_page(words, pages.iter().map(|(page, _)| *page));
             words.field("diffs", diffs);
             words.field("epoch", epoch.0);
         }
