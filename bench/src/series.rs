@@ -70,6 +70,15 @@ impl Turn {
         }
     }
 
+    /// The same, with the traffic from one count to another.
+    fn with(self, before: (u64, u64), now: (u64, u64)) -> Self {
+        Self {
+            messages: now.0 - before.0,
+            bytes: now.1 - before.1,
+            ..self
+        }
+    }
+
     /// The same, of another number of operations.
     pub(crate) fn of(self, operations: u32) -> Self {
         Self { operations, ..self }
@@ -86,6 +95,9 @@ pub(crate) struct Bench {
     pub(crate) wires: Wires,
     rounds: u32,
 }
+
+/// So long after a line-up all who have nothing to do are waiting, and none has gone to sleep over it.
+const SETTLING: Duration = Duration::from_micros(25);
 
 /// Rounds before the first that counts: pages find their homes and neighbours their trust.
 const WARM_UP_ROUNDS: u32 = 4;
@@ -117,19 +129,40 @@ impl Bench {
         operations: u32,
         work: impl FnOnce(&mut Self) -> anyhow::Result<()>,
     ) -> anyhow::Result<Turn> {
-        // Asking for it takes longer than many a message, and not as long on each drone.
-        let before = self.traffic();
+        // Asking for it takes longer than many a message: who only answers goes on at once, as at the floor.
+        let before = self.is_first().then(|| self.traffic());
         self.line_up()?;
         let begin = Instant::now();
         work(self)?;
-        let took = begin.elapsed();
-        let now = self.traffic();
-        Ok(Turn {
-            took,
-            operations,
-            messages: now.0 - before.0,
-            bytes: now.1 - before.1,
+        let turn = Turn::bare(begin.elapsed(), operations);
+        Ok(match before {
+            Some(before) => turn.with(before, self.traffic()),
+            None => turn,
         })
+    }
+
+    /// As [`timed`](Self::timed), of something that drone 0 does alone while all others wait for it in a barrier. The clock starts
+    /// when they do: who is just about to wait is slower to answer than who waits, or who computes.
+    pub(crate) fn timed_alone(
+        &mut self,
+        operations: u32,
+        work: impl FnOnce(&mut Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Turn> {
+        self.line_up()?;
+        let turn = if self.is_first() {
+            let before = self.traffic();
+            let begin = Instant::now();
+            while begin.elapsed() < SETTLING {
+                std::hint::spin_loop();
+            }
+            let begin = Instant::now();
+            work(self)?;
+            Turn::bare(begin.elapsed(), operations).with(before, self.traffic())
+        } else {
+            Turn::bare(Duration::ZERO, operations)
+        };
+        self.hive.barrier()?;
+        Ok(turn)
     }
 
     /// Takes a figure and its floor by turns, every second round the other way round; collective.

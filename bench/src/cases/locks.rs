@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = &[
         name: "lock/manager",
         what: "a lock whose token is at its manager is acquired and released; floor: a bare round trip",
         goal: Some(Goal::AtMost(1.25)),
-        run: |bench| fresh(bench, 1),
+        run: |bench| managed(bench, 1),
         ..PLAIN
     },
     Case {
@@ -38,7 +38,7 @@ pub(super) const CASES: &[Case] = &[
         name: "shared/lock/manager",
         transport: "shared",
         what: "as lock/manager, through shared memory; floor: a bare round trip through shared memory",
-        run: |bench| fresh(bench, 1),
+        run: |bench| managed(bench, 1),
         ..PLAIN
     },
     Case {
@@ -55,16 +55,12 @@ fn cached(bench: &mut Bench) -> anyhow::Result<Series> {
     let mutex = std::sync::Mutex::new(0_u32);
     bench.compare(
         |bench| {
-            let turn = bench.timed(COUNT, |bench| {
-                if bench.is_first() {
-                    for _ in 0..COUNT {
-                        inside::lock(&mut bench.hive, 0)?;
-                    }
+            bench.timed_alone(COUNT, |bench| {
+                for _ in 0..COUNT {
+                    inside::lock(&mut bench.hive, 0)?;
                 }
                 Ok(())
-            })?;
-            bench.hive.barrier()?;
-            Ok(turn)
+            })
         },
         |_| {
             let begin = std::time::Instant::now();
@@ -76,25 +72,25 @@ fn cached(bench: &mut Bench) -> anyhow::Result<Series> {
     )
 }
 
-/// Locks that nobody has taken yet, of one drone's.
-fn fresh(bench: &mut Bench, manager: u32) -> anyhow::Result<Series> {
+/// Locks that one drone manages, and has taken last.
+fn managed(bench: &mut Bench, manager: u32) -> anyhow::Result<Series> {
     const COUNT: u32 = 32;
-    let (first, drones) = (bench.is_first(), bench.hive.drones() as u32);
-    let mut next = FRESH;
+    let drones = bench.hive.drones() as u32;
+    let ids: Vec<_> = (1..=COUNT).map(|at| at * drones + manager).collect();
     bench.compare(
         |bench| {
-            let turn = bench.timed(COUNT, |bench| {
-                for number in 0..COUNT {
-                    if first {
-                        let id = (next + number) * drones + manager;
-                        inside::lock(&mut bench.hive, id)?;
-                    }
+            if bench.hive.me() == manager as usize {
+                for &id in &ids {
+                    inside::lock(&mut bench.hive, id)?;
+                }
+            }
+            bench.hive.barrier()?;
+            bench.timed_alone(COUNT, |bench| {
+                for &id in &ids {
+                    inside::lock(&mut bench.hive, id)?;
                 }
                 Ok(())
-            })?;
-            next += COUNT;
-            bench.hive.barrier()?;
-            Ok(turn)
+            })
         },
         |bench| {
             Ok(Turn::bare(
@@ -105,33 +101,24 @@ fn fresh(bench: &mut Bench, manager: u32) -> anyhow::Result<Series> {
     )
 }
 
-/// Numbers of locks from here on are used once.
-const FRESH: u32 = 1000;
-
 fn three_hops(bench: &mut Bench) -> anyhow::Result<Series> {
     const COUNT: u32 = 32;
-    let (first, drones) = (bench.is_first(), bench.hive.drones() as u32);
-    let mut next = FRESH;
+    let drones = bench.hive.drones() as u32;
+    let ids: Vec<_> = (1..=COUNT).map(|at| at * drones + 1).collect();
     bench.compare(
         |bench| {
-            let ids: Vec<_> = (next..next + COUNT)
-                .map(|number| number * drones + 1)
-                .collect();
-            next += COUNT;
             if bench.hive.me() == 2 {
                 for &id in &ids {
                     inside::lock(&mut bench.hive, id)?;
                 }
             }
             bench.hive.barrier()?;
-            let turn = bench.timed(COUNT, |bench| {
-                for &id in ids.iter().filter(|_| first) {
+            bench.timed_alone(COUNT, |bench| {
+                for &id in &ids {
                     inside::lock(&mut bench.hive, id)?;
                 }
                 Ok(())
-            })?;
-            bench.hive.barrier()?;
-            Ok(turn)
+            })
         },
         // Three messages one after the other, where a round trip is two.
         |bench| {

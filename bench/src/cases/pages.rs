@@ -168,14 +168,10 @@ fn fetch(bench: &mut Bench, pages: usize) -> anyhow::Result<Series> {
                 spots.write(&bench.hive, pages);
             }
             bench.hive.barrier()?;
-            let turn = bench.timed(SPOTS as u32, |bench| {
-                if first {
-                    spots.read(&bench.hive, pages);
-                }
+            bench.timed_alone(SPOTS as u32, |bench| {
+                spots.read(&bench.hive, pages);
                 Ok(())
-            })?;
-            bench.hive.barrier()?;
-            Ok(turn)
+            })
         },
         |bench| {
             let count = SPOTS as u32;
@@ -199,16 +195,12 @@ fn stream(bench: &mut Bench) -> anyhow::Result<Series> {
                 }
             }
             bench.hive.barrier()?;
-            let turn = bench.timed(PAGES as u32, |bench| {
-                if first {
-                    for page in words.view(&bench.hive).chunks(PAGE_WORDS) {
-                        black_box(page[0]);
-                    }
+            bench.timed_alone(PAGES as u32, |bench| {
+                for page in words.view(&bench.hive).chunks(PAGE_WORDS) {
+                    black_box(page[0]);
                 }
                 Ok(())
-            })?;
-            bench.hive.barrier()?;
-            Ok(turn)
+            })
         },
         |bench| {
             Ok(Turn::bare(
@@ -245,14 +237,10 @@ pub(super) fn write_after_fetch(bench: &mut Bench) -> anyhow::Result<Series> {
             if first {
                 spots.read(&bench.hive, 1);
             }
-            let turn = bench.timed(SPOTS as u32, |bench| {
-                if first {
-                    spots.write(&bench.hive, 1);
-                }
+            bench.timed_alone(SPOTS as u32, |bench| {
+                spots.write(&bench.hive, 1);
                 Ok(())
-            })?;
-            bench.hive.barrier()?;
-            Ok(turn)
+            })
         },
         |_| Ok(Turn::taken(&mut touches, SPOTS as u32)),
     )?;
@@ -265,18 +253,14 @@ pub(super) fn fill(bench: &mut Bench) -> anyhow::Result<Series> {
     // Kept until the end, so that each turn has memory that nobody has used.
     let mut filled: Vec<Shared<u64>> = Vec::new();
     let mut touches = FirstTouches::new(PAGES);
-    let first = bench.is_first();
     let series = bench.compare(
         |bench| {
             let mut words = bench.hive.alloc(PAGES as usize * PAGE_WORDS)?;
-            let turn = bench.timed(PAGES, |bench| {
-                if first {
-                    let pages = words.view_mut(&bench.hive).chunks_mut(PAGE_WORDS);
-                    pages.for_each(|page| page[0] = 1);
-                }
+            let turn = bench.timed_alone(PAGES, |bench| {
+                let pages = words.view_mut(&bench.hive).chunks_mut(PAGE_WORDS);
+                pages.for_each(|page| page[0] = 1);
                 Ok(())
             })?;
-            bench.hive.barrier()?;
             filled.push(words);
             Ok(turn)
         },
@@ -297,14 +281,10 @@ pub(super) fn sweep(bench: &mut Bench) -> anyhow::Result<Series> {
     let series = bench.compare(
         |bench| {
             bench.hive.barrier()?;
-            let turn = bench.timed(PAGES as u32, |bench| {
-                if first {
-                    inside::sweep(words.view_mut(&bench.hive));
-                }
+            bench.timed_alone(PAGES as u32, |bench| {
+                inside::sweep(words.view_mut(&bench.hive));
                 Ok(())
-            })?;
-            bench.hive.barrier()?;
-            Ok(turn)
+            })
         },
         |bench| {
             bench.line_up()?;
