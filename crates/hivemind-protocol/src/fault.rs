@@ -140,6 +140,9 @@ impl<M: Memory> Core<M> {
     /// neighbours that come from the same drone. Nothing of what an event changes can void them: an epoch
     /// does not end while a fetch is outstanding.
     pub(crate) fn ask_for_pages(&mut self) {
+        if self.fetches.wanted.is_empty() {
+            return;
+        }
         let wanted: Vec<Wanted> = core::mem::take(&mut self.fetches.wanted)
             .into_iter()
             .collect();

@@ -173,6 +173,21 @@ impl LockTable {
     }
 }
 
+impl Lock {
+    /// One that nobody has asked for yet.
+    fn unused(manager: DroneId, me: DroneId) -> Self {
+        Self {
+            token: manager == me,
+            next: None,
+            tail: manager,
+            trial: None,
+            touched: Vec::new(),
+            again: Again::default(),
+            sleepers: Vec::new(),
+        }
+    }
+}
+
 /// The drone that knows who asked last for this lock: neighbouring numbers lie with neighbours.
 pub(crate) fn manager(lock: LockId, drones: u32) -> DroneId {
     DroneId((lock.0 % u64::from(drones)) as u32)
@@ -180,21 +195,13 @@ pub(crate) fn manager(lock: LockId, drones: u32) -> DroneId {
 
 impl<M: Memory> Core<M> {
     pub(crate) fn lock(&mut self, id: LockId) -> &mut Lock {
-        let tail = manager(id, self.drones);
-        let token = tail == self.me;
+        let (me, drones) = (self.me, self.drones);
+        let unused = || Lock::unused(manager(id, drones), me);
         let id = match mutant(Mutant::NarrowLockId) {
             true => LockId(id.0 % (1 << 16)),
             false => id,
         };
-        self.locks.locks.entry(id).or_insert(Lock {
-            token,
-            next: None,
-            tail,
-            trial: None,
-            touched: Vec::new(),
-            again: Again::default(),
-            sleepers: Vec::new(),
-        })
+        self.locks.locks.entry(id).or_insert_with(unused)
     }
 
     /// The program wants a lock, or tries to take it.

@@ -67,6 +67,9 @@ impl<M: Memory> Core<M> {
 
     /// Copies of pages for another drone; at their home their stores are noticed from now on.
     pub(crate) fn copies_for(&mut self, to: DroneId, pages: &[PageId]) -> Vec<PageCopy> {
+        if pages.is_empty() {
+            return Vec::new();
+        }
         let mut noticed = Vec::new();
         for page in pages {
             // So that no later diff of this drone contains what these bytes contain already.
