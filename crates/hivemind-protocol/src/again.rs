@@ -188,11 +188,15 @@ impl<M: Memory> Core<M> {
             known,
             pages,
         } = unopened;
-        self.close_interval();
         // Other tokens may have brought some of it since.
         intervals.retain(|interval| !self.log.known.covers(interval.id));
-        self.incorporate(intervals);
-        self.drop_stale();
+        if !intervals.is_empty() || !self.epoch.stale.is_empty() {
+            if !mutant(Mutant::NewsWithoutEnd) {
+                self.close_interval();
+            }
+            self.incorporate(intervals);
+            self.drop_stale();
+        }
         self.take_granted(&known, pages);
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Walks {
     /// Fresh pages that count as stored to, since the program walks and stores: those to which it has not come yet, as
     /// far as is known, by walk, and which way it goes.
     filling: Vec<(Direction, PageRun)>,
+    /// Of those the ones to which it had not come when an interval ended, since they were closed last.
+    unfilled: BTreeSet<PageId>,
 }
 
 /// Which way a program walks through memory. Most walk upwards; but what copies a large block, as `memcpy` of
@@ -64,6 +66,7 @@ impl Walks {
             walks: Vec::new(),
             recent: Vec::new(),
             filling: Vec::new(),
+            unfilled: BTreeSet::new(),
         }
     }
 
@@ -243,7 +246,40 @@ impl<M: Memory> Core<M> {
             return written;
         }
         let pages = written.iter().flat_map(|run| run.pages());
-        PageRun::join(pages.filter(|page| !unfilled.contains(page)))
+        let filled = PageRun::join(pages.filter(|page| !unfilled.contains(page)));
+        self.walks.unfilled.append(&mut unfilled);
+        filled
+    }
+
+    /// The epoch is over, and the program waits: pages that were opened for stores to which it did not come are closed again. They
+    /// lie where it stopped, behind each block that it ever filled, and where stores are found by looking, each would be looked
+    /// at when an interval ends.
+    pub(crate) fn close_unfilled(&mut self) {
+        let left_out = core::mem::take(&mut self.walks.unfilled);
+        if left_out.is_empty() {
+            return;
+        }
+        let unused = |page: &PageId| {
+            let entry = self.pages.get_mut(*page);
+            let unwritten = entry.copies == CopySet::Everyone && entry.history.is_none();
+            unwritten && entry.access == Access::ReadOnly
+        };
+        let unused: Vec<PageId> = left_out.into_iter().filter(unused).collect();
+        self.invalidate(unused.iter().copied());
+        // Another thread may have stored there until now.
+        let mut bytes = self.spare.take();
+        let is_stored = |page: &PageId| {
+            self.memory.read(*page, &mut bytes);
+            bytes.iter().any(|byte| *byte != 0) && !mutant(Mutant::ClosedUnseen)
+        };
+        let stored = PageRun::join(unused.into_iter().filter(is_stored));
+        self.spare.give(bytes);
+        for run in stored {
+            for page in run.pages() {
+                self.pages.get_mut(page).access = Access::ReadOnly;
+            }
+            self.open_for_stores(run);
+        }
     }
 
     /// The program came to a page that it could not see. If that is a step of a walk, the pages behind what was

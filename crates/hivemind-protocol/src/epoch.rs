@@ -218,10 +218,11 @@ impl<M: Memory> Core<M> {
 
     /// Arrives at the epoch's end, if somebody wants it to end and nothing is outstanding here.
     pub(crate) fn try_arrive(&mut self) {
-        let meeting = self.calls.meeting().cloned();
-        if self.epoch.has_arrived() || (meeting.is_none() && !self.epoch.collecting) {
+        let wanted = self.calls.meeting().is_some() || self.epoch.collecting;
+        if self.epoch.has_arrived() || !wanted {
             return;
         }
+        let meeting = self.calls.meeting().cloned();
         self.epoch.phase = Phase::Closing;
         let comes = meeting.is_some() && !core::mem::replace(&mut self.epoch.attends, true);
         if comes {
@@ -284,6 +285,9 @@ impl<M: Memory> Core<M> {
         let turned = self.turn_pages(circumstances);
         if let Some(pages) = freed {
             self.forget_freed(pages);
+        }
+        if circumstances.parked {
+            self.close_unfilled();
         }
         if circumstances.last {
             self.epoch.held_prefetches.clear();

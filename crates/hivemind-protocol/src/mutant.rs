@@ -185,6 +185,10 @@ mutants! {
     OldWalkTaken = "old-walk-taken", None;
     /// Pages that were opened for stores are taken for pages that none came to, without a look.
     FilledLeftOut = "filled-left-out", None;
+    /// An interval goes on although a lock brought news.
+    NewsWithoutEnd = "news-without-end", None;
+    /// Those that none came to are closed without a look at what was stored there meanwhile.
+    ClosedUnseen = "closed-unseen", None;
     /// A block that all free together leaves copies behind, of which its homes take no notice.
     FreedCopiesKept = "freed-copies-kept", None;
     /// At a split barrier homes move to their writers, while the old homes' programs may write on.

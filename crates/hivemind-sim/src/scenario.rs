@@ -114,6 +114,11 @@ impl Stage {
             }
             Line::Settle => self.settle(),
             Line::Deliver(from, to) => self.deliver(*from, *to),
+            Line::Meanwhile(drone, to, bytes) => {
+                let stored = self.world.memory_mut(*drone).store(*to, bytes);
+                same("what hinders the store", &stored, &Ok(()), String::new)?;
+                self.oracle.stored(*drone, *to, bytes)
+            }
             Line::Hold(from, to) => {
                 self.held.insert((*from, *to));
                 Ok(())

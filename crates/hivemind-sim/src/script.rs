@@ -17,6 +17,7 @@
 //! d0: prefetch p3 4             begins to fetch pages 3 to 6
 //! d0: allocate 64   d0: free    a block from the heap; gives back the one that this drone got last
 //! all: allocate 9000 together   a block for all; `free together` gives back the one that was allocated last
+//! meanwhile d0 p0+8 = 1         another thread of d0 stores, at once, to a page that is open, whatever d0 waits for
 //! all: barrier 0                every drone, in turn
 //! repeat 300   …   end          the lines between, so many times
 //! settle                        delivers all messages, until nothing moves
@@ -50,6 +51,7 @@ pub(crate) enum Line {
     Hold(DroneId, DroneId),
     Let(DroneId, DroneId),
     Kill(DroneId),
+    Meanwhile(DroneId, Address, Vec<u8>),
     ExpectMessages(u64),
     ExpectSends(Vec<String>),
     ExpectFaults(DroneId, u64),
@@ -174,6 +176,9 @@ impl Script {
             ["hold", from, to] => Line::Hold(self.drone(from)?, self.drone(to)?),
             ["let", from, to] => Line::Let(self.drone(from)?, self.drone(to)?),
             ["kill", drone] => Line::Kill(self.drone(drone)?),
+            ["meanwhile", drone, place, "=", ref bytes @ ..] => {
+                Line::Meanwhile(self.drone(drone)?, address(place)?, content(bytes)?)
+            }
             ["expect", ref rest @ ..] => self.expect(rest, line)?,
             [who, ref rest @ ..] => {
                 let who = who.strip_suffix(':').ok_or("not a line of a scenario")?;
