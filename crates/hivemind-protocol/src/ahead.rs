@@ -20,6 +20,9 @@ const OPEN_AHEAD_PAGES: u64 = 31;
 const FIRST_WINDOW_PAGES: u64 = 8;
 const WINDOW_PAGES_MOST: u64 = 64;
 
+/// How many are asked for with a page that is missed: as many as fit into one message with it.
+const FOLLOWERS_MOST: u64 = WINDOW_PAGES_MOST - 1;
+
 /// How many walks are told apart: one for each array that a loop walks through, and for each thread.
 const WALKS_MOST: usize = 32;
 
@@ -293,9 +296,15 @@ impl<M: Memory> Core<M> {
         let pages = self.pages.count();
         let walk = self.walks.over(page, pages);
         let walk = walk.filter(|walk| !missed || walk.direction.place(page, pages) == walk.next);
+        let followers = match walk {
+            None if missed => self.followers(page),
+            _ => 0,
+        };
         let direction = match walk {
             Some(walk) => walk.direction,
+            None if followers > FIRST_WINDOW_PAGES => return self.fetch_followers(page, followers),
             None if self.has_walked_to(page) => Direction::Up,
+            None if followers > 0 => return self.fetch_followers(page, followers),
             None if self.walks.descends_to(page) => Direction::Down,
             None => return,
         };
@@ -318,6 +327,38 @@ impl<M: Memory> Core<M> {
             window_pages,
         };
         self.walks.put(walk, pages);
+    }
+
+    /// The program came to a page that it misses: how many behind it are missing too, and were touched before. It is likely
+    /// to come to them from there.
+    fn followers(&mut self, page: PageId) -> u64 {
+        let first = page.0 + 1;
+        let last = self.pages.count().min(first + FOLLOWERS_MOST);
+        let follows = |next: &u64| {
+            let entry = self.pages.get_mut(PageId(*next));
+            let lacks = !entry.based && entry.access == Access::Invalid;
+            let asked = self.fetches.has(PageId(*next));
+            lacks && !asked && !entry.unwanted && entry.trust.was_touched_once()
+        };
+        (first..last).take_while(follows).count() as u64
+    }
+
+    /// Asks for so many behind a page that the program misses, in one request with it.
+    fn fetch_followers(&mut self, page: PageId, count: u64) {
+        let turn = self.fetch_window(Direction::Up, page.0 + 1, count);
+        // Where there seem to be many more the next come while the program works on these.
+        let next = match count {
+            FOLLOWERS_MOST => self.fetch_window(Direction::Up, turn, WINDOW_PAGES_MOST),
+            _ => turn,
+        };
+        let walk = Walk {
+            direction: Direction::Up,
+            begin: page.0,
+            turn,
+            next,
+            window_pages: count.max(FIRST_WINDOW_PAGES),
+        };
+        self.walks.put(walk, self.pages.count());
     }
 
     /// Opens the pages on both sides of this one that were fetched ahead and are here, as far as they are

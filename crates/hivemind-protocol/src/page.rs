@@ -74,18 +74,30 @@ impl Trust {
     /// Once on credit.
     pub(crate) const AT_FIRST: Self = Self(1);
     /// After a touch; it has to be renewed some time, since programs change their ways.
-    pub(crate) const TOUCHED: Self = Self(16);
+    pub(crate) const TOUCHED: Self = Self(Self::ONCE | 16);
+
+    /// Beside the count: there was a touch once.
+    const ONCE: u8 = 1 << 7;
 
     /// Whether the program has touched the page before, not long ago.
     pub(crate) fn has_been_touched(self) -> bool {
-        self.0 > Self::AT_FIRST.0
+        self.left() > Self::AT_FIRST.0
+    }
+
+    /// Whether the program has touched the page before, however long ago.
+    pub(crate) fn was_touched_once(self) -> bool {
+        self.0 & Self::ONCE != 0
     }
 
     /// Takes one opening, if there is one left.
     pub(crate) fn take(&mut self) -> bool {
-        let left = self.0 > 0;
-        self.0 = self.0.saturating_sub(1);
+        let left = self.left() > 0;
+        self.0 -= u8::from(left);
         left
+    }
+
+    fn left(self) -> u8 {
+        self.0 & !Self::ONCE
     }
 }
 
