@@ -302,6 +302,7 @@ impl<M: Memory> Core<M> {
         };
         let direction = match walk {
             Some(walk) => walk.direction,
+            None if !missed => return,
             None if followers > FIRST_WINDOW_PAGES => return self.fetch_followers(page, followers),
             None if self.has_walked_to(page) => Direction::Up,
             None if followers > 0 => return self.fetch_followers(page, followers),
