@@ -164,6 +164,11 @@ impl Memory for RegionMemory {
         self.engine.set_stored(pages);
     }
 
+    fn hide(&mut self, pages: PageRun) {
+        self.writing = None;
+        self.engine.hide(pages);
+    }
+
     fn read(&self, page: PageId, into: &mut PageBytes) {
         let (from, bytes) = self.mapping.system(PageRun::one(page));
         // SAFETY: the system view of the page is readable, and `into` is as large. They are different memory: nobody

@@ -310,7 +310,7 @@ impl<M: Memory> Core<M> {
             self.send_flush(home, epoch, pages);
         }
         self.expect_pushes(turned.expected);
-        self.open_due();
+        self.open_due(circumstances.parked);
         let pushes = in_messages(turned.pushes);
         self.beginning = Some(Beginning { pushes, met });
         Ok(())
@@ -422,7 +422,7 @@ impl<M: Memory> Core<M> {
             }
         }
         self.make_void(void, circumstances.parked);
-        self.open_alone(alone);
+        self.open_alone(alone, circumstances.parked);
         self.note_stored(stored);
         turned
     }
@@ -546,7 +546,7 @@ impl<M: Memory> Core<M> {
 
     /// Pages that only this drone wrote: nobody has a copy now, so its stores need not be noticed, unless somebody is likely
     /// to want one.
-    fn open_alone(&mut self, pages: Vec<PageId>) {
+    fn open_alone(&mut self, pages: Vec<PageId>, parked: bool) {
         let open = pages.into_iter().filter(|page| {
             let entry = self.pages.get_mut(*page);
             let opens = entry.access == Access::ReadOnly && entry.is_alone();
@@ -557,6 +557,9 @@ impl<M: Memory> Core<M> {
             opens
         });
         for run in PageRun::join(open.collect::<Vec<_>>()) {
+            if parked {
+                self.memory.hide(run);
+            }
             self.memory.set_access(run, Access::ReadWrite);
         }
     }

@@ -128,6 +128,20 @@ pub trait Memory {
         self.set_access(pages, Access::ReadOnly);
     }
 
+    /// The program waits in an acquire, and these pages are opened for stores next, by [`set_access`](Self::set_access) or
+    /// [`set_stored`](Self::set_stored): until then they may be out of its sight, where that spares the first store to each what it would
+    /// cost. Does nothing unless the memory has a use for it.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Access, Memory, PageId, PageRun};
+    /// fn nobody_else_has_them(memory: &mut impl Memory, first: PageId) {
+    ///     let pages = PageRun { first, count: 32 };
+    ///     memory.hide(pages);
+    ///     memory.set_access(pages, Access::ReadWrite);
+    /// }
+    /// ```
+    fn hide(&mut self, _: PageRun) {}
+
     /// Copies a page out, whatever its access. Bytes that the program stores at the same time may be copied
     /// or not, each byte for itself.
     ///

@@ -76,7 +76,7 @@ impl<M: Memory> Core<M> {
     }
 
     /// In the new epoch: opens the pages to which a store is due.
-    pub(crate) fn open_due(&mut self) {
+    pub(crate) fn open_due(&mut self, parked: bool) {
         let due = core::mem::take(self.dues.of(self.epoch.id));
         let watched = due.into_iter().filter(|page| {
             let entry = self.pages.get_mut(*page);
@@ -88,6 +88,9 @@ impl<M: Memory> Core<M> {
                 run.pages()
                     .for_each(|page| self.pages.get_mut(page).access = Access::ReadWrite);
                 continue;
+            }
+            if parked {
+                self.memory.hide(run);
             }
             self.open_for_stores(run);
         }

@@ -254,6 +254,15 @@ impl Memory for SimMemory {
         self.race();
     }
 
+    /// Nothing to see here, but that the program must wait for it.
+    fn hide(&mut self, _: PageRun) {
+        assert!(
+            self.waits,
+            "{}: pages may go out of sight while the program computes",
+            self.me
+        );
+    }
+
     /// Marks are made at once, as by the engine that has them.
     fn set_stored(&mut self, run: PageRun) {
         self.set_access(run, Access::ReadOnly);

@@ -33,6 +33,9 @@ pub(crate) trait Engine: Send + Sync {
         self.set_access(pages, Access::ReadOnly);
     }
 
+    /// What [`hivemind_protocol::Memory::hide`] offers.
+    fn hide(&self, _: PageRun) {}
+
     /// What was set last for this page.
     fn access(&self, page: PageId) -> Access;
 

@@ -221,6 +221,10 @@ impl Engine for Uffd {
         self.userfault.set_stored(&mut self.state().map, pages);
     }
 
+    fn hide(&self, pages: PageRun) {
+        self.userfault.hide(&mut self.state().map, pages);
+    }
+
     fn access(&self, page: PageId) -> Access {
         self.state().map.get(page)
     }

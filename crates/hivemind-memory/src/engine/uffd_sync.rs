@@ -92,6 +92,10 @@ impl Engine for UffdSync {
         self.userfault.set_access(&mut self.map(), pages, access);
     }
 
+    fn hide(&self, pages: PageRun) {
+        self.userfault.hide(&mut self.map(), pages);
+    }
+
     fn access(&self, page: PageId) -> Access {
         self.map().get(page)
     }

@@ -61,13 +61,35 @@ pub(crate) fn stores_to_valid_pages_opened_for_them_take_no_fault_in_the_kernel(
     }
     let store_to_all = |value| (0..PAGES).for_each(|page| region.store(page, 0, value));
     store_to_all(1);
+    for hides in [false, true] {
+        region.take_written();
+        if hides {
+            region.memory().hide(run(0, PAGES));
+        }
+        region.memory().set_stored(run(0, PAGES));
+        let before = minor_faults();
+        store_to_all(2);
+        let faults = minor_faults() - before;
+        assert!(faults < PAGES as i64 / 4, "{faults} faults");
+        assert_eq!(region.take_written(), [run(0, PAGES)]);
+    }
+}
+
+pub(crate) fn stores_to_pages_of_one_drone_alone_take_no_fault_in_the_kernel(case: &Case) {
+    const PAGES: u64 = 64;
+    let region = Fixture::new(PAGES, case.engine);
+    let store_to_all = |value| (0..PAGES).for_each(|page| region.store(page, 0, value));
+    store_to_all(1);
     region.take_written();
-    region.memory().set_stored(run(0, PAGES));
+    region.set(0, PAGES, Access::ReadOnly);
+    region.memory().hide(run(0, PAGES));
+    region.set(0, PAGES, Access::ReadWrite);
     let before = minor_faults();
     store_to_all(2);
     let faults = minor_faults() - before;
     assert!(faults < PAGES as i64 / 4, "{faults} faults");
-    assert_eq!(region.take_written(), [run(0, PAGES)]);
+    assert_eq!(region.take_written(), []);
+    assert!((0..PAGES).all(|page| region.load(page, 0) == 2));
 }
 
 /// How many faults of this thread the kernel has resolved by itself.

@@ -38,6 +38,7 @@ suite! {
         pages_opened_for_stores_take_no_fault_and_are_told_of_once,
         valid_pages_opened_for_stores_keep_their_bytes,
         stores_to_valid_pages_opened_for_them_take_no_fault_in_the_kernel,
+        stores_to_pages_of_one_drone_alone_take_no_fault_in_the_kernel,
         a_page_that_comes_as_a_whole_is_seen_each_time;
     bodies:
         a_first_access_faults_with_its_page_and_kind,
