@@ -91,6 +91,7 @@ pub use crate::mutant::choose_mutant;
 pub use crate::mutant::{Mutant, mutant};
 pub use crate::note::Note;
 pub use crate::prefetch::PAGES_A_PREFETCH_MOST;
+pub use crate::push::PAGES_PUSHED_MOST;
 pub use crate::runs::PageRun;
 pub use crate::stats::Stats;
 pub use crate::transport::Transport;

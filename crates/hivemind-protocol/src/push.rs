@@ -15,9 +15,14 @@ use crate::{DroneId, Memory, Misbehaviour, PageId, PageRun};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-/// How many pages a drone may have sent to it: 1 MiB an epoch. A program that reads more than that in each
-/// epoch walks through it, and fetching ahead serves it as well.
-const SUBSCRIPTIONS_MOST: usize = 256;
+/// How many pages a drone may have sent to it unasked in an epoch: 1 MiB, and a few of what programs keep beside an array of
+/// that size. One that reads more in each epoch walks through it, and fetching ahead serves it as well.
+///
+/// ```
+/// use hivemind_protocol::{PAGE_SIZE, PAGES_PUSHED_MOST};
+/// assert!(PAGES_PUSHED_MOST * PAGE_SIZE > 1 << 20);
+/// ```
+pub const PAGES_PUSHED_MOST: usize = 320;
 
 /// After so many epochs in which a pushed page was not touched, it is not wanted any more. Two, since
 /// programs that change between two arrays read each every other time.
@@ -106,8 +111,7 @@ impl Pushes {
     /// Whether this drone should ask to be sent the page from now on, of which it knows that it fetches it
     /// again; remembers that it does.
     pub(crate) fn subscribe(&mut self, page: PageId) -> bool {
-        if self.subscriptions.len() >= SUBSCRIPTIONS_MOST || self.subscriptions.contains_key(&page)
-        {
+        if self.subscriptions.len() >= PAGES_PUSHED_MOST || self.subscriptions.contains_key(&page) {
             return false;
         }
         self.subscriptions.insert(page, Subscription::default());

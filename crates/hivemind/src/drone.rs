@@ -15,7 +15,7 @@ use crate::{Error, Result};
 use hivemind_memory::{FaultHandler, RegionMemory};
 use hivemind_protocol::{
     AccessKind, Command, Core, DroneId, Effect, Event, Failure, Message, Mutant, Outcome,
-    PAGE_SIZE, PAGES_A_MESSAGE_MOST, PageId, Stats, Ticket, mutant,
+    PAGE_SIZE, PAGES_A_MESSAGE_MOST, PAGES_PUSHED_MOST, PageId, Stats, Ticket, mutant,
 };
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -57,8 +57,7 @@ type Done = std::result::Result<Outcome, Failure>;
 const BELL_PATIENCE: Duration = Duration::from_micros(8);
 
 /// Memory that is there before the first message, so that this one takes no longer than others: for the pages that are pushed to
-/// a drone at most, and for encoding a message of pages, with as much again for all that is not their bytes.
-const RESERVED_PAGES: usize = 256;
+/// a drone at most ([`PAGES_PUSHED_MOST`]), and for encoding a message of pages, with as much again for all that is not their bytes.
 const RESERVED_FRAME_BYTES: usize = 2 * PAGES_A_MESSAGE_MOST as usize * PAGE_SIZE;
 
 /// The service thread looks after silent peers this often.
@@ -84,7 +83,7 @@ impl Drone {
         }
         let mut frame = Vec::new();
         if links.is_some() {
-            core.reserve_pages(RESERVED_PAGES);
+            core.reserve_pages(PAGES_PUSHED_MOST);
             frame.reserve(RESERVED_FRAME_BYTES);
         }
         Self {
