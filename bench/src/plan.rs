@@ -17,7 +17,8 @@ use crate::{Options, plot, start};
 const COMMAND: &str = "HIVEMIND_COMMAND";
 
 /// What the measurement itself decides; what the environment says of it would be measured otherwise.
-const OURS: [&str; 6] = [
+const OURS: [&str; 7] = [
+    "HIVEMIND_BIND",
     "HIVEMIND_DRONES",
     "HIVEMIND_HOSTS",
     "HIVEMIND_HIVE",

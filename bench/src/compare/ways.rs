@@ -149,7 +149,15 @@ impl Ways {
                 };
                 let mut command = Command::new("mpirun");
                 command
-                    .args(["-n", "2", "--bind-to", "none", "--mca", "btl", transport])
+                    .args([
+                        "-n",
+                        "2",
+                        "--bind-to",
+                        "core:overload-allowed",
+                        "--mca",
+                        "btl",
+                        transport,
+                    ])
                     .args(["--mca", "pml", "ob1", "--mca", "btl_tcp_if_include", "lo"])
                     .arg(place.join(&words[0]))
                     .args(&words[1..])

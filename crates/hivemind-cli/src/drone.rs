@@ -1,6 +1,6 @@
-//! `hivemind __drone LAUNCHER DIRECTORY PROGRAM ARGS…`: the last step before a drone is the program.
+//! `hivemind __drone LAUNCHER DIRECTORY CORES PROGRAM ARGS…`: the last step before a drone is the program.
 //!
-//! It binds the process's life to the launcher's, signs in with the keeper, and then becomes the program, so
+//! It binds the process's life to the launcher's and its threads to their cores, signs in with the keeper, and then becomes the program, so
 //! that not even a launcher killed by SIGKILL leaves anything behind. Being a process of its own it needs no
 //! code between fork and exec.
 
@@ -12,6 +12,7 @@ use std::process::{Command, ExitCode};
 
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
+use crate::binding::Binding;
 use crate::keeper;
 use crate::trouble::{MACHINE, NOT_EXECUTABLE, NOT_FOUND, USAGE};
 
@@ -23,8 +24,12 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let launcher = arguments
         .next()
         .and_then(|word| word.to_str()?.parse::<i32>().ok());
-    let (Some(launcher), Some(directory), Some(program)) =
-        (launcher, arguments.next(), arguments.next())
+    let directory = arguments.next();
+    let binding = arguments
+        .next()
+        .and_then(|word| word.to_str()?.parse::<Binding>().ok());
+    let (Some(launcher), Some(directory), Some(binding), Some(program)) =
+        (launcher, directory, binding, arguments.next())
     else {
         eprintln!("hivemind: `{SUBCOMMAND}` is what `hivemind run` calls; it is of no use by hand");
         return ExitCode::from(USAGE);
@@ -43,6 +48,7 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         eprintln!("hivemind: a drone cannot write to the job's directory {directory}: {error}");
         return ExitCode::from(MACHINE);
     }
+    binding.bind();
     become_program(&program, arguments)
 }
 

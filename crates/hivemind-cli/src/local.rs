@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use rustix::termios::tcgetpgrp;
 
+use crate::binding::Binding;
 use crate::drone;
 use crate::ending::Ending;
 use crate::plan::Plan;
@@ -52,7 +53,12 @@ pub(crate) fn start(
     directory: &Path,
     input: Input,
 ) -> io::Result<(Local, [OwnedFd; 2])> {
-    let mut command = bound(directory);
+    let place = plan.ranks.iter().position(|rank| *rank == number);
+    let binding = match place.filter(|_| plan.binds) {
+        Some(place) => Binding::share(place, plan.ranks.len()),
+        None => Binding::default(),
+    };
+    let mut command = bound(directory, &binding);
     command
         .arg(&plan.program)
         .args(plan.arguments.iter().map(AsRef::<OsStr>::as_ref))
@@ -91,15 +97,16 @@ pub(crate) fn spawn(mut command: Command, input: Input) -> io::Result<(Local, [O
     Ok((Local::of(child), pipes))
 }
 
-/// A command that lacks only what is to be run: bound to this process's life, and signed in with the keeper of
+/// A command that lacks only what is to be run: bound to this process's life and to these cores, and signed in with the keeper of
 /// the job with this private directory.
-pub(crate) fn bound(directory: &Path) -> Command {
+pub(crate) fn bound(directory: &Path, binding: &Binding) -> Command {
     let mut command = Command::new(COMMAND);
     command
         .arg0("hivemind")
         .arg(drone::SUBCOMMAND)
         .arg(std::process::id().to_string())
-        .arg(directory);
+        .arg(directory)
+        .arg(binding.to_string());
     command
 }
 

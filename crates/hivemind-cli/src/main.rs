@@ -14,6 +14,7 @@
 mod agent;
 mod batch;
 mod bench;
+mod binding;
 mod compile;
 mod console;
 mod copies;

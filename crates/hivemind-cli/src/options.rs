@@ -192,6 +192,17 @@ pub(crate) struct Run {
     )]
     pub(crate) transport: Option<Transport>,
 
+    /// What each drone is bound to.
+    #[arg(
+        help = "What each drone is bound to: its share of its machine's cores where there is one core for each drone at least, or \
+                  nothing [default: cores]",
+        long,
+        env = "HIVEMIND_BIND",
+        value_enum,
+        value_name = "WHAT"
+    )]
+    pub(crate) bind: Option<Bind>,
+
     /// For how many others a drone waits at a barrier: wider hives wait in a tree [default: 16].
     #[arg(long, env = "HIVEMIND_FAN_OUT", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DRONES)), value_name = "N")]
     pub(crate) fan_out: Option<u32>,
@@ -323,6 +334,7 @@ impl Run {
         self.engine = self.engine.or(file.engine);
         self.encrypt = self.encrypt.or(file.encrypt);
         self.transport = self.transport.or(file.transport);
+        self.bind = self.bind.or(file.bind);
         self.region = self.region.or(file.region.map(|size| size.0));
         self.metadata_limit = self
             .metadata_limit
@@ -382,6 +394,15 @@ impl Transport {
             Self::Shared => "shared",
         }
     }
+}
+
+/// What drones are bound to.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Bind {
+    #[default]
+    Cores,
+    None,
 }
 
 /// A way of saving messages or faults.

@@ -10,7 +10,7 @@ use hivemind::settings::show_time;
 use serde::{Deserialize, Serialize};
 
 use crate::key;
-use crate::options::Run;
+use crate::options::{Bind, Run};
 
 /// The file in a job's private directory where drone 0 writes where it is met.
 pub(crate) const ROOT_FILE: &str = "root";
@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) arguments: Vec<OsString>,
     /// The numbers of the drones of this machine.
     pub(crate) ranks: Vec<u32>,
+    /// Whether each drone is bound to its share of the cores.
+    pub(crate) binds: bool,
     /// Whether drones are asked for their statistics.
     reports: bool,
     /// The variables that are the same for all of them.
@@ -71,6 +73,7 @@ impl Plan {
             program,
             arguments: options.command[1..].to_vec(),
             ranks: part.ranks,
+            binds: options.bind.unwrap_or_default() == Bind::Cores,
             reports: options.reports(),
             common,
         }

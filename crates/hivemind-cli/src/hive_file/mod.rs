@@ -20,7 +20,7 @@ use serde_json::Value;
 
 pub(crate) use fields::{HostName, Ports, Size, Time, UserName};
 
-use crate::options::{Encrypt, Engine, Transport};
+use crate::options::{Bind, Encrypt, Engine, Transport};
 use crate::trouble::{Trouble, USAGE};
 use hivemind::settings::MAX_DRONES;
 
@@ -56,6 +56,8 @@ pub(crate) struct HiveFile {
     /// What carries links between drones: `auto` takes shared memory between drones of one machine where they can share any,
     /// `shared` insists on it, `tcp` is TCP everywhere.
     pub(crate) transport: Option<Transport>,
+    /// What each drone is bound to: its share of its host's cores, or nothing.
+    pub(crate) bind: Option<Bind>,
     /// Size of the shared memory.
     pub(crate) region: Option<Size>,
     /// How much memory a drone's bookkeeping may take before it is tidied up.

@@ -15,6 +15,7 @@ region = "8GiB"
 engine = "uffd"
 encrypt = "always"
 transport = "tcp"
+bind = "none"
 timeouts = { silence = "10s", start = 60 }
 
 [[hosts]]
@@ -36,7 +37,7 @@ fn toml_and_json_say_the_same() {
     let toml = HiveFile::from_toml(TOML).expect("a right file");
     let json = json(
         r#"{
-            "region": 8589934592, "engine": "uffd", "encrypt": "always", "transport": "tcp",
+            "region": 8589934592, "engine": "uffd", "encrypt": "always", "transport": "tcp", "bind": "none",
             "timeouts": {"silence": 10, "start": "1m"},
             "hosts": [
                 {"name": "queen", "address": "10.0.0.1", "ports": "7000-7099", "drones": 2,

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::binding::Binding;
 use crate::hive_file::HostEntry;
 use crate::local::{self, Local};
 
@@ -87,7 +88,7 @@ impl Ssh {
         script: &str,
         directory: &Path,
     ) -> io::Result<Started> {
-        let mut child = local::bound(directory)
+        let mut child = local::bound(directory, &Binding::default())
             .args(self.command_line(host, script))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

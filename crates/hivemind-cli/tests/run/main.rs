@@ -2,6 +2,7 @@
 //!
 //! The library is not in here; how its programs run under the command is tested with the programs.
 
+mod binding;
 mod doctor;
 mod ending;
 mod harness;
