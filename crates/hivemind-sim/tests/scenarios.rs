@@ -106,24 +106,37 @@ scenarios! {
 /// a walk ended in the last epoch is no reason to end there in this.
 #[test]
 fn a_walk_that_is_walked_again_takes_no_more_messages_each_time() {
+    // Until pages have found their home and pushes have begun; then two barriers, 320 pages that are pushed in runs, and two messages
+    // for each run of the others.
+    walk_again(|pages| pages, 132, 19);
+}
+
+#[test]
+fn a_walk_downwards_that_is_walked_again_takes_no_more_messages_each_time() {
+    walk_again(Iterator::rev, 166, 27);
+}
+
+/// 600 pages, nine epochs: so many messages in the first six, and in each later one.
+#[track_caller]
+fn walk_again<I: Iterator<Item = u32>>(
+    order: fn(std::ops::Range<u32>) -> I,
+    first_six: u32,
+    each_later: u32,
+) {
     const PAGES: u32 = 600;
-    // Until pages have found their home and pushes have begun.
-    const FIRST_SIX: u32 = 132;
-    // Two barriers, 320 pages that are pushed in runs, and two messages for each run of the others.
-    const EACH_LATER: u32 = 19;
     let mut text = format!("drones 2\npages {PAGES}\n");
     for epoch in 1..=9 {
         for page in 0..PAGES {
             text += &format!("d0: write p{page}+0 = {epoch}\n");
         }
         text += "all: barrier 0\nsettle\n";
-        for page in 0..PAGES {
+        for page in order(0..PAGES) {
             text += &format!("expect d1 read p{page}+0 = {epoch}\n");
         }
         text += "all: barrier 0\nsettle\n";
         match epoch {
-            6 => text += &format!("expect messages {FIRST_SIX}\n"),
-            7.. => text += &format!("expect messages {EACH_LATER}\n"),
+            6 => text += &format!("expect messages {first_six}\n"),
+            7.. => text += &format!("expect messages {each_later}\n"),
             _ => {}
         }
     }
