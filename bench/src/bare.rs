@@ -15,6 +15,8 @@ use anyhow::{Context, bail};
 use hivemind::Hive;
 use hivemind_memory::shared_ring::{self, Nonsense, Offer, Pair};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::getppid;
+use rustix::thread::sched_getaffinity;
 
 /// As long as a thread of a drone looks for messages itself.
 const LOOK: Duration = Duration::from_micros(50);
@@ -43,7 +45,6 @@ pub(crate) struct Wires {
 impl Wires {
     /// Connects the drones; collective.
     pub(crate) fn connect(hive: &mut Hive) -> anyhow::Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let sockets = if hive.is_first() {
             let door = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             // Whoever else connects doesn't know it.
@@ -68,7 +69,7 @@ impl Wires {
         Ok(Self {
             wires: wires.collect::<anyhow::Result<_>>()?,
             me: hive.me(),
-            looks: hive.drones() <= cores,
+            looks: hive.drones() <= cores(),
             buffer: Vec::new(),
         })
     }
@@ -186,6 +187,13 @@ impl Wires {
         }
         Ok(())
     }
+}
+
+/// The cores of all drones together: those of who started them, as they are bound to less.
+fn cores() -> usize {
+    let starter = getppid().and_then(|starter| sched_getaffinity(Some(starter)).ok());
+    let own = || std::thread::available_parallelism().map_or(1, usize::from);
+    starter.map_or_else(own, |set| set.count() as usize)
 }
 
 /// A bare connection with one other drone.
