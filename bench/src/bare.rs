@@ -15,8 +15,6 @@ use anyhow::{Context, bail};
 use hivemind::Hive;
 use hivemind_memory::shared_ring::{self, Nonsense, Offer, Pair};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::getppid;
-use rustix::thread::sched_getaffinity;
 
 /// As long as a thread of a drone looks for messages itself.
 const LOOK: Duration = Duration::from_micros(50);
@@ -189,11 +187,13 @@ impl Wires {
     }
 }
 
-/// The cores of all drones together: those of who started them, as they are bound to less.
+/// The cores of all drones together, as the launcher counts them.
 fn cores() -> usize {
-    let starter = getppid().and_then(|starter| sched_getaffinity(Some(starter)).ok());
+    let counted = std::env::var("HIVEMIND_LOCAL_CORES").ok();
     let own = || std::thread::available_parallelism().map_or(1, usize::from);
-    starter.map_or_else(own, |set| set.count() as usize)
+    counted
+        .and_then(|count| count.parse().ok())
+        .unwrap_or_else(own)
 }
 
 /// A bare connection with one other drone.

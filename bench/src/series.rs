@@ -122,7 +122,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Does something of `operations` operations, all drones at the same time, and notes its time and what this drone
+    /// Does something of `operations` operations, all drones at the same time, and notes its time, and at drone 0 what it
     /// sent and received. Collective.
     pub(crate) fn timed(
         &mut self,

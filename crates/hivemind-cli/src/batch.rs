@@ -19,10 +19,11 @@ const LABEL: &str = "--label";
 const PROGRAM_FOLLOWS: &str = "--";
 
 /// What a drone would take for its own place if it came from whoever started the launcher.
-pub(crate) const FOREIGN: [&str; 5] = [
+pub(crate) const FOREIGN: [&str; 6] = [
     "HIVEMIND_RANK",
     "HIVEMIND_SIZE",
     "HIVEMIND_LOCAL_DRONES",
+    "HIVEMIND_LOCAL_CORES",
     "HIVEMIND_LISTEN",
     "HIVEMIND_REPORT",
 ];

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::fs;
 use std::str::FromStr;
+use std::sync::OnceLock;
+use std::thread::available_parallelism;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -24,20 +26,26 @@ struct Processor {
 }
 
 impl Binding {
-    /// The share of the drone at this place among so many of this machine. Nothing where there are fewer processors than drones, or
-    /// only one drone.
+    /// The share of the drone at this place among so many of this machine. Nothing where there are fewer processors than drones (a
+    /// control group may give time for fewer than there are), or only one drone.
     pub(crate) fn share(place: usize, drones: usize) -> Self {
-        Self::of(&mut allowed(), place, drones)
-    }
-
-    /// Those of one core lie together, and so do neighbouring cores, which mostly share a cache.
-    fn of(processors: &mut [Processor], place: usize, drones: usize) -> Self {
-        if drones < 2 || processors.len() < drones {
+        static PROCESSORS: OnceLock<Vec<Processor>> = OnceLock::new();
+        if drones < 2 || available_parallelism().map_or(1, usize::from) < drones {
             return Self::default();
         }
-        processors.sort_unstable();
-        let cut = |place: usize| processors.len() * place / drones;
-        let share = &processors[cut(place)..cut(place + 1)];
+        Self::of(PROCESSORS.get_or_init(allowed), place, drones)
+    }
+
+    /// Of these in order, where those of one core lie together, and neighbouring cores, which mostly share a cache. Whole cores where
+    /// there is one for each drone.
+    fn of(processors: &[Processor], place: usize, drones: usize) -> Self {
+        let core = |one: &Processor, other: &Processor| one.place() == other.place();
+        let cores: Vec<&[Processor]> = processors.chunk_by(core).collect();
+        let part = |count: usize| count * place / drones..count * (place + 1) / drones;
+        let share = match cores.len() < drones {
+            true => processors[part(processors.len())].to_vec(),
+            false => cores[part(cores.len())].concat(),
+        };
         Self(share.iter().map(|processor| processor.number).collect())
     }
 
@@ -79,16 +87,23 @@ impl FromStr for Binding {
     }
 }
 
-/// The processors on which this process may run, in the order of their numbers.
+/// The processors on which this thread may run, in the order of their places.
 fn allowed() -> Vec<Processor> {
     let Ok(set) = sched_getaffinity(None) else {
         return Vec::new();
     };
     let numbers = (0..CpuSet::MAX_CPU).filter(|number| set.is_set(*number));
-    numbers.map(Processor::of_number).collect()
+    let mut processors: Vec<Processor> = numbers.map(Processor::of_number).collect();
+    processors.sort_unstable();
+    processors
 }
 
 impl Processor {
+    /// Which core it is, or is a thread of.
+    fn place(&self) -> (u64, u64) {
+        (self.package, self.core)
+    }
+
     /// Where the system does not tell, each is a core of its own.
     fn of_number(number: usize) -> Self {
         let read = |name: &str| {
@@ -114,11 +129,13 @@ mod tests {
             core: number as u64 % 2,
             number,
         };
-        (0..8).map(of).collect()
+        let mut processors: Vec<Processor> = (0..8).map(of).collect();
+        processors.sort_unstable();
+        processors
     }
 
     fn shares(drones: usize) -> Vec<Vec<usize>> {
-        let share = |place| Binding::of(&mut machine(), place, drones).0;
+        let share = |place| Binding::of(&machine(), place, drones).0;
         (0..drones).map(share).collect()
     }
 
@@ -131,17 +148,18 @@ mod tests {
 
     #[test]
     fn every_processor_is_somebodys_where_they_do_not_come_out_even() {
-        let three = shares(3);
-        let lengths: Vec<usize> = three.iter().map(Vec::len).collect();
-        assert_eq!(lengths, [2, 3, 3]);
-        assert_eq!(three.concat(), [0, 4, 1, 5, 2, 6, 3, 7]);
+        assert_eq!(shares(3), [vec![0, 4], vec![1, 5], vec![2, 6, 3, 7]]);
+        let five = shares(5);
+        let lengths: Vec<usize> = five.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [1, 2, 1, 2, 2]);
+        assert_eq!(five.concat(), [0, 4, 1, 5, 2, 6, 3, 7]);
     }
 
     #[test]
     fn a_drone_alone_and_drones_without_enough_processors_are_bound_to_none() {
-        for drones in [1, 9] {
-            assert!(shares(drones).iter().all(Vec::is_empty), "{drones}");
-        }
+        let processors = allowed().len();
+        assert_eq!(Binding::share(0, 1), Binding::default());
+        assert_eq!(Binding::share(0, processors + 1), Binding::default());
     }
 
     #[test]

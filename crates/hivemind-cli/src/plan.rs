@@ -62,6 +62,7 @@ impl Plan {
         let mut add = |name: &str, value: OsString| common.push((name.to_owned(), value));
         add("HIVEMIND_SIZE", part.drones.to_string().into());
         add("HIVEMIND_LOCAL_DRONES", part.ranks.len().to_string().into());
+        add("HIVEMIND_LOCAL_CORES", part.cores.max(1).to_string().into());
         add("HIVEMIND_THREADS", threads.to_string().into());
         if let Some(listen) = part.listen {
             add("HIVEMIND_LISTEN", listen.into());

@@ -1,7 +1,7 @@
 //! How many cores a drone may count on, beside the other drones of its host.
 //!
-//! A starter may have bound each drone to cores of its own, or all to all. Who did the binding is bound less: the parent
-//! process has all cores of the job on this host, as far as anybody can tell.
+//! A starter may have bound each drone to cores of its own, or all to all. Ours says how many they are together. Else who did the binding
+//! is bound less: the parent process has all cores of the job on this host, as far as anybody can tell.
 
 use rustix::process::{Pid, getppid};
 use rustix::thread::{CpuSet, sched_getaffinity};
@@ -17,9 +17,13 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// Those of this process. A starter may know how many the job has here.
-    pub(crate) fn here(told: Option<u32>) -> Self {
+    /// Those of this process. The launcher counts those of the job on this host; another starter may know of a bound.
+    pub(crate) fn here(counted: Option<u32>, told: Option<u32>) -> Self {
         let own = available_parallelism().map_or(1, usize::from);
+        if let Some(counted) = counted {
+            let all = own.max(counted as usize);
+            return Self { own, all };
+        }
         let count = |set: CpuSet| set.count() as usize;
         let bound = sched_getaffinity(None).map_or(own, count);
         let parent = parents_cores().map_or(bound, count);
@@ -74,9 +78,17 @@ mod tests {
 
     #[test]
     fn a_starter_may_know_of_fewer_cores_but_not_below_our_own() {
-        let here = Cores::here(None);
+        let here = Cores::here(None, None);
         assert!(here.own >= 1 && here.all >= here.own);
-        assert_eq!(Cores::here(Some(1)).all, here.own);
-        assert_eq!(Cores::here(Some(u32::MAX)).all, here.all);
+        assert_eq!(Cores::here(None, Some(1)).all, here.own);
+        assert_eq!(Cores::here(None, Some(u32::MAX)).all, here.all);
+    }
+
+    #[test]
+    fn the_launcher_knows_whatever_the_parent_is_bound_to() {
+        let own = Cores::here(None, None).own;
+        assert_eq!(Cores::here(Some(1 << 20), None).all, 1 << 20);
+        assert_eq!(Cores::here(Some(1 << 20), Some(1)).all, 1 << 20);
+        assert_eq!(Cores::here(Some(1), None).all, own);
     }
 }

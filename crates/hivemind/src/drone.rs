@@ -56,8 +56,8 @@ type Done = std::result::Result<Outcome, Failure>;
 /// amid a critical section, and looks at its end.
 const BELL_PATIENCE: Duration = Duration::from_micros(8);
 
-/// Memory that is there before the first message, so that this one takes no longer than others: for the pages that are pushed to
-/// a drone at most ([`PAGES_PUSHED_MOST`]), and for encoding a message of pages, with as much again for all that is not their bytes.
+/// Where a message of pages is encoded, with as much again for all that is not their bytes. It is there before the first message, as the
+/// memory for the pages that are pushed to a drone, so that this one takes no longer than others.
 const RESERVED_FRAME_BYTES: usize = 2 * PAGES_A_MESSAGE_MOST as usize * PAGE_SIZE;
 
 /// The service thread looks after silent peers this often.

@@ -140,7 +140,7 @@ impl Hive {
         // The guard needs the memory before the core takes it, and the drone after it has.
         let late = Arc::new(LateHandler::default());
         let faults = memory.handle_faults(late.clone());
-        let cores = Cores::here(seat.cores);
+        let cores = Cores::here(options.local_cores, seat.cores);
         let local_drones = options.local_drones.unwrap_or(agreement.local_drones);
         let may_spin = cores.suffice_for(local_drones as usize);
         let core = Core::new(config, memory);

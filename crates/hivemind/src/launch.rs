@@ -129,6 +129,8 @@ pub(crate) struct Options {
     pub(crate) metadata_limit_bytes: u64,
     /// How many drones of the job share this machine; none: they are counted when they meet.
     pub(crate) local_drones: Option<u32>,
+    /// How many cores the job has on this machine; none: those of whoever started this drone.
+    pub(crate) local_cores: Option<u32>,
     /// Where this drone listens for others; none: the loopback, or the way by which it reached drone 0.
     pub(crate) listen: Option<Listen>,
     /// Where the job's key is.
@@ -160,6 +162,7 @@ impl Default for Options {
             wait_limit: settings::WAIT_LIMIT,
             metadata_limit_bytes: settings::METADATA_LIMIT_BYTES,
             local_drones: None,
+            local_cores: None,
             listen: None,
             key_file: KeyFile::Nowhere,
             encryption: Encryption::Auto,
@@ -199,6 +202,11 @@ impl Options {
             &format!("a number of drones from 1 to {MAX_DRONES}"),
             MAX_DRONES,
         )?;
+        let cores = count(
+            "HIVEMIND_LOCAL_CORES",
+            &format!("a number of cores from 1 to {MAX_THREADS}"),
+            MAX_THREADS,
+        )?;
         let fan_out = count(
             "HIVEMIND_FAN_OUT",
             &format!("a number of drones from 1 to {MAX_DRONES}"),
@@ -221,6 +229,7 @@ impl Options {
                 1,
             )?,
             local_drones: local.map(|local| local as u32),
+            local_cores: cores.map(|cores| cores as u32),
             listen: environment.listen("HIVEMIND_LISTEN")?,
             key_file: environment.key_file(KEY_FILE),
             encryption: environment.word("HIVEMIND_ENCRYPT", default.encryption)?,
@@ -395,6 +404,7 @@ mod tests {
             ("HIVEMIND_WAIT_LIMIT", "2h"),
             ("HIVEMIND_METADATA_LIMIT", "1 GiB"),
             ("HIVEMIND_LOCAL_DRONES", "4"),
+            ("HIVEMIND_LOCAL_CORES", "9"),
             ("HIVEMIND_LISTEN", "10.0.0.5:7000-7063"),
             ("HIVEMIND_KEY_FILE", "/k"),
             ("HIVEMIND_ENCRYPT", "always"),
@@ -414,6 +424,7 @@ mod tests {
             wait_limit: Duration::from_secs(7200),
             metadata_limit_bytes: 1 << 30,
             local_drones: Some(4),
+            local_cores: Some(9),
             listen: Listen::parse("10.0.0.5:7000-7063"),
             key_file: KeyFile::Named("/k".into()),
             encryption: Encryption::Always,
@@ -451,6 +462,7 @@ mod tests {
             ),
             ("HIVEMIND_THREADS", "0", "a number of threads from 1"),
             ("HIVEMIND_LOCAL_DRONES", "0", "a number of drones from 1"),
+            ("HIVEMIND_LOCAL_CORES", "0", "a number of cores from 1"),
             ("HIVEMIND_FAN_OUT", "0", "a number of drones from 1"),
             ("HIVEMIND_WAIT_LIMIT", "0", "a time above 0"),
             ("HIVEMIND_SILENCE_LIMIT", "5 years", "a time above 0"),

@@ -18,7 +18,7 @@ use crate::hive_file::Ports;
 use crate::plan::Plan;
 
 /// The version of these words. An agent of another one is refused.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// What the launcher wants of an agent.
 #[derive(Debug, Serialize, Deserialize)]
