@@ -348,9 +348,10 @@ impl<M: Memory> Core<M> {
     fn fetch_followers(&mut self, page: PageId, count: u64) {
         let turn = self.fetch_window(Direction::Up, page.0 + 1, count);
         // Where there seem to be many more the next come while the program works on these.
-        let next = match count {
-            FOLLOWERS_MOST => self.fetch_window(Direction::Up, turn, WINDOW_PAGES_MOST),
-            _ => turn,
+        let many = count == FOLLOWERS_MOST && turn < self.pages.count();
+        let next = match many && self.pages.get_mut(PageId(turn)).trust.was_touched_once() {
+            true => self.fetch_window(Direction::Up, turn, WINDOW_PAGES_MOST),
+            false => turn,
         };
         let walk = Walk {
             direction: Direction::Up,

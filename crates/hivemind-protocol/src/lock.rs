@@ -228,7 +228,7 @@ impl<M: Memory> Core<M> {
         if again.ahead {
             return self.catch_up(id, tries);
         }
-        // Taking in what came with a token ends an interval, which may not be between arrival and departure (INV-7).
+        // Taking in what came with a token may end an interval, which may not be between arrival and departure (INV-7).
         if !here {
             again.count(back && !tries, enough);
             self.ask_for(id, tries);

@@ -94,7 +94,7 @@ struct Page {
     written: bool,
     /// What it was when it was looked at last, where that is what finds stores.
     copy: Option<Arc<PageBytes>>,
-    /// Whether the core has seen it otherwise since.
+    /// Whether the core has seen it otherwise since, or it counts as stored to.
     shown: bool,
     /// None as long as all bytes are zero: worlds with many pages stay cheap.
     bytes: Option<Arc<PageBytes>>,
@@ -263,12 +263,14 @@ impl Memory for SimMemory {
         );
     }
 
-    /// Marks are made at once, as by the engine that has them.
+    /// As the engines: the pages count as stored to at once.
     fn set_stored(&mut self, run: PageRun) {
         self.set_access(run, Access::ReadOnly);
         for page in run.pages() {
-            // A store may have landed already.
-            self.pages.get_mut().list[page.0 as usize].written |= self.watch == Watch::Marks;
+            // A store may have landed already: all are told of, whatever they compare to.
+            let found = &mut self.pages.get_mut().list[page.0 as usize];
+            found.written |= self.watch != Watch::Traps;
+            found.shown |= self.watch == Watch::Copies;
         }
     }
 
