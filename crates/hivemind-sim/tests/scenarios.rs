@@ -91,6 +91,7 @@ scenarios! {
     a_walk_downwards_takes_them_too: "walk-downwards.txt",
     what_was_walked_over_before_is_asked_for_at_once: "walk-known.txt",
     who_fills_fresh_pages_tells_of_those_alone: "fill-upwards.txt",
+    who_fills_fresh_pages_tells_of_all_those: "fill-and-read.txt",
     what_nobody_filled_is_closed_unless_somebody_stored_there: "fill-and-stop.txt",
     a_block_that_all_free_is_held_and_watched_by_none: "freed-together.txt",
     a_store_in_a_rhythm_is_expected: "rhythm.txt",
