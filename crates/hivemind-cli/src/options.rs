@@ -1,20 +1,20 @@
 //! The command line: every option, its environment variable and its help. What the values mean to a job
 //! is decided in `run` and `limits`.
 //!
-//! The options about hosts, which several subcommands share, are in `hosts`.
+//! The options about hosts, which several subcommands share, are in `hosts`; the words that options take, in `words`.
 
 mod hosts;
+mod words;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use clap::{Args, Parser, Subcommand};
 
 use crate::hive_file::HiveFile;
 pub(crate) use hosts::HostOptions;
+pub(crate) use words::{Bind, Color, Economy, Encrypt, Engine, Launcher, Transport};
 
 use hivemind::settings::{
     self, MAX_DRONES, MAX_THREADS, parse_size, parse_time, show_size, show_time,
@@ -312,14 +312,6 @@ pub(crate) struct Doctor {
     pub(crate) programs: Vec<OsString>,
 }
 
-/// Who starts the drones of a run without hosts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Launcher {
-    Auto,
-    Local,
-    Srun,
-}
-
 impl Run {
     /// Whether drones are asked for their statistics.
     pub(crate) fn reports(&self) -> bool {
@@ -344,120 +336,6 @@ impl Run {
         self.silence_limit = self.silence_limit.or(timeouts.silence.map(|time| time.0));
         self.start_timeout = self.start_timeout.or(timeouts.start.map(|time| time.0));
         self
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Color {
-    Auto,
-    Always,
-    Never,
-}
-
-/// Which links are encrypted.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Encrypt {
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
-impl Encrypt {
-    /// The word that the library knows it by.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Always => "always",
-            Self::Never => "never",
-        }
-    }
-}
-
-/// What carries links.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Transport {
-    #[default]
-    Auto,
-    Tcp,
-    Shared,
-}
-
-impl Transport {
-    /// The word that the library knows it by.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Tcp => "tcp",
-            Self::Shared => "shared",
-        }
-    }
-}
-
-/// What drones are bound to.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Bind {
-    #[default]
-    Cores,
-    None,
-}
-
-/// A way of saving messages or faults.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Economy {
-    /// Pages come ahead of a program that walks through memory.
-    FetchAhead,
-    /// Pages that a drone fetches after each barrier are sent to it unasked.
-    Push,
-    /// Of these pages, those that only one drone wrote go when it reaches the barrier, not when all have.
-    Early,
-    /// Pages that a drone touches under a lock come with it.
-    PagesOnGrants,
-    /// A drone that always wants a lock again says so when it gives it away.
-    Again,
-    /// A page that is stored to in a rhythm is opened for the next store.
-    Rhythm,
-}
-
-impl Economy {
-    /// The word that the library knows it by.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::FetchAhead => "fetch-ahead",
-            Self::Push => "push",
-            Self::Early => "early",
-            Self::PagesOnGrants => "pages-on-grants",
-            Self::Again => "again",
-            Self::Rhythm => "rhythm",
-        }
-    }
-}
-
-/// How page faults are caught.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Engine {
-    #[default]
-    Auto,
-    Uffd,
-    UffdSync,
-    Guard,
-    Mprotect,
-}
-
-impl Engine {
-    /// The word that the library knows it by.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Uffd => "uffd",
-            Self::UffdSync => "uffd-sync",
-            Self::Guard => "guard",
-            Self::Mprotect => "mprotect",
-        }
     }
 }
 
@@ -530,6 +408,7 @@ all drones gave 0. The command's own: 2 wrong options, 69 a host can't take part
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use clap::ValueEnum;
 
     fn run(words: &[&str]) -> Run {
         let words = ["hivemind", "run"].iter().chain(words);
