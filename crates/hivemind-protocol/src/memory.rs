@@ -116,8 +116,8 @@ pub trait Memory {
 
     /// With [`WriteDetection::Scans`]: makes these pages `ReadOnly`, of which the program seems to be about to store to each. They
     /// may count as written from here on, where that spares the program what the finding of a first store costs; so
-    /// [`take_written`](Self::take_written) may tell once of one that was not. A page that holds another byte than zero, and was out of the
-    /// program's sight just now, must. The default is for memory whose stores trap.
+    /// [`take_written`](Self::take_written) may tell once of one that was not. One that was `Invalid`
+    /// and holds another byte than zero must count so. The default is for memory whose stores trap.
     ///
     /// ```
     /// use hivemind_protocol::{Memory, PageId, PageRun};

@@ -13,7 +13,7 @@ use hivemind_protocol::{
 };
 use std::collections::{BTreeSet, VecDeque};
 
-/// Runs a scenario, with every way to learn of stores unless it names one.
+/// Runs a scenario, with every way to learn of stores unless it names some.
 ///
 /// ```
 /// let scenario = "
@@ -35,11 +35,7 @@ use std::collections::{BTreeSet, VecDeque};
 /// What is wrong, with the line of the scenario and what happened until then.
 pub fn run(text: &str) -> Result<(), String> {
     let script = parse(text)?;
-    let watches = match script.watch {
-        Some(one) => vec![one],
-        None => vec![Watch::Traps, Watch::Marks, Watch::Copies],
-    };
-    for watch in watches {
+    for &watch in &script.watches {
         let mut stage = Stage::new(&script, watch);
         for (at, line) in &script.lines {
             stage.line(line).map_err(|finding| {

@@ -6,7 +6,7 @@
 //! fan-out 1                     for how many others a drone waits at an epoch's end (default: 16)
 //! limit 500                     bytes of protocol memory before a collection (default: none)
 //! again 0                       a wish goes with the token once its drone came back at once so often (default 3)
-//! watch marks                   or traps or copies (default: the scenario runs once with each)
+//! watch marks copies            only with these, or traps (default: the scenario runs once with each of the three)
 //! d0: write p0+8 = 1 2 3        stores bytes at page 0, offset 8
 //! d0: read p0+8 = 1 2 3         loads them, and they must be these
 //! d0: lock 1   d0: unlock 1     d0: barrier 0   d0: leave
@@ -95,7 +95,7 @@ pub(crate) struct Script {
     pub(crate) fan_out: u32,
     pub(crate) economies: Economies,
     /// None: each in turn.
-    pub(crate) watch: Option<Watch>,
+    pub(crate) watches: Vec<Watch>,
     /// With their numbers in the text.
     pub(crate) lines: Vec<(usize, Line)>,
 }
@@ -109,7 +109,7 @@ pub(crate) fn parse(text: &str) -> Result<Script, String> {
         limit_bytes,
         fan_out: FAN_OUT,
         economies: Economies::default(),
-        watch: None,
+        watches: vec![Watch::Traps, Watch::Marks, Watch::Copies],
         lines: Vec::new(),
     };
     // Where the lines that repeat begin, and how often they are done.
@@ -162,13 +162,14 @@ impl Script {
                 self.fan_out = number(count)? as u32;
                 return Ok(());
             }
-            ["watch", how] => {
-                self.watch = Some(match how {
-                    "traps" => Watch::Traps,
-                    "marks" => Watch::Marks,
-                    "copies" => Watch::Copies,
-                    _ => return Err("watch is traps, marks or copies".to_owned()),
-                });
+            ["watch", ref ways @ ..] if !ways.is_empty() => {
+                let watch = |way: &&str| match *way {
+                    "traps" => Ok(Watch::Traps),
+                    "marks" => Ok(Watch::Marks),
+                    "copies" => Ok(Watch::Copies),
+                    _ => Err("watch is traps, marks or copies".to_owned()),
+                };
+                self.watches = ways.iter().map(watch).collect::<Result<_, _>>()?;
                 return Ok(());
             }
             ["settle"] => Line::Settle,
