@@ -19,7 +19,7 @@ use crate::{
     DroneId, Economies, Effect, Event, Failure, Heap, Memory, Message, Misbehaviour, Outcome,
     PAGE_SIZE, Stats, Ticket, WireError,
 };
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -562,6 +562,3 @@ pub(crate) fn misbehaviour(peer: DroneId, what: &str) -> Misbehaviour {
         what: String::from(what),
     }
 }
-
-/// A map that several protocols key by page.
-pub(crate) type PageMap<T> = BTreeMap<crate::PageId, T>;

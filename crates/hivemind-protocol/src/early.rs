@@ -8,8 +8,9 @@
 //!
 //! Who is sent which pages, and those that go after the departure, is in `push`; how pages go into memory, in `fault`.
 
-use crate::core::{Core, PageMap, misbehaviour};
+use crate::core::{Core, misbehaviour};
 use crate::mutant::{Mutant, mutant};
+use crate::page_map::PageMap;
 use crate::push::{PushList, in_messages};
 use crate::{DroneId, EpochId, Memory, Message, Misbehaviour, PageBytes, PageId};
 use alloc::boxed::Box;
@@ -116,7 +117,7 @@ impl<M: Memory> Core<M> {
         let is_next = epoch == self.epoch.id;
         for (page, _) in &pages {
             let home = self.pages_home(from, *page)?;
-            let unwanted = !self.pushes.is_sent_here(*page) || self.early.came.contains_key(page);
+            let unwanted = !self.pushes.is_sent_here(*page) || self.early.came.contains(*page);
             if home != from || (is_next && unwanted) {
                 let what = format!("it pushes {page}, which nobody wants of it");
                 return Err(misbehaviour(from, &what));
@@ -132,8 +133,8 @@ impl<M: Memory> Core<M> {
 
     /// The epoch begins for which these came.
     pub(crate) fn take_early(&mut self) {
-        let came = core::mem::take(&mut self.early.came);
-        self.take_pushed(came);
+        let came = self.early.came.take();
+        self.take_pushed(came.into_pages());
     }
 
     /// Of these pages, which went before the epoch began, takes those that nobody else wrote and that this drone still wants.

@@ -12,7 +12,7 @@
 //! wait there, in `homecoming`.
 
 use crate::again::Unopened;
-use crate::core::{Core, PageMap, misbehaviour};
+use crate::core::{Core, misbehaviour};
 use crate::gathering::Departure;
 use crate::homecoming::{Flushed, Homecoming};
 use crate::lock::manager;
@@ -20,6 +20,7 @@ use crate::message::{Arrival, Met};
 use crate::mutant::{Mutant, mutant};
 use crate::note::Note;
 use crate::page::{CopySet, Readers};
+use crate::page_map::PageMap;
 use crate::push::{PushList, in_messages};
 use crate::{
     Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, MeetingKind, Memory,

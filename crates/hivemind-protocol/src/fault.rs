@@ -44,8 +44,7 @@ impl<M: Memory> Core<M> {
         }
         self.fetches
             .under_way
-            .entry(page)
-            .or_default()
+            .get_or_default(page)
             .waiting
             .push((ticket, kind));
         self.advance_fetch(page);
@@ -65,13 +64,13 @@ impl<M: Memory> Core<M> {
 
     /// Fetches a page for which no thread waits: what this drone wrote must rest on a complete copy.
     pub(crate) fn fetch_for_itself(&mut self, page: PageId) {
-        self.fetches.under_way.entry(page).or_default();
+        self.fetches.under_way.get_or_default(page);
         self.advance_fetch(page);
     }
 
     /// Asks for what is still missing, or puts the page together when nothing is.
     pub(crate) fn advance_fetch(&mut self, page: PageId) {
-        let Some(fetch) = self.fetches.under_way.get(&page) else {
+        let Some(fetch) = self.fetches.under_way.get(page) else {
             return;
         };
         if fetch.page_from.is_some() || !fetch.diffs_from.is_empty() {
@@ -123,7 +122,7 @@ impl<M: Memory> Core<M> {
 
     fn request_page(&mut self, page: PageId, from: DroneId) {
         assert_ne!(from, self.me, "INV-4: a home would ask itself for its page");
-        if let Some(fetch) = self.fetches.under_way.get_mut(&page) {
+        if let Some(fetch) = self.fetches.under_way.get_mut(page) {
             fetch.page_from = Some(from);
             fetch.page_upto = self.log.known.get(from);
         }
@@ -133,7 +132,7 @@ impl<M: Memory> Core<M> {
             && entry.trust.has_been_touched()
             && self.economies.push
             && self.pushes.subscribe(page);
-        self.fetches.wanted.insert((from, again, page));
+        self.fetches.wanted.push((from, again, page));
     }
 
     /// Sends the requests for whole pages that this event brought about: a message for each run of
@@ -143,9 +142,8 @@ impl<M: Memory> Core<M> {
         if self.fetches.wanted.is_empty() {
             return;
         }
-        let wanted: Vec<Wanted> = core::mem::take(&mut self.fetches.wanted)
-            .into_iter()
-            .collect();
+        let mut wanted: Vec<Wanted> = core::mem::take(&mut self.fetches.wanted);
+        wanted.sort_unstable();
         let epoch = self.epoch.id;
         for asked in wanted.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
             let (from, again, _) = asked[0];
@@ -173,7 +171,7 @@ impl<M: Memory> Core<M> {
                 .or_insert((before, interval.index));
             *span = (span.0.min(before), span.1.max(interval.index));
         }
-        if let Some(fetch) = self.fetches.under_way.get_mut(&page) {
+        if let Some(fetch) = self.fetches.under_way.get_mut(page) {
             fetch.diffs_from = spans.clone();
         }
         let epoch = self.epoch.id;
@@ -193,7 +191,7 @@ impl<M: Memory> Core<M> {
 
     /// Everything is here: the page is put together and the program goes on.
     pub(crate) fn finish_fetch(&mut self, page: PageId) {
-        let Some(fetch) = self.fetches.under_way.remove(&page) else {
+        let Some(fetch) = self.fetches.under_way.remove(page) else {
             return;
         };
         let mut fetch = *fetch;
@@ -450,7 +448,7 @@ impl<M: Memory> Core<M> {
         };
         let fetch = match mutant(Mutant::ReplyToAnotherFetch) {
             true => self.fetches.under_way.values_mut().find(asked),
-            false => self.fetches.under_way.get_mut(&page),
+            false => self.fetches.under_way.get_mut(page),
         };
         let fetch = fetch.filter(asked).ok_or_else(|| {
             misbehaviour(

@@ -3,14 +3,14 @@
 //! What is asked of whom, and how what came goes into the page, is in `fault`; what came and waits until the program
 //! departs, in `split`.
 
-use crate::core::PageMap;
 use crate::message::Label;
 use crate::mutant::{Mutant, mutant};
 use crate::page::Page;
+use crate::page_map::PageMap;
 use crate::spare::SparePages;
 use crate::{AccessKind, Diff, DroneId, IntervalId, IntervalIndex, PageBytes, PageId, Ticket};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// One fetch a page, however many threads wait for it.
@@ -19,7 +19,7 @@ pub(crate) struct Fetches {
     /// Boxed, so that the map has little to move when pages come and go by the window.
     pub(crate) under_way: PageMap<Box<Fetch>>,
     /// Whole pages to ask for when this event is over, so that neighbours go into one request.
-    pub(crate) wanted: BTreeSet<Wanted>,
+    pub(crate) wanted: Vec<Wanted>,
     /// Pages that are here and not open, as they came: each is the page's twin when it is opened.
     arrived: PageMap<Box<PageBytes>>,
     /// Pages that were pushed while the program still sees what they were before: they wait until it departs.
@@ -81,7 +81,7 @@ impl Fetches {
     pub(crate) fn new() -> Self {
         Self {
             under_way: PageMap::new(),
-            wanted: BTreeSet::new(),
+            wanted: Vec::new(),
             arrived: PageMap::new(),
             landed: PageMap::new(),
         }
@@ -93,12 +93,12 @@ impl Fetches {
 
     /// Whether this page is being fetched.
     pub(crate) fn has(&self, page: PageId) -> bool {
-        self.under_way.contains_key(&page)
+        self.under_way.contains(page)
     }
 
     /// The page comes from its home without being asked for; only the home wrote it, or others too.
     pub(crate) fn expect(&mut self, page: PageId, home: DroneId, of_one: bool) {
-        let fetch = self.under_way.entry(page).or_default();
+        let fetch = self.under_way.get_or_default(page);
         fetch.page_from = Some(home);
         fetch.early_will_do = of_one || mutant(Mutant::VoidPushTaken);
     }
@@ -110,7 +110,7 @@ impl Fetches {
         bytes: Box<PageBytes>,
     ) -> Result<(), Box<PageBytes>> {
         let expects = |fetch: &&mut Box<Fetch>| fetch.page_from.is_some() && fetch.early_will_do;
-        let Some(fetch) = self.under_way.get_mut(&page).filter(expects) else {
+        let Some(fetch) = self.under_way.get_mut(page).filter(expects) else {
             return Err(bytes);
         };
         fetch.page_from = None;
@@ -121,13 +121,13 @@ impl Fetches {
     /// Whether a thread waits for this page.
     pub(crate) fn has_waiters(&self, page: PageId) -> bool {
         self.under_way
-            .get(&page)
+            .get(page)
             .is_some_and(|fetch| !fetch.waiting.is_empty())
     }
 
     /// The page as it came, if it came whole and nothing was done to it since.
     pub(crate) fn take_arrived(&mut self, page: PageId) -> Option<Box<PageBytes>> {
-        self.arrived.remove(&page)
+        self.arrived.remove(page)
     }
 
     /// The page came whole, as this.
@@ -144,14 +144,14 @@ impl Fetches {
 
     /// The page is not any more as it came.
     pub(crate) fn forget_arrived(&mut self, page: PageId, spare: &mut SparePages) {
-        if let Some(bytes) = self.arrived.remove(&page) {
+        if let Some(bytes) = self.arrived.remove(page) {
             spare.give(bytes);
         }
     }
 
     /// Who has yet to answer for a page.
     pub(crate) fn asked(&self, page: PageId) -> Vec<DroneId> {
-        let fetch = self.under_way.get(&page);
+        let fetch = self.under_way.get(page);
         let asked = fetch.map(|fetch| fetch.page_from.iter().chain(fetch.diffs_from.keys()));
         asked.into_iter().flatten().copied().collect()
     }

@@ -41,7 +41,7 @@ pub(crate) type Flushed = Vec<(PageId, Vec<(IntervalIndex, Diff)>)>;
 impl Epoch {
     /// The writes of these intervals, given with their weights, are on their way home.
     pub(crate) fn await_flushes(&mut self, page: PageId, expected: BTreeMap<IntervalId, u64>) {
-        let coming = self.homecomings.entry(page).or_default();
+        let coming = self.homecomings.get_or_default(page);
         coming.awaiting = expected.keys().map(|id| id.creator).collect();
         coming.expected = expected;
     }
@@ -49,7 +49,7 @@ impl Epoch {
     /// Whether writers' diffs of this page are still under way to here.
     pub(crate) fn awaits_flush(&self, page: PageId) -> bool {
         self.homecomings
-            .get(&page)
+            .get(page)
             .is_some_and(|coming| !coming.awaiting.is_empty())
     }
 
@@ -61,23 +61,19 @@ impl Epoch {
 
     /// Whether writers' diffs of this page are under way or not yet in it.
     pub(crate) fn is_coming_home(&self, page: PageId) -> bool {
-        self.homecomings.contains_key(&page)
+        self.homecomings.contains(page)
     }
 
     /// Remembers who asks for a page that is on its way home.
     pub(crate) fn wait_for_flush(&mut self, page: PageId, from: DroneId) {
-        self.homecomings
-            .entry(page)
-            .or_default()
-            .requests
-            .push(from);
+        self.homecomings.get_or_default(page).requests.push(from);
     }
 
     /// Adds to a copy of the page what the page itself must not show yet.
     pub(crate) fn overlay(&self, kernels: &Kernels, page: PageId, bytes: &mut PageBytes) {
         for diff in self
             .homecomings
-            .get(&page)
+            .get(page)
             .iter()
             .flat_map(|coming| &coming.filed)
         {
@@ -119,7 +115,7 @@ impl<M: Memory> Core<M> {
         self.check_flush(from, &pages, more)?;
         for (page, diffs) in pages {
             // A writer cannot know that its diffs were applied here within the epoch already.
-            let Some(coming) = self.epoch.homecomings.get_mut(&page) else {
+            let Some(coming) = self.epoch.homecomings.get_mut(page) else {
                 continue;
             };
             if !coming.awaiting.remove(&from) {
@@ -173,7 +169,7 @@ impl<M: Memory> Core<M> {
 
     /// All diffs of the page are here.
     fn settle(&mut self, page: PageId) {
-        let Some(coming) = self.epoch.homecomings.get_mut(&page) else {
+        let Some(coming) = self.epoch.homecomings.get_mut(page) else {
             return;
         };
         if !mutant(Mutant::FlushesUnordered) {
@@ -207,7 +203,7 @@ impl<M: Memory> Core<M> {
         if self.epoch.awaits_flush(page) || self.pages.get_mut(page).access != Access::Invalid {
             return;
         }
-        let Some(coming) = self.epoch.homecomings.remove(&page) else {
+        let Some(coming) = self.epoch.homecomings.remove(page) else {
             return;
         };
         for diff in coming.filed {

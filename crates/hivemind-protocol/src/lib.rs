@@ -53,6 +53,7 @@ mod message;
 mod mutant;
 mod note;
 mod page;
+mod page_map;
 mod prefetch;
 mod push;
 mod rhythm;

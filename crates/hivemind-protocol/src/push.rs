@@ -7,10 +7,11 @@
 //! come. How pages are fetched lives in `fault`, where they go at an epoch's end in `epoch`; those that need not wait for the
 //! departure are in `early`.
 
-use crate::core::{Core, PageMap, misbehaviour};
+use crate::core::{Core, misbehaviour};
 use crate::message::PAGES_A_MESSAGE_MOST;
 use crate::mutant::{Mutant, mutant};
 use crate::page::Trust;
+use crate::page_map::PageMap;
 use crate::{DroneId, Memory, Misbehaviour, PageId, PageRun};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -111,7 +112,7 @@ impl Pushes {
     /// Whether this drone should ask to be sent the page from now on, of which it knows that it fetches it
     /// again; remembers that it does.
     pub(crate) fn subscribe(&mut self, page: PageId) -> bool {
-        if self.subscriptions.len() >= PAGES_PUSHED_MOST || self.subscriptions.contains_key(&page) {
+        if self.subscriptions.len() >= PAGES_PUSHED_MOST || self.subscriptions.contains(page) {
             return false;
         }
         self.subscriptions.insert(page, Subscription::default());
@@ -120,18 +121,18 @@ impl Pushes {
 
     /// Whether the page's home sends it here.
     pub(crate) fn is_sent_here(&self, page: PageId) -> bool {
-        self.subscriptions.contains_key(&page)
+        self.subscriptions.contains(page)
     }
 
     /// Who is sent a page that lives here.
     pub(crate) fn subscribers(&self, page: PageId) -> impl Iterator<Item = DroneId> {
-        let readership = self.subscribers.get(&page).into_iter();
+        let readership = self.subscribers.get(page).into_iter();
         readership.flat_map(|readership| readership.drones.iter().copied())
     }
 
     /// An epoch is over in which this page was written: by its home, which this drone is, alone or not.
     pub(crate) fn note_writers(&mut self, page: PageId, of_one: bool) {
-        if let Some(readership) = self.subscribers.get_mut(&page) {
+        if let Some(readership) = self.subscribers.get_mut(page) {
             readership.of_one = of_one;
         }
     }
@@ -141,22 +142,21 @@ impl Pushes {
         &self,
         run: PageRun,
     ) -> impl Iterator<Item = (PageId, &BTreeSet<DroneId>)> {
-        let pages = self.subscribers.range(run.first..run.end());
+        let pages = self.subscribers.range(run);
         let of_one = pages.filter(|(_, readership)| readership.of_one);
-        of_one.map(|(page, readership)| (*page, &readership.drones))
+        of_one.map(|(page, readership)| (page, &readership.drones))
     }
 
     /// Nobody wants these pages any more, as all drones know.
     pub(crate) fn forget_all(&mut self, pages: PageRun) {
-        let are_others = |page: &PageId| *page < pages.first || *page >= pages.end();
-        self.subscribers.retain(|page, _| are_others(page));
-        self.subscriptions.retain(|page, _| are_others(page));
+        self.subscribers.remove_run(pages);
+        self.subscriptions.remove_run(pages);
     }
 
     /// The page has another home: what was agreed with the old one is over.
     pub(crate) fn forget(&mut self, page: PageId) {
-        self.subscribers.remove(&page);
-        self.subscriptions.remove(&page);
+        self.subscribers.remove(page);
+        self.subscriptions.remove(page);
     }
 }
 
@@ -177,8 +177,7 @@ impl<M: Memory> Core<M> {
         for page in pages.pages() {
             self.pushes
                 .subscribers
-                .entry(page)
-                .or_default()
+                .get_or_default(page)
                 .drones
                 .insert(from);
         }
@@ -189,9 +188,9 @@ impl<M: Memory> Core<M> {
     /// touched for a while.
     pub(crate) fn decline_untouched(&mut self) -> Vec<PageRun> {
         let mut declined = Vec::new();
-        for (page, subscription) in &mut self.pushes.subscriptions {
-            if subscription.note(self.pages.get_mut(*page).ahead) {
-                declined.push(*page);
+        for (page, subscription) in self.pushes.subscriptions.iter_mut() {
+            if subscription.note(self.pages.get_mut(page).ahead) {
+                declined.push(page);
             }
         }
         self.pushes.declined = declined;
@@ -203,13 +202,13 @@ impl<M: Memory> Core<M> {
         let heard = !mutant(Mutant::DeclinedStillPushed);
         for (drone, runs) in declined.iter().filter(|_| heard) {
             for run in runs {
-                for (_, readership) in self.pushes.subscribers.range_mut(run.first..run.end()) {
+                for (_, readership) in self.pushes.subscribers.range_mut(*run) {
                     readership.drones.remove(drone);
                 }
             }
         }
         for page in core::mem::take(&mut self.pushes.declined) {
-            self.pushes.subscriptions.remove(&page);
+            self.pushes.subscriptions.remove(page);
             self.pages.get_mut(page).trust = Trust::AT_FIRST;
         }
     }
@@ -226,7 +225,7 @@ impl<M: Memory> Core<M> {
             let home = self.pages.get_mut(page).home;
             self.pages.get_mut(page).ahead = true;
             self.fetches.expect(page, home, of_one);
-            if let Some(subscription) = self.pushes.subscriptions.get_mut(&page) {
+            if let Some(subscription) = self.pushes.subscriptions.get_mut(page) {
                 subscription.came = true;
             }
         }
@@ -235,7 +234,7 @@ impl<M: Memory> Core<M> {
     /// Of these pages, which have come, opens those that the program is sure to touch.
     pub(crate) fn open_sure(&mut self, came: impl IntoIterator<Item = PageId>) {
         let sure = came.into_iter().filter(|page| {
-            let subscription = self.pushes.subscriptions.get(page);
+            let subscription = self.pushes.subscriptions.get(*page);
             let sure = subscription.is_some_and(Subscription::is_sure);
             sure && self.came_ahead(*page)
         });

@@ -82,7 +82,7 @@ impl<M: Memory> Core<M> {
 
     /// The page has come whole, and goes in when the program departs.
     pub(crate) fn keep_landed(&mut self, page: PageId) {
-        if let Some(fetch) = self.fetches.under_way.remove(&page) {
+        if let Some(fetch) = self.fetches.under_way.remove(page) {
             self.fetches.landed.insert(page, fetch);
         }
         self.try_arrive();
@@ -90,9 +90,9 @@ impl<M: Memory> Core<M> {
 
     /// Puts in what landed under the running program.
     fn install_landed(&mut self) {
-        let landed = core::mem::take(&mut self.fetches.landed);
-        let pages: Vec<PageId> = landed.keys().copied().collect();
-        for (page, fetch) in landed {
+        let landed = self.fetches.landed.take();
+        let pages: Vec<PageId> = landed.iter().map(|(page, _)| page).collect();
+        for (page, fetch) in landed.into_pages() {
             self.fetches.under_way.insert(page, fetch);
             self.finish_fetch(page);
         }
@@ -104,7 +104,8 @@ impl<M: Memory> Core<M> {
         if mutant(Mutant::LandedOutlivesEpoch) {
             return;
         }
-        for (page, fetch) in core::mem::take(&mut self.fetches.landed) {
+        let landed = self.fetches.landed.take();
+        for (page, fetch) in landed.into_pages() {
             self.pages.get_mut(page).ahead = false;
             if let Some((_, bytes)) = fetch.base {
                 self.spare.give(bytes);
