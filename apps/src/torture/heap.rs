@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 
 /// So many blocks of a drone are alive at a time.
 const ALIVE: usize = 40;
+/// So often all allocate what they freed.
+const ROUNDS_OF_REUSE: u64 = 40;
 /// Most blocks are small, some take more than a page.
 const LARGEST: u64 = 6000;
 
@@ -43,7 +45,43 @@ pub(super) fn heap(torture: &Torture, hive: &mut Hive) -> Result<(), Failure> {
             }
         }
     }
-    hand_over(torture, hive, alive)
+    hand_over(torture, hive, alive)?;
+    reuse(torture, hive)
+}
+
+/// What all allocate together holds zeros, whoever filled and freed it before, and however.
+fn reuse(torture: &Torture, hive: &mut Hive) -> Result<(), Failure> {
+    const BYTES: usize = 150_000;
+    let (me, drones) = (hive.me(), hive.drones());
+    for round in 0..torture.rounds.min(ROUNDS_OF_REUSE) {
+        let mut bytes = hive.alloc::<u8>(BYTES - round as usize * 1000)?;
+        let found = bytes.view(hive).iter().position(|byte| *byte != 0);
+        let what = format!("the first byte that is not zero in round {round}");
+        torture.expect(hive, &what, found, None)?;
+        hive.barrier()?;
+        // Each fills another part in each round, and one of them some of all.
+        let turn = (me + round as usize) % drones;
+        let part = bytes.len() * turn / drones..bytes.len() * (turn + 1) / drones;
+        bytes.view_mut(hive)[part].fill(me as u8 + 1);
+        hive.barrier()?;
+        let first = round as usize % drones;
+        if me == first {
+            bytes
+                .view_mut(hive)
+                .iter_mut()
+                .step_by(5000)
+                .for_each(|byte| *byte ^= 0x80);
+        }
+        if round.is_multiple_of(3) {
+            if me == first {
+                hive.free_at(bytes.address())?;
+            }
+            hive.barrier()?;
+        } else {
+            hive.free(bytes)?;
+        }
+    }
+    Ok(())
 }
 
 fn hand_over(torture: &Torture, hive: &mut Hive, alive: VecDeque<Block>) -> Result<(), Failure> {

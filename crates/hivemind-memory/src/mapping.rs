@@ -129,6 +129,20 @@ impl Mapping {
     }
 
     /// Where these pages lie in the file, and how many bytes they are.
+    /// Gives their memory back; they hold zeros from now on.
+    pub(crate) fn give_back(&self, pages: PageRun) -> Result<(), Errno> {
+        let (offset, bytes) = self.in_file(pages);
+        sys::give_back(self.file.as_fd(), offset, bytes)
+    }
+
+    /// How many pages the file has in the machine's memory.
+    #[cfg(test)]
+    pub(crate) fn resident_pages(&self) -> i64 {
+        const BLOCK_BYTES: i64 = 512;
+        let file = rustix::fs::fstat(&self.file).expect("a file of our own");
+        file.st_blocks * BLOCK_BYTES / PAGE_SIZE as i64
+    }
+
     fn in_file(&self, pages: PageRun) -> (u64, usize) {
         let (address, bytes) = self.system(pages);
         ((address.addr() - self.system.addr()) as u64, bytes)

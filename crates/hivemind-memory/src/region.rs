@@ -147,6 +147,24 @@ impl RegionMemory {
         self.put[word] |= bit;
         first
     }
+
+    /// The pages are in memory no more: the next write of each is its first again.
+    fn forget_put(&mut self, pages: PageRun) {
+        for page in pages.pages() {
+            if let Some(word) = self.put.get_mut(page.0 as usize / 64) {
+                *word &= !(1 << (page.0 % 64));
+            }
+        }
+    }
+
+    /// Where bytes are to change the program must not see them.
+    fn assert_invalid(&self, page: PageId) {
+        let access = self.engine.access(page);
+        assert!(
+            access == Access::Invalid,
+            "INV-M1: bytes are written into {page} while it is {access:?}"
+        );
+    }
 }
 
 impl Memory for RegionMemory {
@@ -187,11 +205,7 @@ impl Memory for RegionMemory {
         );
         let (into, _) = self.mapping.system(PageRun::one(page));
         if self.writing != Some(page) {
-            let access = self.engine.access(page);
-            assert!(
-                access == Access::Invalid,
-                "INV-M1: bytes are written into {page} while it is {access:?}"
-            );
+            self.assert_invalid(page);
             self.writing = Some(page);
         }
         if let Ok(whole) = bytes.try_into()
@@ -208,6 +222,26 @@ impl Memory for RegionMemory {
         // see the page (INV-M1) and nobody else has the system view. `bytes` may lie in an application view, where a
         // program stores at the same time: this copy tolerates that.
         unsafe { sys::copy_racing(bytes.as_ptr(), into.add(offset), bytes.len()) };
+    }
+
+    fn clear(&mut self, pages: PageRun, soon: bool) {
+        self.writing = None;
+        for page in pages.pages() {
+            self.assert_invalid(page);
+        }
+        if !soon {
+            self.forget_put(pages);
+            return self.mapping.give_back(pages).unwrap_or_else(|errno| {
+                end_process(format_args!(
+                    "the kernel refuses to take back {} pages of the region from {} on (fallocate: {errno}): it is older than \
+                     Linux 3.5, or a filter of system calls forbids it",
+                    pages.count, pages.first
+                ))
+            });
+        }
+        let (into, bytes) = self.mapping.system(pages);
+        // SAFETY: the system view is writable there; the program cannot see the pages (INV-M1) and nobody else has that view.
+        unsafe { into.write_bytes(0, bytes) };
     }
 
     fn take_written(&mut self, into: &mut Vec<PageRun>) {
@@ -378,6 +412,24 @@ impl fmt::Debug for RegionView {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::free_bases;
+
+    #[test]
+    fn what_is_cleared_takes_no_memory_unless_it_is_wanted_soon() {
+        const BYTES: u64 = 64 * PAGE_SIZE as u64;
+        let base = free_bases(BYTES).trailing_zeros() as usize;
+        let mut memory = RegionMemory::create(BYTES, base, EngineKind::Mprotect).expect("room");
+        for soon in [true, false] {
+            for page in memory.mapping.whole().pages() {
+                memory.write(page, 0, &[1; PAGE_SIZE]);
+            }
+            assert_eq!(memory.mapping.resident_pages(), 64);
+            let (first, count) = (PageId(8), 48);
+            memory.clear(PageRun { first, count }, soon);
+            let left = if soon { 64 } else { 16 };
+            assert_eq!(memory.mapping.resident_pages(), left, "soon: {soon}");
+        }
+    }
 
     #[test]
     fn a_region_moves_between_threads_and_a_view_is_shared_by_them() {

@@ -266,6 +266,12 @@ pub(crate) fn put(file: BorrowedFd<'_>, offset: u64, bytes: &PageBytes) -> Resul
     Ok(())
 }
 
+/// Gives the memory of a range of a memory file back, which holds zeros from then on.
+pub(crate) fn give_back(file: BorrowedFd<'_>, offset: u64, bytes: usize) -> Result<(), Errno> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, flags, offset, bytes as u64))
+}
+
 /// Gives all of a memory file's memory back. Who has it mapped still must not touch it any more.
 pub(crate) fn empty(file: BorrowedFd<'_>) {
     // Refused by no kernel; and if it were, the memory would go with the file.

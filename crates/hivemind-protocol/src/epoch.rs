@@ -270,7 +270,7 @@ impl<M: Memory> Core<M> {
         let Departure {
             from,
             intervals,
-            met,
+            mut met,
             declined,
         } = departure;
         for interval in self.news(from, intervals)? {
@@ -280,12 +280,17 @@ impl<M: Memory> Core<M> {
         self.forget_landed();
         let circumstances = self.circumstances(met.as_ref());
         let freed = self.freed(met.as_ref());
-        if let Some(pages) = freed {
+        let anew = self.taken_anew(met.as_ref());
+        if let Some(pages) = freed.or(anew) {
             self.pushes.forget_all(pages);
         }
         let turned = self.turn_pages(circumstances);
         if let Some(pages) = freed {
             self.forget_freed(pages);
+        }
+        if let Some(pages) = anew {
+            self.make_anew(pages);
+            met.iter_mut().for_each(Met::hold_zeros);
         }
         if circumstances.parked {
             self.close_unfilled();

@@ -18,7 +18,7 @@ pub struct Block {
     pub address: Address,
     /// How many bytes it has: at least as many as were asked for.
     pub bytes: u64,
-    /// Whether no block ever covered any of it, so that it still holds zeros.
+    /// Whether it holds zeros: no block ever covered any of it, or all drones allocate it together and it is whole pages.
     pub fresh: bool,
 }
 
@@ -54,7 +54,9 @@ const GRAIN_BYTES: u64 = 16;
 /// distance is a large power of two would have both in the same sets of every cache and the same banks of memory: Jacobi's
 /// iteration on 2048² points takes a fifth longer then. Where a C library maps large blocks, its own header does the same.
 const LARGE_BYTES: u64 = 128 << 10;
-const APART_BYTES: u64 = crate::PAGE_SIZE as u64;
+const APART_BYTES: u64 = PAGE_BYTES;
+
+const PAGE_BYTES: u64 = crate::PAGE_SIZE as u64;
 
 impl Heap {
     /// A heap of `bytes` bytes, all free but for the first grain: no block lies at address 0, which programs
@@ -78,7 +80,8 @@ impl Heap {
         heap
     }
 
-    /// Takes a block of at least `bytes` bytes, aligned to `align`.
+    /// Takes a block of at least `bytes` bytes, aligned to `align`. A block that begins at a page has whole pages: no other
+    /// lies in its last one.
     ///
     /// ```
     /// use hivemind_protocol::Heap;
@@ -95,7 +98,11 @@ impl Heap {
             return Err(Refusal::BadAlignment(align));
         }
         let align = align.max(GRAIN_BYTES);
-        let wanted = bytes.max(1).checked_next_multiple_of(GRAIN_BYTES);
+        let grain = match align >= PAGE_BYTES {
+            true => PAGE_BYTES,
+            false => GRAIN_BYTES,
+        };
+        let wanted = bytes.max(1).checked_next_multiple_of(grain);
         let found = wanted.and_then(|wanted| {
             let is_large = wanted >= LARGE_BYTES && align <= APART_BYTES;
             let apart = is_large.then(|| self.best_fit(wanted, align, APART_BYTES));
@@ -305,6 +312,16 @@ mod tests {
         assert!(first.fresh);
         heap.free(first.address).unwrap();
         assert!(!heap.allocate(64, 16).unwrap().fresh);
+    }
+
+    #[test]
+    fn a_block_that_begins_at_a_page_shares_none() {
+        let mut heap = Heap::new(1 << 16);
+        let block = heap.allocate(5000, 4096).unwrap();
+        assert_eq!((block.address.0, block.bytes), (4096, 8192));
+        let other = heap.allocate(60, 16).unwrap().address.0;
+        assert!(!(4096..12288).contains(&other), "{other}");
+        assert_eq!(heap.allocate(5000, 2048).unwrap().bytes, 5008);
     }
 
     proptest! {

@@ -20,6 +20,7 @@ mod split;
 
 mod again;
 mod ahead;
+mod anew;
 mod clock;
 mod collect;
 mod condition;
@@ -104,4 +105,4 @@ pub use crate::wire::WireError;
 /// ```
 /// println!("protocol {}", hivemind_protocol::PROTOCOL_VERSION);
 /// ```
-pub const PROTOCOL_VERSION: u32 = 10;
+pub const PROTOCOL_VERSION: u32 = 11;

@@ -167,6 +167,24 @@ pub trait Memory {
     /// ```
     fn write(&mut self, page: PageId, offset: usize, bytes: &[u8]);
 
+    /// Makes all bytes of these pages zero, which are `Invalid`. Where they are not wanted `soon`, what they take of the machine's
+    /// memory may be given back. The default writes zeros.
+    ///
+    /// ```
+    /// use hivemind_protocol::{Access, Memory, PageId, PageRun};
+    /// fn begin_anew(memory: &mut impl Memory, first: PageId) {
+    ///     let pages = PageRun { first, count: 32 };
+    ///     memory.set_access(pages, Access::Invalid);
+    ///     memory.clear(pages, false);
+    /// }
+    /// ```
+    fn clear(&mut self, pages: PageRun, soon: bool) {
+        let _ = soon;
+        for page in pages.pages() {
+            self.write(page, 0, &[0; PAGE_SIZE]);
+        }
+    }
+
     /// With [`WriteDetection::Scans`]: appends the runs of `ReadOnly` pages written since the last call (or
     /// since they became `ReadOnly`), ascending, and forgets them in the same step: a store that comes later is found
     /// by the next call. A page may be left out that is as it was at the last call and at each [`read`](Self::read) since:

@@ -406,6 +406,18 @@ pub enum Met {
     Refused(Refusal),
 }
 
+impl Met {
+    /// The block that was allocated holds zeros now, whoever had it before.
+    pub(crate) fn hold_zeros(&mut self) {
+        if let Self::Together {
+            block: Some(block), ..
+        } = self
+        {
+            block.fresh = true;
+        }
+    }
+}
+
 impl Label {
     /// Whether a copy with this label contains the writes of `interval`.
     ///

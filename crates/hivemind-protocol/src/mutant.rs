@@ -191,6 +191,10 @@ mutants! {
     ClosedUnseen = "closed-unseen", None;
     /// A block that all free together leaves copies behind, of which its homes take no notice.
     FreedCopiesKept = "freed-copies-kept", None;
+    /// What all allocate together holds what it held before.
+    AnewNotCleared = "anew-not-cleared", None;
+    /// What was on its way home when a block was made anew goes into its pages.
+    AnewAwaitsFlush = "anew-awaits-flush", None;
     /// At a split barrier homes move to their writers, while the old homes' programs may write on.
     HomesMoveUnderWriters = "homes-move-under-writers", None;
     /// What is void at a split barrier is taken from the program at once, though it goes on.

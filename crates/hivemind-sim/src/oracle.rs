@@ -7,10 +7,11 @@
 use crate::finding::{Finding, Verdict};
 use crate::shadow::Shadow;
 use hivemind_protocol::{
-    Address, Block, ConditionId, DroneId, LockId, Meeting, Outcome, Refusal, Sleeper,
+    Address, Block, ConditionId, DroneId, LockId, Meeting, Outcome, PAGE_SIZE, Refusal, Sleeper,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
 /// The knowledge of what happened before what: for each drone, how many of its steps are known.
 pub(crate) type HappensBefore = Vec<u32>;
@@ -326,7 +327,11 @@ impl Oracle {
     /// # Errors
     /// It overlaps another, is not aligned or leaves the region.
     pub(crate) fn allocated(&mut self, block: Block, bytes: u64, align: u64) -> Verdict<()> {
-        let (start, end) = (block.address.0, block.address.0 + bytes.max(1));
+        let (start, end) = (block.address.0, block.address.0 + block.bytes);
+        if !Self::granted(bytes, align).contains(&block.bytes) {
+            let what = format!("{block:?} for {bytes} bytes aligned to {align}");
+            return Err(Finding::new("the size of a block of the heap", what));
+        }
         let before = self.heap.range(..end).next_back();
         let overlapped = before.filter(|(other, size)| *other + (**size).max(1) > start);
         if let Some((other, size)) = overlapped {
@@ -344,18 +349,44 @@ impl Oracle {
             let what = format!("{bytes} bytes at {start} are called fresh but were written");
             return Err(Finding::new("a fresh block of the heap", what));
         }
-        self.heap.insert(start, bytes);
+        self.heap.insert(start, block.bytes);
         Ok(())
+    }
+
+    /// A block was given to all: whole pages hold zeros, whoever had them before.
+    pub(crate) fn allocated_together(
+        &mut self,
+        block: Block,
+        bytes: u64,
+        align: u64,
+    ) -> Verdict<()> {
+        if align >= PAGE_SIZE as u64 {
+            let (start, end) = (block.address.0, block.address.0 + block.bytes);
+            self.memory.forget(start, end);
+            if !block.fresh {
+                let what = format!("{block:?} for {bytes} bytes aligned to {align}");
+                return Err(Finding::new("whole pages for all that are not fresh", what));
+            }
+        }
+        self.allocated(block, bytes, align)
+    }
+
+    /// How many bytes a block may have.
+    fn granted(bytes: u64, align: u64) -> Range<u64> {
+        let grain = match align >= PAGE_SIZE as u64 {
+            true => PAGE_SIZE as u64,
+            false => 16,
+        };
+        bytes.max(1)..bytes.max(1).saturating_add(grain)
     }
 
     /// A block was measured.
     pub(crate) fn measured(&self, address: Address, block: Block) -> Verdict<()> {
-        let asked = self.heap.get(&address.0).copied();
-        let right = |asked: u64| (asked.max(1)..asked.max(1) + 16).contains(&block.bytes);
-        if block.address == address && asked.is_some_and(right) {
+        let given = self.heap.get(&address.0).copied();
+        if block.address == address && given == Some(block.bytes) {
             return Ok(());
         }
-        let what = format!("{block:?} at {address}, for which {asked:?} bytes were asked");
+        let what = format!("{block:?} at {address}, where a block of {given:?} bytes was given");
         Err(Finding::new("a block of the heap that was measured", what))
     }
 
@@ -386,6 +417,7 @@ impl Oracle {
     /// # Errors
     /// There is room.
     pub(crate) fn refused_room(&self, bytes: u64, align: u64) -> Verdict<()> {
+        let bytes = Self::granted(bytes, align).end;
         let mut at = 0;
         let end_of_last = (self.region_bytes, 0);
         let blocks = self
@@ -537,19 +569,45 @@ mod tests {
     #[test]
     fn blocks_that_overlap_are_found() {
         let mut oracle = Oracle::new(1, 8192);
-        let block = |start| Block {
+        let block = |start, bytes| Block {
             address: Address(start),
-            bytes: 64,
+            bytes,
             fresh: false,
         };
-        oracle.allocated(block(64), 64, 16).expect("room");
-        oracle.allocated(block(128), 64, 16).expect("room");
-        oracle.allocated(block(0), 64, 16).expect("room");
-        assert!(oracle.allocated(block(112), 16, 16).is_err());
+        oracle.allocated(block(64, 64), 64, 16).expect("room");
+        oracle.allocated(block(128, 64), 64, 16).expect("room");
+        oracle.allocated(block(0, 64), 64, 16).expect("room");
+        assert!(oracle.allocated(block(112, 16), 16, 16).is_err());
         assert!(oracle.frees(Address(64)));
         assert!(!oracle.frees(Address(64)));
-        oracle.allocated(block(112), 16, 16).expect("room");
+        oracle.allocated(block(112, 16), 16, 16).expect("room");
+        assert!(
+            oracle.allocated(block(1024, 80), 64, 16).is_err(),
+            "too large"
+        );
         assert!(oracle.refused_room(4000, 16).is_err());
         assert_eq!(oracle.refused_room(8192, 16), Ok(()));
+    }
+
+    #[test]
+    fn whole_pages_for_all_must_be_fresh_whoever_had_them() {
+        let mut oracle = Oracle::new(1, 1 << 16);
+        let page = PAGE_SIZE as u64;
+        let block = |fresh| Block {
+            address: Address(page),
+            bytes: page,
+            fresh,
+        };
+        oracle
+            .stored(ONE, Address(page), &[7])
+            .expect("nobody else");
+        assert!(oracle.allocated_together(block(false), 9, page).is_err());
+        let mut oracle = Oracle::new(1, 1 << 16);
+        oracle
+            .stored(ONE, Address(page), &[7])
+            .expect("nobody else");
+        assert_eq!(oracle.allocated_together(block(true), 9, page), Ok(()));
+        assert_eq!(oracle.loaded(ONE, Address(page), &[0]), Ok(()));
+        assert!(oracle.loaded(ONE, Address(page), &[7]).is_err());
     }
 }

@@ -5,7 +5,7 @@ use crate::finding::{Finding, Verdict};
 use crate::memory::{Blocked, Watch};
 use crate::network::Weather;
 use crate::oracle::Oracle;
-use crate::script::{Deed, Line, Script, parse};
+use crate::script::{ALIGN, Deed, Line, Script, parse};
 use crate::trace::Trace;
 use crate::world::{Completed, Started, World, WorldPlan};
 use hivemind_protocol::{
@@ -49,9 +49,6 @@ pub fn run(text: &str) -> Result<(), String> {
 
 /// How many lines of its record a failing scenario shows.
 const LINES_SHOWN: usize = 60;
-
-/// How scenarios align their blocks.
-const ALIGN: u64 = 16;
 
 /// A scenario that runs.
 struct Stage {
@@ -291,7 +288,7 @@ impl Stage {
                 player.deeds.pop_front();
                 self.oracle.met(drone, &outcome).map(|_| ())
             }
-            Some(Deed::AllocateTogether(bytes)) => {
+            Some(Deed::AllocateTogether(bytes, align)) => {
                 player.deeds.pop_front();
                 let together = self.oracle.met(drone, &outcome)?;
                 let Some(block) = together.allocated else {
@@ -300,7 +297,7 @@ impl Stage {
                 };
                 self.player(drone).allocated = Some(block.address);
                 match together.first {
-                    true => self.oracle.allocated(block, bytes, ALIGN),
+                    true => self.oracle.allocated_together(block, bytes, align),
                     false => Ok(()),
                 }
             }
@@ -361,8 +358,7 @@ impl Stage {
                     self.call(drone, Command::Measure(address))?;
                 }
                 Deed::Free => self.free(drone)?,
-                Deed::AllocateTogether(bytes) => {
-                    let align = ALIGN;
+                Deed::AllocateTogether(bytes, align) => {
                     self.meet(drone, MeetingKind::Allocate { bytes, align })?;
                 }
                 Deed::FreeTogether => {

@@ -17,6 +17,7 @@
 //! d0: prefetch p3 4             begins to fetch pages 3 to 6
 //! d0: allocate 64   d0: free    a block from the heap; gives back the one that this drone got last
 //! all: allocate 9000 together   a block for all; `free together` gives back the one that was allocated last
+//! all: allocate 2 pages together   likewise, of whole pages
 //! meanwhile d0 p0+8 = 1         another thread of d0 stores, at once, to a page that is open, whatever d0 waits for
 //! all: barrier 0                every drone, in turn
 //! repeat 300   …   end          the lines between, so many times
@@ -41,6 +42,9 @@ use hivemind_protocol::{
     Address, BarrierId, ConditionId, DroneId, Economies, FAN_OUT, LockId, PAGE_SIZE, PageId,
     PageRun,
 };
+
+/// How blocks are aligned that are not of whole pages.
+pub(crate) const ALIGN: u64 = 16;
 
 /// A line of a scenario.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,7 +80,8 @@ pub(crate) enum Deed {
     Signal(LockId, ConditionId, bool),
     Prefetch(PageRun),
     Allocate(u64),
-    AllocateTogether(u64),
+    /// How many bytes, and to what they are aligned.
+    AllocateTogether(u64, u64),
     Measure,
     Free,
     FreeTogether,
@@ -244,7 +249,11 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
         ["signal", id, condition] => Deed::Signal(lock(id)?, self::condition(condition)?, false),
         ["broadcast", id, condition] => Deed::Signal(lock(id)?, self::condition(condition)?, true),
         ["prefetch", first, count] => Deed::Prefetch(pages(first, count)?),
-        ["allocate", bytes, "together"] => Deed::AllocateTogether(number(bytes)?),
+        ["allocate", bytes, "together"] => Deed::AllocateTogether(number(bytes)?, ALIGN),
+        ["allocate", count, "pages", "together"] => {
+            let page = PAGE_SIZE as u64;
+            Deed::AllocateTogether(number(count)? * page, page)
+        }
         ["free", "together"] => Deed::FreeTogether,
         ["allocate", bytes] => Deed::Allocate(number(bytes)?),
         ["measure"] => Deed::Measure,

@@ -94,6 +94,8 @@ scenarios! {
     who_fills_fresh_pages_tells_of_all_those: "fill-and-read.txt",
     what_nobody_filled_is_closed_unless_somebody_stored_there: "fill-and-stop.txt",
     a_block_that_all_free_is_held_and_watched_by_none: "freed-together.txt",
+    whole_pages_that_all_allocate_are_as_nobody_ever_wrote_them: "anew.txt",
+    a_diff_that_comes_home_after_its_page_was_made_anew_goes_into_nothing: "anew-with-flush.txt",
     a_store_in_a_rhythm_is_expected: "rhythm.txt",
     a_rhythm_that_ends_is_forgotten: "rhythm-ends.txt",
     a_page_of_writers_in_a_row_comes_from_the_last: "page-miss-migratory.txt",

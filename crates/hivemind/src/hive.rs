@@ -297,7 +297,7 @@ impl Hive {
         self.remember(block, bytes);
         let mut shared = Shared::new(block.address, len);
         if !block.fresh {
-            // Somebody had it before: each drone clears its part.
+            // Somebody had it before, and has other blocks beside it still: each drone clears its part.
             let part = self.share_of(0..len);
             shared.view_mut(self)[part].fill(T::zeroed());
             self.barrier()?;

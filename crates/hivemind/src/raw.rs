@@ -174,9 +174,9 @@ impl RawHive {
         })
     }
 
-    /// Takes memory for all drones together: each is told of the same block, which is zero. Collective: blocks until all drones
-    /// ask for the same, and is a barrier. Meant for what a binding itself keeps in shared memory: it is made early, where
-    /// nobody had the memory before.
+    /// Takes memory for all drones together: each is told of the same block. Aligned to a page (4096 bytes) or more it is zero,
+    /// whoever had it before; otherwise it says whether it is. Collective: blocks until all drones ask for the same, and is a
+    /// barrier. Meant for what a binding itself keeps in shared memory.
     ///
     /// ```
     /// # fn main() -> hivemind::Result<()> {

@@ -37,6 +37,31 @@ pub(crate) fn pages_opened_for_stores_take_no_fault_and_are_told_of_once(case: &
     );
 }
 
+pub(crate) fn what_is_cleared_is_zero_and_filled_as_at_the_start(case: &Case) {
+    const PAGES: u64 = 64;
+    let region = Fixture::new(PAGES, case.engine);
+    for soon in [true, false] {
+        for page in 0..PAGES {
+            region.store(page, 9, 1);
+        }
+        region.faults();
+        region.take_written();
+        region.set(0, PAGES, Access::Invalid);
+        region.memory().clear(run(1, PAGES - 2), soon);
+        assert_eq!(region.page(PAGES / 2), [0; PAGE_SIZE], "to the core");
+        assert_eq!((region.page(0)[9], region.page(PAGES - 1)[9]), (1, 1));
+        // What comes from a peer goes in again, and the rest is zeros to the program.
+        region.memory().write(PageId(7), 0, &[3; PAGE_SIZE]);
+        region.memory().write(PageId(8), 5, &[4]);
+        for (page, offset, byte) in [(7, 9, 3), (8, 9, 0), (8, 5, 4), (9, 9, 0), (0, 9, 1)] {
+            assert_eq!(region.load(page, offset), byte, "{page} + {offset}");
+        }
+        region.store(10, 9, 5);
+        assert_eq!((region.load(10, 9), region.load(10, 8)), (5, 0));
+        region.faults();
+    }
+}
+
 pub(crate) fn valid_pages_opened_for_stores_keep_their_bytes(case: &Case) {
     let region = Fixture::new(4, case.engine);
     if region.memory().write_detection() == WriteDetection::Traps {

@@ -104,11 +104,19 @@ fn draw_end(prng: &mut Prng, drones: u32, heap: bool, blocks: &mut usize) -> End
             End::Allocate {
                 block: *blocks - 1,
                 bytes: prng.skewed(9_000),
-                align: 1 << prng.below(13),
+                align: or_a_page(1 << prng.below(13)),
             }
         }
         4 if *blocks > 0 => End::Free(prng.below(*blocks as u64) as usize),
         _ => End::Barrier(BarrierId(prng.below(3) as u32)),
+    }
+}
+
+/// Large alignments are those of whole pages.
+fn or_a_page(align: u64) -> u64 {
+    match align {
+        256.. => PAGE_SIZE as u64,
+        _ => align,
     }
 }
 

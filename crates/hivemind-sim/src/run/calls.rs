@@ -200,7 +200,7 @@ impl Run {
         };
         self.keep_block(drone, purpose, block, bytes);
         if together.first {
-            self.oracle.allocated(block, bytes, align)
+            self.oracle.allocated_together(block, bytes, align)
         } else {
             Ok(())
         }
