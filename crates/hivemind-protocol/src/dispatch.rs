@@ -58,7 +58,7 @@ impl<M: Memory> Core<M> {
             return Ok(());
         };
         match message {
-            Message::PageRequest { pages, again, .. } => self.page_request(from, pages, again),
+            Message::PageRequest { pages, again, .. } => self.page_request(from, &pages, again),
             Message::PageReply { known, pages, .. } => self.page_reply(from, known, pages),
             Message::PagePush { epoch, pages } => self.page_push(from, epoch, pages),
             Message::PageRefused { page, .. } => self.page_refused(from, page),

@@ -135,8 +135,8 @@ impl<M: Memory> Core<M> {
         self.fetches.wanted.push((from, again, page));
     }
 
-    /// Sends the requests for whole pages that this event brought about: a message for each run of
-    /// neighbours that come from the same drone. Nothing of what an event changes can void them: an epoch
+    /// Sends the requests for whole pages that this event brought about: those that come from the same drone go into one
+    /// message, as far as they fit. Nothing of what an event changes can void them: an epoch
     /// does not end while a fetch is outstanding.
     pub(crate) fn ask_for_pages(&mut self) {
         if self.fetches.wanted.is_empty() {
@@ -147,17 +147,16 @@ impl<M: Memory> Core<M> {
         let epoch = self.epoch.id;
         for asked in wanted.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
             let (from, again, _) = asked[0];
-            for run in PageRun::join(asked.iter().map(|(_, _, page)| *page)) {
-                for pages in run.split(PAGES_A_MESSAGE_MOST) {
-                    self.send(
-                        from,
-                        Message::PageRequest {
-                            epoch,
-                            pages,
-                            again,
-                        },
-                    );
-                }
+            for pages in asked.chunks(PAGES_A_MESSAGE_MOST as usize) {
+                let pages = PageRun::join(pages.iter().map(|(_, _, page)| *page));
+                self.send(
+                    from,
+                    Message::PageRequest {
+                        epoch,
+                        pages,
+                        again,
+                    },
+                );
             }
         }
     }

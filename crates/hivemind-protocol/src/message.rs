@@ -21,12 +21,12 @@ use alloc::vec::Vec;
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Message {
-    /// Who faults asks the home, or the last writer, for whole pages that lie side by side.
+    /// Who faults asks the home, or the last writer, for whole pages.
     PageRequest {
         /// The requester's epoch.
         epoch: EpochId,
-        /// Which pages; at most [`PAGES_A_MESSAGE_MOST`].
-        pages: PageRun,
+        /// Which pages, ascending; at most [`PAGES_A_MESSAGE_MOST`].
+        pages: Vec<PageRun>,
         /// Whether the sender wants them from now on, unasked, after each epoch that writes them; only to
         /// their home.
         again: bool,

@@ -165,16 +165,14 @@ impl<M: Memory> Core<M> {
     pub(crate) fn take_subscription(
         &mut self,
         from: DroneId,
-        pages: PageRun,
+        runs: &[PageRun],
     ) -> Result<(), Misbehaviour> {
-        if let Some(page) = pages
-            .pages()
-            .find(|page| self.pages.get_mut(*page).home != self.me)
-        {
+        let mut pages = runs.iter().flat_map(|run| run.pages());
+        if let Some(page) = pages.find(|page| self.pages.get_mut(*page).home != self.me) {
             let what = alloc::format!("it subscribes to {page}, which lives elsewhere");
             return Err(misbehaviour(from, &what));
         }
-        for page in pages.pages() {
+        for page in runs.iter().flat_map(|run| run.pages()) {
             self.pushes
                 .subscribers
                 .get_or_default(page)

@@ -18,19 +18,28 @@ impl<M: Memory> Core<M> {
     pub(crate) fn page_request(
         &mut self,
         from: DroneId,
-        pages: PageRun,
+        runs: &[PageRun],
         again: bool,
     ) -> Result<(), Misbehaviour> {
-        self.check_run(from, pages)?;
-        if pages.count > PAGES_A_MESSAGE_MOST {
-            let what = alloc::format!("it asks for {} pages at once", pages.count);
+        for run in runs {
+            self.check_run(from, *run)?;
+        }
+        if !runs.is_sorted_by(|one, next| one.end() <= next.first) {
+            return Err(misbehaviour(
+                from,
+                "it asks for pages that are not in order",
+            ));
+        }
+        let count: u64 = runs.iter().map(|run| run.count).sum();
+        if count > PAGES_A_MESSAGE_MOST {
+            let what = alloc::format!("it asks for {count} pages at once");
             return Err(misbehaviour(from, &what));
         }
         if again {
-            self.take_subscription(from, pages)?;
+            self.take_subscription(from, runs)?;
         }
         let mut whole = Vec::new();
-        for page in pages.pages() {
+        for page in runs.iter().flat_map(|run| run.pages()) {
             if self.epoch.awaits_flush(page) {
                 self.epoch.wait_for_flush(page, from);
             } else if self.pages.get_mut(page).based {
@@ -138,7 +147,7 @@ impl<M: Memory> Core<M> {
         }
         let entry = self.pages.get_mut(page);
         if entry.home == self.me {
-            return self.page_request(from, PageRun::one(page), false);
+            return self.page_request(from, &[PageRun::one(page)], false);
         }
         let hidden = entry.history.as_ref().and_then(|history| history.uncut);
         let hides = hidden.is_some_and(|first| first <= upto);

@@ -172,7 +172,7 @@ macro_rules! wire_enum {
     };
 }
 wire_enum!(Message {
-    1 => PageRequest { epoch as epoch: EpochId, pages as pages: PageRun, again as again: bool }
+    1 => PageRequest { epoch as epoch: EpochId, pages as pages: Vec<PageRun>, again as again: bool }
     2 => PageReply { epoch as epoch: EpochId, known as known: VectorTimestamp, pages as pages: Vec<PageCopy> }
     22 => PagePush { epoch as epoch: EpochId, pages as pages: Vec<(PageId, Box<PageBytes>)> }
     3 => PageRefused { epoch as epoch: EpochId, page as page: PageId }

@@ -6,7 +6,7 @@ mod peer;
 use hivemind_protocol::{
     AccessKind, Address, BarrierId, Block, Command, ConditionId, DroneId, Effect, EpochId, Event,
     IntervalIndex, LockId, Meeting, MeetingKind, Message, Met, NextWish, PAGE_SIZE, PageCopy,
-    PageId, Sleeper, Ticket, VectorTimestamp,
+    PageId, PageRun, Sleeper, Ticket, VectorTimestamp,
 };
 use peer::{EPOCH, PAGES, WAITING, arrive, drone, grant, interval, meet};
 
@@ -431,6 +431,30 @@ fn only_its_home_pushes_a_page_and_only_to_who_wants_it() {
         let said = waiting().refuses(0, push_all(EPOCH, &pages));
         assert!(said.contains("pages that are not in order"), "{said}");
     }
+}
+
+#[test]
+fn pages_are_asked_for_in_order_within_the_region_and_as_many_as_a_message_holds() {
+    let ask = |runs: &[(u64, u64)]| Message::PageRequest {
+        epoch: EPOCH,
+        pages: runs
+            .iter()
+            .map(|(first, count)| PageRun {
+                first: PageId(*first),
+                count: *count,
+            })
+            .collect(),
+        again: false,
+    };
+    let waiting = || drone(1).calls(Command::Acquire(LockId(0)));
+    for runs in [[(5, 2), (6, 1)], [(5, 2), (3, 1)], [(5, 1), (5, 1)]] {
+        let said = waiting().refuses(0, ask(&runs));
+        assert!(said.contains("pages that are not in order"), "{said}");
+    }
+    let said = waiting().refuses(0, ask(&[(3, 1), (PAGES - 1, 2)]));
+    assert!(said.contains("the region has 64 pages"), "{said}");
+    let said = waiting().refuses(0, ask(&[(0, u64::MAX)]));
+    assert!(said.contains("the region has 64 pages"), "{said}");
 }
 
 #[test]

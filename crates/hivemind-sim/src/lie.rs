@@ -89,7 +89,10 @@ fn epoch_of(message: &mut Message) -> Option<&mut EpochId> {
 
 fn page_of<'a>(prng: &mut Prng, message: &'a mut Message) -> Option<&'a mut PageId> {
     match message {
-        Message::PageRequest { pages, .. } => Some(&mut pages.first),
+        Message::PageRequest { pages, .. } => {
+            let at = prng.index(pages.len())?;
+            Some(&mut pages[at].first)
+        }
         Message::PageReply { pages, .. } => {
             let at = prng.index(pages.len())?;
             Some(&mut pages[at].page)
@@ -163,7 +166,7 @@ fn contradict(
             Some("labels a page for another hive")
         }
         Message::PageRequest { pages, .. } => {
-            pages.count = far;
+            pages.first_mut()?.count = far;
             Some("asks for more pages than a message may")
         }
         Message::LockRequest { requester, .. } => {
@@ -370,7 +373,7 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
     match prng.below(18) {
         0 => Message::PageRequest {
             epoch,
-            pages: PageRun::one(page),
+            pages: vec![PageRun::one(page)],
             again: prng.chance(50),
         },
         1 => Message::PageRefused { epoch, page },

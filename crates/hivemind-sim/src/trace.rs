@@ -4,7 +4,7 @@
 //! How a core's state is read is in `state`.
 
 use hivemind_protocol::{
-    Command, DroneId, Effect, Event, Interval, LockId, Message, Note, PageCopy, PageId,
+    Command, DroneId, Effect, Event, Interval, LockId, Message, Note, PageCopy, PageId, PageRun,
     VectorTimestamp,
 };
 use hivemind_trace::{Entry, TraceClock};
@@ -296,7 +296,8 @@ impl About<'_> {
                 brought.any(|intervals| within(intervals))
             }
             (_, Some(Message::PageRequest { pages, .. })) => {
-                (pages.first..pages.end()).contains(&wanted)
+                let asks = |run: &PageRun| (run.first..run.end()).contains(&wanted);
+                pages.iter().any(asks)
             }
             (_, Some(Message::PageReply { pages, .. })) => {
                 pages.iter().any(|copy| copy.page == wanted)

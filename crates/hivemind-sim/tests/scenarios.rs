@@ -94,6 +94,8 @@ scenarios! {
     who_fills_fresh_pages_tells_of_all_those: "fill-and-read.txt",
     what_nobody_filled_is_closed_unless_somebody_stored_there: "fill-and-stop.txt",
     a_block_that_all_free_is_held_and_watched_by_none: "freed-together.txt",
+    who_reads_a_page_of_each_row_asks_for_those_of_the_next_rows: "walk-in-strides.txt",
+    who_reads_a_page_of_each_short_row_gets_whole_rows: "walk-in-short-strides.txt",
     whole_pages_that_all_allocate_are_as_nobody_ever_wrote_them: "anew.txt",
     a_diff_that_comes_home_after_its_page_was_made_anew_goes_into_nothing: "anew-with-flush.txt",
     a_store_in_a_rhythm_is_expected: "rhythm.txt",

@@ -172,7 +172,7 @@ pub(super) fn message(words: &mut Words<'_>, message: &Message) {
             pages,
             again,
         } => {
-            words.pages([pair(pages)]);
+            words.pages(pages.iter().map(pair));
             words.field("epoch", epoch.0);
             if *again {
                 words.field("again", "yes");
