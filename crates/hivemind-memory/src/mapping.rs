@@ -128,7 +128,6 @@ impl Mapping {
         sys::put(self.file.as_fd(), offset, bytes)
     }
 
-    /// Where these pages lie in the file, and how many bytes they are.
     /// Gives their memory back; they hold zeros from now on.
     pub(crate) fn give_back(&self, pages: PageRun) -> Result<(), Errno> {
         let (offset, bytes) = self.in_file(pages);
@@ -143,6 +142,7 @@ impl Mapping {
         file.st_blocks * BLOCK_BYTES / PAGE_SIZE as i64
     }
 
+    /// Where these pages lie in the file, and how many bytes they are.
     fn in_file(&self, pages: PageRun) -> (u64, usize) {
         let (address, bytes) = self.system(pages);
         ((address.addr() - self.system.addr()) as u64, bytes)

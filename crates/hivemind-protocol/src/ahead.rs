@@ -33,7 +33,7 @@ const STRIDE_PAGES_MOST: u64 = 64;
 /// less than a fifth of the time of one that is waited for by itself, so three in vain cost less than a round trip.
 const DENSE_STRIDE_PAGES_MOST: u64 = 4;
 
-/// How many of the latest faults are remembered, to tell who walks downwards: two of each of a few threads.
+/// How many of the latest faults are remembered, to tell who walks downwards or from row to row: two of each of a few threads.
 const RECENT_MOST: usize = 8;
 
 /// The walks of a drone's program, the latest last.

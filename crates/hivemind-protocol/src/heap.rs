@@ -80,7 +80,7 @@ impl Heap {
         heap
     }
 
-    /// Takes a block of at least `bytes` bytes, aligned to `align`. A block that begins at a page has whole pages: no other
+    /// Takes a block of at least `bytes` bytes, aligned to `align`. A block that is aligned to pages is whole pages: no other
     /// lies in its last one.
     ///
     /// ```

@@ -360,7 +360,8 @@ impl Oracle {
         bytes: u64,
         align: u64,
     ) -> Verdict<()> {
-        if align >= PAGE_SIZE as u64 {
+        let page = PAGE_SIZE as u64;
+        if block.address.0.is_multiple_of(page) && block.bytes.is_multiple_of(page) {
             let (start, end) = (block.address.0, block.address.0 + block.bytes);
             self.memory.forget(start, end);
             if !block.fresh {
