@@ -277,6 +277,9 @@ pub(super) fn sweep(bench: &mut Bench) -> anyhow::Result<Series> {
     let mut words: Shared<f64> = bench.hive.alloc(PAGES * PAGE_WORDS)?;
     let mut private = vec![0.0_f64; PAGES * PAGE_WORDS];
     let first = bench.is_first();
+    if first {
+        touch_by_turns(words.view_mut(&bench.hive), &mut private);
+    }
     // One after the other, so that neither disturbs the other's memory.
     let series = bench.compare(
         |bench| {
@@ -299,6 +302,16 @@ pub(super) fn sweep(bench: &mut Bench) -> anyhow::Result<Series> {
     )?;
     bench.hive.free(words)?;
     Ok(series)
+}
+
+/// Touches both for the first time, a piece of one and then a piece of the other. Pages that lie one behind the other in the
+/// machine's memory are swept faster, up to a quarter, and whose do is the kernel's mood: so both get as good ones.
+fn touch_by_turns(words: &mut [f64], private: &mut [f64]) {
+    const PIECE: usize = 512 * PAGE_WORDS;
+    for (words, private) in words.chunks_mut(PIECE).zip(private.chunks_mut(PIECE)) {
+        inside::sweep(words);
+        inside::sweep(private);
+    }
 }
 
 fn allocate(bench: &mut Bench) -> anyhow::Result<Series> {
