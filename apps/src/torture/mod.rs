@@ -1,9 +1,10 @@
 //! Programs that try to catch the shared memory in a mistake. None has a data race, so each has exactly one
 //! right result, and checks it. Those that write pages are in `pages`, those that live on locks in
-//! `locks`, those that wait for one another in `waits`, lists and tables in `structures`, the heap in `heap`, those that run for long and watch
+//! `locks`, those that wait for one another in `waits`, lists and tables in `structures`, the heap in `heap`, barriers in two calls in `halves`, those that run for long and watch
 //! their memory in `endurance`.
 
 mod endurance;
+mod halves;
 mod heap;
 mod locks;
 mod pages;
@@ -63,6 +64,8 @@ pub enum Name {
     Forks,
     /// Two threads of each drone fault on the same pages
     Threads,
+    /// Barriers in two calls, with work of every length in between
+    Halves,
     /// Sums of floating-point numbers that must be the same to the last bit
     Sums,
     /// One drone says nothing for some seconds
@@ -105,7 +108,7 @@ pub fn run(arguments: &Arguments, hive: &mut Hive, console: &Console) -> Result<
 }
 
 /// All programs but `all` and `large`.
-const ALL: [Name; 17] = [
+const ALL: [Name; 18] = [
     Name::Counter,
     Name::Bytes,
     Name::Slots,
@@ -119,6 +122,7 @@ const ALL: [Name; 17] = [
     Name::Permits,
     Name::Forks,
     Name::Threads,
+    Name::Halves,
     Name::Sums,
     Name::Silence,
     Name::Barriers,
@@ -133,6 +137,7 @@ fn default_rounds(name: Name) -> u64 {
         Name::List | Name::Tries | Name::Words => 300,
         Name::Table | Name::Queue => 500,
         Name::Heap | Name::Barriers => 1000,
+        Name::Halves => 400,
         Name::Threads | Name::Sums => 50,
         Name::Large => 4,
         Name::Silence | Name::All => 1,
@@ -163,6 +168,7 @@ impl Torture<'_> {
             Name::Permits => waits::permits(self, hive),
             Name::Forks => waits::forks(self, hive),
             Name::Threads => pages::threads(self, hive),
+            Name::Halves => halves::halves(self, hive),
             Name::Sums => pages::sums(self, hive),
             Name::Silence => endurance::silence(self, hive),
             Name::Barriers => endurance::barriers(self, hive),
