@@ -248,7 +248,7 @@ impl Wire {
             return wait_for(&self.socket, until);
         };
         let rests = if until == PollFlags::IN {
-            rings.receiver.rest()
+            rings.receiver.rest(true)
         } else {
             rings.sender.rest()
         };

@@ -49,13 +49,20 @@ struct Lane {
     sent: Apart<AtomicU64>,
     /// How many bytes were ever taken.
     taken: Apart<AtomicU64>,
-    /// Not 0: the receiver found the ring empty and wants the bell.
+    /// Not 0: the receiver found the ring empty and wants the bell: [`RESTS`] or [`RESTS_AWAITED`].
     receiver_rests: Apart<AtomicU32>,
     /// Not 0: the sender found the ring full and wants the bell.
     sender_rests: Apart<AtomicU32>,
     /// Not 0: the sender sends no more.
     ended: Apart<AtomicU32>,
+    /// Not 0: somebody at the sender waits for something, of this receiver or of another.
+    sender_waits: Apart<AtomicU32>,
 }
+
+/// Who rests wants the bell for what cannot wait until it looks by itself.
+const RESTS: u32 = 1;
+/// Who rests wants it for everything: somebody waits for what comes, or for what it does with it.
+const RESTS_AWAITED: u32 = 2;
 
 /// One end's view of a lane: its own cursor, and the last it saw of the other's.
 struct Cursor {
@@ -109,7 +116,25 @@ impl Cursor {
 
     /// Whether the receiver, resting, is to be woken for what was sent: not where it took all without that.
     fn wakes_receiver(&self, lane: &Lane) -> bool {
-        lane.taken.0.load(Ordering::Acquire) != self.own && wakes(&lane.receiver_rests.0)
+        self.was_left(lane) && wakes(&lane.receiver_rests.0, RESTS)
+    }
+
+    /// As [`wakes_receiver`](Self::wakes_receiver), for what can wait: not where nobody awaits it. `waits`: whether somebody at the
+    /// sender does. The receiver may not know that yet, where it had nothing to take when it was said.
+    fn wakes_awaited(&self, lane: &Lane, waits: bool) -> bool {
+        let at_least = if waits { RESTS } else { RESTS_AWAITED };
+        self.was_left(lane) && wakes(&lane.receiver_rests.0, at_least)
+    }
+
+    /// Says that somebody at the sender waits, and whether the receiver, resting, is to be woken for it: it may rest over what
+    /// could wait until now, from this sender or, if that is `others`' matter too, from another.
+    fn says_that_it_waits(&self, lane: &Lane, others: bool) -> bool {
+        lane.sender_waits.0.store(1, Ordering::Relaxed);
+        (others || self.was_left(lane)) && wakes(&lane.receiver_rests.0, RESTS)
+    }
+
+    fn was_left(&self, lane: &Lane) -> bool {
+        lane.taken.0.load(Ordering::Acquire) != self.own
     }
 }
 
@@ -117,26 +142,33 @@ impl Lane {
     /// Says that the sender sends no more, and whether the receiver, resting, is to be woken for it.
     fn end(&self) -> bool {
         self.ended.0.store(1, Ordering::Release);
-        wakes(&self.receiver_rests.0)
+        wakes(&self.receiver_rests.0, RESTS)
     }
 
-    /// Says that the receiver rests: whether there is nothing that it would have to take, so that it may sleep.
-    fn receiver_may_sleep(&self, cursor: &mut Cursor, capacity: u64) -> Result<bool, Nonsense> {
-        rest(&self.receiver_rests.0);
+    /// Says that the receiver rests, and whether it is awaited: whether there is nothing that it would have to take, so that it
+    /// may sleep.
+    fn receiver_may_sleep(
+        &self,
+        cursor: &mut Cursor,
+        capacity: u64,
+        awaited: bool,
+    ) -> Result<bool, Nonsense> {
+        let how = if awaited { RESTS_AWAITED } else { RESTS };
+        rest(&self.receiver_rests.0, how);
         let ended = self.ended.0.load(Ordering::Acquire) != 0;
         Ok(!ended && cursor.waiting(self, capacity)? == 0)
     }
 }
 
-/// After a store that the other end, going to rest, looks for: whether it rests and is to be woken.
-fn wakes(other_rests: &AtomicU32) -> bool {
+/// After a store that the other end, going to rest, looks for: whether it rests like this at least, and is to be woken.
+fn wakes(other_rests: &AtomicU32, at_least: u32) -> bool {
     fence(Ordering::SeqCst);
-    other_rests.load(Ordering::Relaxed) != 0 && other_rests.swap(0, Ordering::Relaxed) != 0
+    other_rests.load(Ordering::Relaxed) >= at_least && other_rests.swap(0, Ordering::Relaxed) != 0
 }
 
-/// Says that this end rests; the caller looks at the other's cursor after it, and sleeps only if nothing has changed.
-fn rest(rests: &AtomicU32) {
-    rests.store(1, Ordering::Relaxed);
+/// Says that this end rests; the caller looks after it at what the other would have done, and sleeps only if nothing has changed.
+fn rest(rests: &AtomicU32, how: u32) {
+    rests.store(how, Ordering::Relaxed);
     fence(Ordering::SeqCst);
 }
 
@@ -154,6 +186,7 @@ mod models {
             receiver_rests: Apart(AtomicU32::new(0)),
             sender_rests: Apart(AtomicU32::new(0)),
             ended: Apart(AtomicU32::new(0)),
+            sender_waits: Apart(AtomicU32::new(0)),
         }
     }
 
@@ -167,7 +200,9 @@ mod models {
                 cursor.advance(1, &theirs.sent.0);
                 cursor.wakes_receiver(&theirs)
             });
-            let sleeps = lane.receiver_may_sleep(&mut Cursor::new(), 1).unwrap();
+            let sleeps = lane
+                .receiver_may_sleep(&mut Cursor::new(), 1, false)
+                .unwrap();
             let bell = sender.join().unwrap();
             assert!(!sleeps || bell, "a receiver sleeps and nobody wakes it");
         });
@@ -188,11 +223,82 @@ mod models {
             let mut cursor = Cursor::new();
             let first = cursor.waiting(&lane, 2).unwrap();
             cursor.advance(first, &lane.taken.0);
-            let sleeps = lane.receiver_may_sleep(&mut cursor, 2).unwrap();
+            let sleeps = lane.receiver_may_sleep(&mut cursor, 2, false).unwrap();
             let bell = sender.join().unwrap();
             assert!(
                 !sleeps || bell || first == 2,
                 "a receiver sleeps and nobody wakes it"
+            );
+        });
+    }
+
+    #[test]
+    fn who_rests_awaited_sees_what_could_wait_or_gets_the_bell() {
+        check(|| {
+            let lane = Arc::new(lane());
+            let theirs = Arc::clone(&lane);
+            let sender = thread::spawn(move || {
+                let mut cursor = Cursor::new();
+                cursor.advance(1, &theirs.sent.0);
+                cursor.wakes_awaited(&theirs, false)
+            });
+            let mut cursor = Cursor::new();
+            let sleeps = lane.receiver_may_sleep(&mut cursor, 1, true).unwrap();
+            let bell = sender.join().unwrap();
+            assert!(
+                !sleeps || bell,
+                "an awaited receiver sleeps and nobody wakes it"
+            );
+        });
+    }
+
+    #[test]
+    fn who_rests_over_what_can_wait_sees_that_the_other_waits_or_gets_the_bell() {
+        for others in [true, false] {
+            who_rests_over_what_can_wait(others);
+        }
+    }
+
+    fn who_rests_over_what_can_wait(others: bool) {
+        check(move || {
+            let lane = Arc::new(lane());
+            let theirs = Arc::clone(&lane);
+            let sender = thread::spawn(move || {
+                let mut cursor = Cursor::new();
+                cursor.advance(1, &theirs.sent.0);
+                let bell = cursor.wakes_awaited(&theirs, false);
+                assert!(!bell, "nobody has said that it is awaited");
+                cursor.says_that_it_waits(&theirs, others)
+            });
+            let mut cursor = Cursor::new();
+            let sleeps = lane.receiver_may_sleep(&mut cursor, 1, false).unwrap();
+            let sees = lane.sender_waits.0.load(Ordering::Relaxed) != 0;
+            let bell = sender.join().unwrap();
+            assert!(
+                !sleeps || sees || bell,
+                "a receiver sleeps while the sender waits for it"
+            );
+        });
+    }
+
+    #[test]
+    fn who_rests_over_nothing_gets_the_bell_for_what_comes_from_who_waits() {
+        check(|| {
+            let lane = Arc::new(lane());
+            let theirs = Arc::clone(&lane);
+            let sender = thread::spawn(move || {
+                let mut cursor = Cursor::new();
+                let told = cursor.says_that_it_waits(&theirs, false);
+                assert!(!told, "nothing was left");
+                cursor.advance(1, &theirs.sent.0);
+                cursor.wakes_awaited(&theirs, true)
+            });
+            let mut cursor = Cursor::new();
+            let sleeps = lane.receiver_may_sleep(&mut cursor, 1, false).unwrap();
+            let bell = sender.join().unwrap();
+            assert!(
+                !sleeps || bell,
+                "a receiver sleeps over what somebody waits for"
             );
         });
     }
@@ -203,7 +309,9 @@ mod models {
             let lane = Arc::new(lane());
             let theirs = Arc::clone(&lane);
             let sender = thread::spawn(move || theirs.end());
-            let sleeps = lane.receiver_may_sleep(&mut Cursor::new(), 1).unwrap();
+            let sleeps = lane
+                .receiver_may_sleep(&mut Cursor::new(), 1, false)
+                .unwrap();
             let bell = sender.join().unwrap();
             assert!(
                 !sleeps || bell,
@@ -234,10 +342,10 @@ mod models {
             let theirs = Arc::clone(&lane);
             let receiver = thread::spawn(move || {
                 Cursor::new().advance(1, &theirs.taken.0);
-                wakes(&theirs.sender_rests.0)
+                wakes(&theirs.sender_rests.0, RESTS)
             });
             let mut cursor = Cursor { own: 1, others: 0 };
-            rest(&lane.sender_rests.0);
+            rest(&lane.sender_rests.0, RESTS);
             let sleeps = cursor.room(&lane, 1).unwrap() == 0;
             let bell = receiver.join().unwrap();
             assert!(!sleeps || bell, "a sender sleeps and nobody wakes it");

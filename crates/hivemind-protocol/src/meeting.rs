@@ -20,6 +20,8 @@ use alloc::vec::Vec;
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Calls {
     pub(crate) attendance: Option<Attendance>,
+    /// Whether all drones have taken part in a barrier in two calls.
+    have_split: bool,
     heap: BTreeMap<u64, HeapCall>,
     next_request: u64,
 }
@@ -63,6 +65,7 @@ impl Calls {
     pub(crate) fn new() -> Self {
         Self {
             attendance: None,
+            have_split: false,
             heap: BTreeMap::new(),
             next_request: 0,
         }
@@ -84,6 +87,11 @@ impl Calls {
     pub(crate) fn is_split(&self) -> bool {
         let kind = self.attendance.as_ref().map(|part| part.meeting.kind);
         matches!(kind, Some(MeetingKind::Split(_)))
+    }
+
+    /// Whether all drones have taken part in a barrier in two calls before.
+    pub(crate) fn have_split(&self) -> bool {
+        self.have_split
     }
 
     /// Whether the meeting is the last.
@@ -197,6 +205,7 @@ impl<M: Memory> Core<M> {
             return;
         };
         if matches!(meeting.kind, MeetingKind::Split(_)) {
+            self.calls.have_split |= matches!(met, Met::Together { .. });
             self.see_what_was_written();
         }
         let allocates = matches!(meeting.kind, MeetingKind::Allocate { .. });

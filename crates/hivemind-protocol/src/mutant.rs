@@ -247,6 +247,8 @@ mutants! {
     DepartureOfOthersAlone = "departure-of-others-alone", None;
     /// A departure is passed on as it comes, whatever it says.
     DepartureUnchecked = "departure-unchecked", None;
+    /// Who waits tells nobody, so that what can wait elsewhere waits on.
+    WaitsUntold = "waits-untold", None;
     /// The call for a collection stays with those right below the first drone.
     CallNotPassedOn = "call-not-passed-on", None;
 }

@@ -12,10 +12,44 @@
 use crate::core::Core;
 use crate::meeting::Stage;
 use crate::mutant::{Mutant, mutant};
-use crate::{Access, Memory, Outcome, PageId, Refusal, Ticket, WriteDetection};
+use crate::{Access, Memory, Message, Outcome, PageId, Refusal, Ticket, WriteDetection};
 use alloc::vec::Vec;
 
+/// So many pages in a message may wait until somebody looks. Of more the receiver had better take in what it can while its program
+/// computes, perhaps on another core; and links hold only so much.
+const WAITING_PAGES_MOST: usize = 16;
+
 impl<M: Memory> Core<M> {
+    /// Whether this message, which the core has just sent, can wait at its receiver until somebody looks there, as long as nobody waits
+    /// for what that drone does with it: what belongs to a barrier in two calls, at which programs compute that shall not be held
+    /// up. Who then waits long enough for another drone makes all look. From the second such barrier on, when all have taken part in
+    /// one: who waits knows that he has to.
+    ///
+    /// ```
+    #[doc = alone!()]
+    /// use hivemind_protocol::{BarrierId, Command, EpochId, Event, Meeting, MeetingKind, Message, Ticket};
+    /// let mut core = Core::new(config, Zeros);
+    /// let push = Message::PagePush { epoch: EpochId(0), pages: Vec::new() };
+    /// let kind = MeetingKind::Split(BarrierId(0));
+    /// let arrive = Command::Meet(Meeting { kind, payload: Vec::new() });
+    /// let ticket = Ticket(0);
+    /// for command in [arrive.clone(), Command::Depart] {
+    ///     assert!(!core.can_wait(&push));
+    ///     core.handle(Event::Command { command, ticket }, &mut Vec::new())?;
+    /// }
+    /// core.handle(Event::Command { command: arrive, ticket }, &mut Vec::new())?;
+    /// assert!(core.can_wait(&push)); // its program has arrived once more
+    /// # Ok::<(), hivemind_protocol::Misbehaviour>(())
+    /// ```
+    pub fn can_wait(&self, message: &Message) -> bool {
+        let belongs = match message {
+            Message::Arrive { .. } | Message::Depart { .. } => true,
+            Message::PagePush { pages, .. } => pages.len() <= WAITING_PAGES_MOST,
+            _ => false,
+        };
+        belongs && self.calls.is_split() && self.calls.have_split()
+    }
+
     /// This drone has arrived: if its program only waited for that, it goes on.
     pub(crate) fn go_on_from_arrival(&mut self) {
         let stage = self.calls.attendance.as_mut().map(|part| &mut part.stage);

@@ -85,6 +85,7 @@ impl Drone {
     /// The first half of a split barrier. Blocks until this drone has arrived.
     pub(crate) fn arrive(&self, id: BarrierId) -> Result<()> {
         let begin = Instant::now();
+        self.note_arrival();
         let kind = MeetingKind::Split(id);
         let payload = Vec::new();
         let command = Command::Meet(Meeting { kind, payload });

@@ -5,7 +5,7 @@
 //! `hivemind-protocol`; what a program sees lives in `hive`.
 
 use crate::calls::Glances;
-use crate::net::{Closed, Incoming, Links, Watch};
+use crate::net::{Closed, Incoming, Links, Waiting, Wakes, Watch};
 use crate::parking::{Lookout, Parking, Waiter};
 use crate::patience::Patience;
 use crate::primitive::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, lock};
@@ -33,6 +33,8 @@ pub(crate) struct Drone {
     /// How long a waiting thread looks for messages itself before it sleeps.
     patience: Patience,
     stopping: AtomicBool,
+    /// When this drone arrived at a barrier in two calls last; none where its program has none.
+    arrived: Mutex<Option<Instant>>,
 }
 
 /// What the lock protects.
@@ -55,6 +57,11 @@ type Done = std::result::Result<Outcome, Failure>;
 /// A thread that looks for an answer lets a peer of its machine find by itself for so long what it sent: the peer may be
 /// amid a critical section, and looks at its end.
 const BELL_PATIENCE: Duration = Duration::from_micros(8);
+
+/// For this part of the time since its drone arrived a thread waits before all others are told, within these bounds.
+const WAITING_UNTOLD_PART: u32 = 20;
+const WAITING_UNTOLD_LEAST: Duration = Duration::from_micros(50);
+const WAITING_UNTOLD_MOST: Duration = Duration::from_millis(2);
 
 /// Where a message of pages is encoded, with as much again for all that is not their bytes. It is there before the first message, as the
 /// memory for the pages that are pushed to a drone, so that this one takes no longer than others.
@@ -104,7 +111,14 @@ impl Drone {
             wait_limit,
             patience: Patience::new(may_spin),
             stopping: AtomicBool::new(false),
+            arrived: Mutex::new(None),
         }
+    }
+
+    /// Its program arrives at a barrier in two calls: from now on something may lie at a drone that computes, and wait for it
+    /// to look.
+    pub(crate) fn note_arrival(&self) {
+        *lock(&self.arrived) = Some(Instant::now());
     }
 
     /// Carries a command out and waits for its end. `operation` says in an error what was going on.
@@ -275,9 +289,13 @@ impl Drone {
             if let Some(tracer) = &mut state.tracer {
                 tracer.send(to, message, &mut state.frame);
             }
+            let wakes = match state.core.can_wait(message) {
+                true => Wakes::Awaited,
+                false => Wakes::Anyone,
+            };
             match bell {
-                Bell::AtOnce => links.send(to, &state.frame),
-                Bell::Owed => links.send_owing(to, &state.frame),
+                Bell::AtOnce => links.send(to, &state.frame, wakes),
+                Bell::Owed => links.send_owing(to, &state.frame, wakes),
             }
         }
     }
@@ -315,10 +333,14 @@ impl Drone {
     /// other thread does.
     fn wait(&self, waiter: &Arc<Waiter<Done>>, operation: &dyn Fn() -> String) -> Result<Outcome> {
         let begin = Instant::now();
+        let mut waiting = None;
         if !waiter.is_done() {
-            self.spin(waiter, self.wait_limit);
+            self.spin(waiter, self.wait_limit, &mut waiting);
         }
         self.ring_owed();
+        if !waiter.is_done() && waiting.is_none() && self.says_that_it_waits_after().is_some() {
+            waiting = self.links.as_ref().and_then(Links::say_waiting);
+        }
         let lookout = || Watching {
             drone: self,
             watch: self.links().watch(),
@@ -326,6 +348,7 @@ impl Drone {
         };
         let waited = self.parking.wait(waiter, self.wait_limit, lookout);
         self.patience.learn(begin.elapsed());
+        drop(waiting);
         match waited {
             Some(Ok(outcome)) => Ok(outcome),
             Some(Err(Failure::Refused(refusal))) => Err(Error::Refused {
@@ -353,8 +376,13 @@ impl Drone {
     }
 
     /// Looks for messages until the ticket is complete or none has come for a while, at most `longest`: where one came
-    /// another may soon.
-    fn spin(&self, waiter: &Waiter<Done>, longest: Duration) {
+    /// another may soon. Says to all that it is `waiting` when that has taken long.
+    fn spin<'a>(
+        &'a self,
+        waiter: &Waiter<Done>,
+        longest: Duration,
+        waiting: &mut Option<Waiting<'a>>,
+    ) {
         let Some(links) = &self.links else { return };
         let patience = self.patience.now();
         if patience.is_zero() {
@@ -365,6 +393,7 @@ impl Drone {
         let begin = Instant::now();
         let mut end = begin + patience;
         let mut bells = begin + BELL_PATIENCE;
+        let mut says = self.says_that_it_waits_after().map(|after| begin + after);
         while !waiter.is_done() {
             let polled =
                 links.try_poll(&mut |from, incoming| self.receive(from, incoming, Bell::Owed));
@@ -381,7 +410,19 @@ impl Drone {
                 links.ring_owed();
                 bells = now + BELL_PATIENCE;
             }
+            if waiting.is_none() && says.is_some_and(|says| now >= says) {
+                *waiting = links.say_waiting();
+                says = None;
+            }
         }
+    }
+
+    /// After how long a thread that waits tells all others so, if anything can lie at one of them that computes: who is woken
+    /// for it loses some tens of microseconds, so not before as much is lost here, nor a part of what both compute that counts.
+    fn says_that_it_waits_after(&self) -> Option<Duration> {
+        let since = lock(&self.arrived).as_ref().map(Instant::elapsed)?;
+        let part = since / WAITING_UNTOLD_PART;
+        Some(part.clamp(WAITING_UNTOLD_LEAST, WAITING_UNTOLD_MOST))
     }
 
     /// How what a thread sends that waits then wakes who sleeps over it.
@@ -464,7 +505,7 @@ impl Lookout for Watching<'_> {
             Ok(0) => {}
             // Who asked once may ask again before a sleep would have paid.
             Ok(_) => {
-                drone.spin(self.waiter, longest);
+                drone.spin(self.waiter, longest, &mut None);
                 drone.ring_owed();
             }
             Err(error) => drone.end_process(&format!("cannot wait for messages: {error}")),

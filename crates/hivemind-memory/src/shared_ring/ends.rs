@@ -1,7 +1,7 @@
 //! The two ends of a ring in a segment: who puts bytes in, and who takes them out. The segment itself is `segment.rs`.
 
 use super::segment::Segment;
-use super::{Cursor, Nonsense, rest, wakes};
+use super::{Cursor, Nonsense, RESTS, rest, wakes};
 use crate::primitive::Ordering;
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ pub struct RingSender {
     segment: Arc<Segment>,
     direction: usize,
     cursor: Cursor,
+    /// Whether somebody at this end has said that he waits.
+    waits: bool,
 }
 
 impl RingSender {
@@ -28,6 +30,7 @@ impl RingSender {
             segment,
             direction,
             cursor: Cursor::new(),
+            waits: false,
         }
     }
 
@@ -57,7 +60,7 @@ impl RingSender {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let (mut ours, offer, file) = shared_ring::share([7; 32], 1 << 16)?;
     /// # let mut theirs = shared_ring::open(&offer, 1 << 16)?;
-    /// theirs.receiver.rest()?;
+    /// theirs.receiver.rest(true)?;
     /// assert_eq!(ours.sender.put(b"hello")?, 5);
     /// assert!(ours.sender.needs_bell());
     /// # Ok(()) }
@@ -85,7 +88,7 @@ impl RingSender {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let (mut ours, offer, file) = shared_ring::share([7; 32], 1 << 16)?;
     /// # let mut theirs = shared_ring::open(&offer, 1 << 16)?;
-    /// theirs.receiver.rest()?;
+    /// theirs.receiver.rest(true)?;
     /// ours.sender.put(b"hello")?;
     /// theirs.receiver.receive(&mut [0; 9])?;
     /// assert!(!ours.sender.needs_bell(), "it has looked without one");
@@ -95,6 +98,61 @@ impl RingSender {
     pub fn needs_bell(&mut self) -> bool {
         let lane = self.segment.lane(self.direction);
         self.cursor.wakes_receiver(lane)
+    }
+
+    /// As [`needs_bell`](Self::needs_bell), for what can wait until the other looks by itself: only where somebody awaits it, there or
+    /// here.
+    ///
+    /// ```
+    /// # use hivemind_memory::shared_ring;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (mut ours, offer, file) = shared_ring::share([7; 32], 1 << 16)?;
+    /// # let mut theirs = shared_ring::open(&offer, 1 << 16)?;
+    /// theirs.receiver.rest(false)?;
+    /// ours.sender.put(b"hello")?;
+    /// assert!(!ours.sender.is_awaited(), "nobody waits");
+    /// assert!(ours.sender.needs_bell());
+    /// # Ok(()) }
+    /// ```
+    #[must_use = "the other may sleep until the bell rings"]
+    pub fn is_awaited(&mut self) -> bool {
+        let lane = self.segment.lane(self.direction);
+        self.cursor.wakes_awaited(lane, self.waits)
+    }
+
+    /// Says that somebody at this end waits for something, so that the other, before it rests, can see that it is awaited. Says
+    /// whether it rests already and needs the bell: not where it has taken all from here, unless it may rest over something of `others`.
+    ///
+    /// ```
+    /// # use hivemind_memory::shared_ring;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (mut ours, offer, file) = shared_ring::share([7; 32], 1 << 16)?;
+    /// # let mut theirs = shared_ring::open(&offer, 1 << 16)?;
+    /// assert!(!ours.sender.says_that_it_waits(true) && theirs.receiver.other_waits());
+    /// ours.sender.waits_no_more();
+    /// assert!(!theirs.receiver.other_waits());
+    /// # Ok(()) }
+    /// ```
+    #[must_use = "the other may sleep until the bell rings"]
+    pub fn says_that_it_waits(&mut self, others: bool) -> bool {
+        self.waits = true;
+        let lane = self.segment.lane(self.direction);
+        self.cursor.says_that_it_waits(lane, others)
+    }
+
+    /// Takes that back.
+    ///
+    /// ```
+    /// # use hivemind_memory::shared_ring;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (mut ours, offer, file) = shared_ring::share([7; 32], 1 << 16)?;
+    /// ours.sender.waits_no_more(); // nor did anybody
+    /// # Ok(()) }
+    /// ```
+    pub fn waits_no_more(&mut self) {
+        self.waits = false;
+        let waits = &self.segment.lane(self.direction).sender_waits.0;
+        waits.store(0, Ordering::Relaxed);
     }
 
     /// Asks for the bell when there is room again. Says whether there is none yet; otherwise nothing was asked.
@@ -112,7 +170,7 @@ impl RingSender {
     /// Where the other process wrote nonsense.
     pub fn rest(&mut self) -> Result<bool, Nonsense> {
         let lane = self.segment.lane(self.direction);
-        rest(&lane.sender_rests.0);
+        rest(&lane.sender_rests.0, RESTS);
         let full = self.cursor.room(lane, self.segment.capacity())? == 0;
         if !full {
             lane.sender_rests.0.store(0, Ordering::Relaxed);
@@ -144,7 +202,7 @@ impl RingSender {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let (mut ours, offer, file) = shared_ring::share([7; 32], 1 << 16)?;
 /// # let mut theirs = shared_ring::open(&offer, 1 << 16)?;
-/// assert!(theirs.receiver.rest()?, "nothing is there yet");
+/// assert!(theirs.receiver.rest(true)?, "nothing is there yet");
 /// let (_, bell) = ours.sender.send(b"hello")?;
 /// assert!(bell);
 /// # Ok(()) }
@@ -191,25 +249,27 @@ impl RingReceiver {
         self.segment
             .take(self.direction, self.cursor.own, &mut space[..fits]);
         self.cursor.advance(fits as u64, &lane.taken.0);
-        Ok((fits, wakes(&lane.sender_rests.0)))
+        Ok((fits, wakes(&lane.sender_rests.0, RESTS)))
     }
 
-    /// Asks for the bell when there are bytes, or the end. Says whether there is neither yet; otherwise nothing was asked.
+    /// Asks for the bell when there are bytes, or the end; for bytes that can wait, only where this end is `awaited`. Says whether
+    /// there is neither yet; otherwise nothing was asked.
     ///
     /// ```
     /// # use hivemind_memory::shared_ring;
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let (mut ours, offer, file) = shared_ring::share([7; 32], 1 << 16)?;
-    /// assert!(ours.receiver.rest()?, "nothing is there yet");
+    /// assert!(ours.receiver.rest(true)?, "nothing is there yet");
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     ///
     /// Where the other process wrote nonsense.
-    pub fn rest(&mut self) -> Result<bool, Nonsense> {
+    pub fn rest(&mut self, awaited: bool) -> Result<bool, Nonsense> {
         let lane = self.segment.lane(self.direction);
-        let sleeps = lane.receiver_may_sleep(&mut self.cursor, self.segment.capacity())?;
+        let capacity = self.segment.capacity();
+        let sleeps = lane.receiver_may_sleep(&mut self.cursor, capacity, awaited)?;
         if !sleeps {
             lane.receiver_rests.0.store(0, Ordering::Relaxed);
         }
@@ -223,7 +283,7 @@ impl RingReceiver {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let (mut ours, offer, file) = shared_ring::share([7; 32], 1 << 16)?;
     /// # let mut theirs = shared_ring::open(&offer, 1 << 16)?;
-    /// theirs.receiver.rest()?;
+    /// theirs.receiver.rest(true)?;
     /// theirs.receiver.look_by_itself();
     /// assert_eq!(ours.sender.send(b"hello")?, (5, false));
     /// # Ok(()) }
@@ -231,6 +291,20 @@ impl RingReceiver {
     pub fn look_by_itself(&mut self) {
         let rests = &self.segment.lane(self.direction).receiver_rests.0;
         rests.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether somebody at the other end waits for something.
+    ///
+    /// ```
+    /// # use hivemind_memory::shared_ring;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (mut ours, offer, file) = shared_ring::share([7; 32], 1 << 16)?;
+    /// assert!(!ours.receiver.other_waits());
+    /// # Ok(()) }
+    /// ```
+    pub fn other_waits(&self) -> bool {
+        let waits = &self.segment.lane(self.direction).sender_waits.0;
+        waits.load(Ordering::Relaxed) != 0
     }
 
     /// How many bytes may be taken now.
@@ -326,10 +400,10 @@ mod tests {
     fn the_bell_is_asked_for_once_a_rest_and_never_while_the_other_looks() {
         let (mut ours, mut theirs) = two_ends();
         assert_eq!(ours.sender.send(b"a").unwrap(), (1, false));
-        assert!(!theirs.receiver.rest().unwrap(), "there is a byte");
+        assert!(!theirs.receiver.rest(true).unwrap(), "there is a byte");
         assert_eq!(ours.sender.send(b"b").unwrap(), (1, false));
         assert_eq!(theirs.receiver.receive(&mut [0; 9]).unwrap().0, 2);
-        assert!(theirs.receiver.rest().unwrap());
+        assert!(theirs.receiver.rest(true).unwrap());
         assert_eq!(ours.sender.send(b"c").unwrap(), (1, true));
         assert_eq!(ours.sender.send(b"d").unwrap(), (1, false));
     }
@@ -342,16 +416,56 @@ mod tests {
         assert!(!theirs.receiver.is_over().unwrap());
         assert_eq!(theirs.receiver.receive(&mut [0; 9]).unwrap(), (4, false));
         assert!(theirs.receiver.is_over().unwrap());
-        assert!(!theirs.receiver.rest().unwrap(), "there is the end to see");
-        assert!(ours.receiver.rest().unwrap());
+        assert!(
+            !theirs.receiver.rest(true).unwrap(),
+            "there is the end to see"
+        );
+        assert!(ours.receiver.rest(true).unwrap());
         assert!(theirs.sender.end());
-        assert!(!ours.receiver.rest().unwrap());
+        assert!(!ours.receiver.rest(true).unwrap());
+    }
+
+    #[test]
+    fn what_can_wait_rings_for_who_is_awaited_and_all_rings_for_who_waits() {
+        let (mut ours, mut theirs) = two_ends();
+        assert!(theirs.receiver.rest(false).unwrap());
+        assert_eq!(ours.sender.put(b"a").unwrap(), 1);
+        assert!(!ours.sender.is_awaited(), "nobody awaits it");
+        assert!(!theirs.receiver.rest(false).unwrap(), "there is a byte");
+        assert_eq!(theirs.receiver.receive(&mut [0; 9]).unwrap().0, 1);
+
+        assert!(theirs.receiver.rest(true).unwrap());
+        assert!(!ours.sender.is_awaited(), "it has taken all");
+        assert_eq!(ours.sender.put(b"b").unwrap(), 1);
+        assert!(ours.sender.is_awaited());
+        assert!(!ours.sender.is_awaited(), "once a rest");
+        assert_eq!(theirs.receiver.receive(&mut [0; 9]).unwrap().0, 1);
+
+        assert!(theirs.receiver.rest(false).unwrap());
+        assert!(!ours.sender.says_that_it_waits(false), "it has taken all");
+        assert_eq!(ours.sender.put(b"c").unwrap(), 1);
+        assert!(ours.sender.is_awaited(), "who sends it waits");
+        assert_eq!(theirs.receiver.receive(&mut [0; 9]).unwrap().0, 1);
+        assert!(theirs.receiver.rest(false).unwrap());
+        assert!(
+            ours.sender.says_that_it_waits(true),
+            "of others perhaps not"
+        );
+        assert!(theirs.receiver.other_waits());
+        ours.sender.waits_no_more();
+        assert!(!theirs.receiver.other_waits());
+        assert!(theirs.receiver.rest(false).unwrap());
+        assert_eq!(ours.sender.put(b"c").unwrap(), 1);
+        assert!(
+            ours.sender.says_that_it_waits(false),
+            "it rests over a byte"
+        );
     }
 
     #[test]
     fn who_looks_by_itself_needs_no_bell() {
         let (mut ours, mut theirs) = two_ends();
-        assert!(theirs.receiver.rest().unwrap());
+        assert!(theirs.receiver.rest(true).unwrap());
         theirs.receiver.look_by_itself();
         assert_eq!(ours.sender.send(b"a").unwrap(), (1, false));
         assert_eq!(theirs.receiver.waiting().unwrap(), 1);
@@ -386,7 +500,7 @@ mod tests {
             if bell {
                 ring_for_room.send(()).unwrap();
             }
-            if got == 0 && theirs.receiver.rest().unwrap() {
+            if got == 0 && theirs.receiver.rest(true).unwrap() {
                 bytes_came
                     .recv_timeout(patience)
                     .expect("the bell for bytes");

@@ -44,6 +44,8 @@ pub(super) enum Turn {
     Looks,
     /// Nobody does any more.
     Sleeps,
+    /// Nobody does, and a thread of the program has begun to sleep over what comes, or has ceased to.
+    Moves,
     /// It is as it was.
     Same,
 }
@@ -110,6 +112,9 @@ impl<B: Berth> Beds<B> {
         match (before, now) {
             (Listener::Nobody, Listener::Watcher | Listener::Service) => Turn::Sleeps,
             (Listener::Watcher | Listener::Service, Listener::Nobody) => Turn::Looks,
+            (Listener::Service, Listener::Watcher) | (Listener::Watcher, Listener::Service) => {
+                Turn::Moves
+            }
             _ => Turn::Same,
         }
     }
@@ -117,6 +122,11 @@ impl<B: Berth> Beds<B> {
     /// Whether somebody looks by himself now. Who does so last sees to what came until then.
     pub(super) fn somebody_looks(&self) -> bool {
         lock(&self.attention).spinning > 0
+    }
+
+    /// Whether a thread of the program sleeps over what comes, or is about to.
+    pub(super) fn somebody_watches(&self) -> bool {
+        lock(&self.attention).watching > 0
     }
 
     /// Wakes whoever sleeps in either bed, or is about to: there is something that no bell tells of.

@@ -90,7 +90,7 @@ fn frames_of_all_lengths_arrive_whole_and_in_order(pair: &MakePair) {
         0, 1, 64, 506, 507, 508, 4096, 4101, 65_536, 300_000, 1, 0, 2_000_000,
     ];
     for (index, &length) in lengths.iter().enumerate() {
-        near.send(SECOND, &vec![index as u8; length]);
+        near.send(SECOND, &vec![index as u8; length], Wakes::Anyone);
     }
     let sender = {
         let near = Arc::clone(&near);
@@ -114,8 +114,8 @@ fn both_send_long_frames_at_once_and_neither_blocks(pair: &MakePair) {
     let (near, far) = pair_of(pair);
     let run = |links: Arc<Links>, to: DroneId, mark: u8| {
         thread::spawn(move || {
-            links.send(to, &vec![mark; LONG]);
-            links.send(to, b"and more");
+            links.send(to, &vec![mark; LONG], Wakes::Anyone);
+            links.send(to, b"and more", Wakes::Anyone);
             let mut got: Vec<(usize, u8)> = Vec::new();
             let count = AtomicUsize::new(0);
             let done = || count.load(Ordering::Relaxed) == 2;
@@ -173,7 +173,7 @@ fn order_holds_when_two_threads_receive(pair: &MakePair) {
         })
         .collect();
     for number in 0..FRAMES {
-        near.send(SECOND, &number.to_le_bytes());
+        near.send(SECOND, &number.to_le_bytes(), Wakes::Anyone);
     }
     let closer = {
         let near = Arc::clone(&near);
@@ -189,7 +189,7 @@ fn order_holds_when_two_threads_receive(pair: &MakePair) {
 
 fn a_peer_that_goes_without_goodbye_is_lost(pair: &MakePair) {
     let (near, far) = pair_of(pair);
-    near.send(SECOND, b"last words");
+    near.send(SECOND, b"last words", Wakes::Anyone);
     poll_until(
         &near,
         || near.stats().frames_sent == 1 && drained(&near),
@@ -202,7 +202,7 @@ fn a_peer_that_goes_without_goodbye_is_lost(pair: &MakePair) {
         panic!("it ended as {end:?}");
     };
     assert!(why.contains("without a goodbye"), "{why}");
-    far.send(FIRST, b"nobody hears this");
+    far.send(FIRST, b"nobody hears this", Wakes::Anyone);
     let error = far.close(PATIENCE, &mut |_, _| {}).unwrap_err().to_string();
     assert!(error.contains("drone 0 (it closed"), "{error}");
 }
@@ -216,7 +216,7 @@ fn a_peer_that_says_goodbye_has_left(pair: &MakePair) {
     let closer = thread::spawn(move || near.close(PATIENCE, &mut |_, _| {}));
     assert_eq!(receive_all(&far), (Vec::new(), Closed::Left));
     // It reads on until we leave as well: what we send now is no error.
-    far.send(FIRST, b"still here");
+    far.send(FIRST, b"still here", Wakes::Anyone);
     far.close(PATIENCE, &mut |_, _| {}).unwrap();
     closer.join().unwrap().unwrap();
 }
@@ -225,7 +225,7 @@ fn ten_thousand_frames_and_a_close_at_once_lose_none(pair: &MakePair) {
     let (near, far) = pair_of(pair);
     let leaver = thread::spawn(move || {
         for number in 0..10_000_u32 {
-            near.send(SECOND, &[number.to_le_bytes(); 25].concat());
+            near.send(SECOND, &[number.to_le_bytes(); 25].concat(), Wakes::Anyone);
         }
         near.close(PATIENCE, &mut |_, _| {}).unwrap();
     });
@@ -276,7 +276,7 @@ fn silence_is_counted_in_ticks_and_ended_by_any_sign_of_life(pair: &MakePair) {
     near.tick(&mut receive);
     assert_eq!(ends.borrow().len(), 1, "an end is said once");
     // It was stopped, and goes on: what it sends now comes too late.
-    far.send(FIRST, b"late");
+    far.send(FIRST, b"late", Wakes::Anyone);
     near.poll(Some(Duration::from_millis(20)), &mut |_, incoming| {
         panic!("{incoming:?} from a peer that is lost")
     })
@@ -288,7 +288,7 @@ fn an_idle_link_still_carries_what_comes(pair: &MakePair) {
     for _ in 0..10 {
         near.tick(&mut |_, incoming| panic!("{incoming:?} on an idle link"));
     }
-    far.send(FIRST, b"at last");
+    far.send(FIRST, b"at last", Wakes::Anyone);
     poll_until(&far, || drained(&far), |_, _| {});
     let came = std::cell::Cell::new(false);
     poll_until(
@@ -307,7 +307,7 @@ fn input_that_waits_already_is_a_sign_of_life(pair: &MakePair) {
     let (far, near) = (links.pop().unwrap(), links.pop().unwrap());
     // As after a stop: nothing was read for long, and the socket is full of heartbeats. One tick must not blame.
     for _ in 0..40 {
-        far.send(FIRST, b"alive");
+        far.send(FIRST, b"alive", Wakes::Anyone);
     }
     poll_until(&far, || drained(&far), |_, _| {});
     near.tick(&mut |from, incoming| {
@@ -326,7 +326,7 @@ fn a_peer_that_takes_nothing_ends_with_its_queue_full(pair: &MakePair) {
     let mut links = hive(2, config, pair);
     let (_far, near) = (links.pop().unwrap(), links.pop().unwrap());
     for _ in 0..1000 {
-        near.send(SECOND, &[0; 100_000]);
+        near.send(SECOND, &[0; 100_000], Wakes::Anyone);
     }
     let (_, end) = receive_all(&near);
     let Closed::Lost(why) = end else {
@@ -448,7 +448,7 @@ fn more_than_a_turn_of_input_is_read_to_its_end(pair: &MakePair) {
     let (near, far) = pair_of(pair);
     let sender = thread::spawn(move || {
         for _ in 0..40 {
-            near.send(SECOND, &[5; 1 << 20]);
+            near.send(SECOND, &[5; 1 << 20], Wakes::Anyone);
         }
         near.close(PATIENCE, &mut |_, _| {}).unwrap();
     });
@@ -480,7 +480,7 @@ fn sixteen_drones_talk_all_at_once_and_leave(pair: &MakePair) {
             thread::spawn(move || {
                 for round in 0..50_u32 {
                     for peer in (0..DRONES).filter(|&peer| peer as usize != me) {
-                        links.send(DroneId(peer), &round.to_le_bytes());
+                        links.send(DroneId(peer), &round.to_le_bytes(), Wakes::Anyone);
                     }
                 }
                 let mut rounds = [0_u32; DRONES as usize];
@@ -516,7 +516,7 @@ fn links_of_a_hive_of_one_wait_and_leave() {
 #[test]
 #[should_panic(expected = "a message for drone 7")]
 fn a_message_for_nobody_is_a_mistake() {
-    tcp_pair_links().0.send(DroneId(7), b"");
+    tcp_pair_links().0.send(DroneId(7), b"", Wakes::Anyone);
 }
 
 fn tcp_pair_links() -> (Arc<Links>, Arc<Links>) {
@@ -554,6 +554,9 @@ macro_rules! suites {
             what_came_while_attended_wakes_a_sleeper_afterwards,
             what_comes_wakes_the_watcher_and_not_who_polls,
             what_comes_to_who_looks_by_himself_wakes_nobody,
+            what_can_wait_wakes_nobody_until_somebody_waits,
+            what_can_wait_is_taken_at_once_where_a_third_one_waits,
+            what_can_wait_wakes_who_waits_for_it,
             more_than_a_turn_of_input_is_read_to_its_end,
             sixteen_drones_talk_all_at_once_and_leave,
         ]);)*

@@ -11,7 +11,7 @@ use hivemind_protocol::{DroneId, Mutant, Sealer, mutant};
 
 use super::frame::{Header, Kind, header};
 use super::poller::{Interest, Poller};
-use super::stream::ByteStream;
+use super::stream::{ByteStream, Wakes};
 
 /// Short frames go out from one buffer on the stack, which is faster than gathering two. Small, because it may stand
 /// on a signal handler's stack.
@@ -34,6 +34,8 @@ pub(crate) struct Link {
     /// Whether it ended without one.
     pub(crate) lost: AtomicBool,
     outbound: Mutex<Outbound>,
+    /// Whom something wakes that was sent, where who sent it has yet to see to that.
+    owed: Mutex<Option<Wakes>>,
 }
 
 /// What is on its way out, and how far the link is.
@@ -101,6 +103,7 @@ impl Link {
                 bytes: 0,
                 heartbeats: 0,
             }),
+            owed: Mutex::new(None),
         }
     }
 
@@ -169,13 +172,26 @@ impl Link {
 
     /// Sends a data frame, or queues what the stream won't take. On a link that has ended it does nothing: the end is
     /// reported by the receiving half.
-    pub(crate) fn send(&self, body: &[u8], poller: &Poller) {
+    pub(crate) fn send(&self, body: &[u8], wakes: Wakes, poller: &Poller) {
         self.send_quietly(body, poller);
-        self.stream.ring_bell();
+        self.stream.ring_bell(wakes);
     }
 
-    /// As [`send`](Self::send), but a peer that sleeps need not be woken before the stream's bell is rung.
-    pub(crate) fn send_quietly(&self, body: &[u8], poller: &Poller) {
+    /// As [`send`](Self::send), but a peer that sleeps is not woken before [`ring_owed`](Self::ring_owed).
+    pub(crate) fn send_owing(&self, body: &[u8], wakes: Wakes, poller: &Poller) {
+        self.send_quietly(body, poller);
+        let mut owed = lock(&self.owed);
+        *owed = (*owed).max(Some(wakes));
+    }
+
+    /// Wakes the peer, if that is owed, and it sleeps over something that it has not taken.
+    pub(crate) fn ring_owed(&self) {
+        if let Some(wakes) = lock(&self.owed).take() {
+            self.stream.ring_bell(wakes);
+        }
+    }
+
+    fn send_quietly(&self, body: &[u8], poller: &Poller) {
         let mut outbound = lock(&self.outbound);
         if outbound.stage != Stage::Open {
             return;
@@ -194,7 +210,7 @@ impl Link {
         if !outbound.spoken && outbound.queue.is_empty() {
             outbound.heartbeats += 1;
             self.send_frame(&mut outbound, Kind::Heartbeat, &[], poller);
-            self.stream.ring_bell();
+            self.stream.ring_bell(Wakes::Anyone);
         }
         outbound.spoken = false;
     }
@@ -205,7 +221,7 @@ impl Link {
         if outbound.stage == Stage::Open {
             outbound.stage = Stage::Leaving;
             self.send_frame(&mut outbound, Kind::Goodbye, &[], poller);
-            self.stream.ring_bell();
+            self.stream.ring_bell(Wakes::Anyone);
             self.finish_if_drained(&mut outbound);
         }
     }
@@ -536,8 +552,11 @@ mod models {
     fn frames_of_two_threads_arrive_whole_while_a_third_drains() {
         check(3, || {
             let model = Model::new(30);
-            let senders = [b"one", b"two"]
-                .map(|body| spawn(&model, move |model| model.link.send(body, &model.poller)));
+            let senders = [b"one", b"two"].map(|body| {
+                spawn(&model, move |model| {
+                    model.link.send(body, Wakes::Anyone, &model.poller)
+                })
+            });
             model.drain_with(15);
             for sender in senders {
                 sender.join().unwrap();
@@ -554,7 +573,9 @@ mod models {
     fn the_end_comes_after_everything_that_went_before_the_goodbye() {
         check(3, || {
             let model = Model::new(10);
-            let sender = spawn(&model, |model| model.link.send(b"late", &model.poller));
+            let sender = spawn(&model, |model| {
+                model.link.send(b"late", Wakes::Anyone, &model.poller)
+            });
             let drainer = spawn(&model, |model| {
                 model.drain_with(20);
             });
@@ -572,7 +593,9 @@ mod models {
     fn a_link_that_is_given_up_while_two_threads_use_it_keeps_nothing_and_says_why() {
         check(3, || {
             let model = Model::new(10);
-            let sender = spawn(&model, |model| model.link.send(b"lost", &model.poller));
+            let sender = spawn(&model, |model| {
+                model.link.send(b"lost", Wakes::Anyone, &model.poller)
+            });
             let drainer = spawn(&model, |model| {
                 model.drain_with(5);
             });

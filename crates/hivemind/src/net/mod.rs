@@ -47,7 +47,7 @@ pub(crate) use record::{
 };
 pub(crate) use ring::Ring;
 pub(crate) use sealed::Sealed;
-pub(crate) use stream::ByteStream;
+pub(crate) use stream::{ByteStream, Wakes};
 pub(crate) use tcp::Tcp;
 
 /// How much may wait for a peer that does not read. It reads all the time (its service thread does), so only a broken
@@ -141,6 +141,8 @@ pub(crate) struct Links {
     closing: AtomicBool,
     /// Something was sent to a peer that may sleep over it, and who sent it has yet to see to that.
     owes_bells: AtomicBool,
+    /// How many threads have told the peers that they wait.
+    waiting: Mutex<usize>,
     silence_limit_ticks: u32,
     frames_received: AtomicU64,
     bytes_received: AtomicU64,
@@ -199,7 +201,8 @@ impl Watch<'_> {
         links.poller.beds.watcher.sleep(wakes_seen, Some(timeout))?;
         let mut receiver = lock(&links.role);
         if links.peers <= GLANCE_LINKS {
-            return Ok(links.glance(&mut receiver, Glance::Awoken, receive));
+            let awaited = links.is_awaited();
+            return Ok(links.glance(&mut receiver, Glance::Awoken { awaited }, receive));
         }
         links.look(&mut receiver, receive)
     }
@@ -208,6 +211,23 @@ impl Watch<'_> {
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
         self.links.change(|attention| attention.watching -= 1);
+    }
+}
+
+/// As long as it lives, all peers know that its thread waits.
+pub(crate) struct Waiting<'a> {
+    links: &'a Links,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut waiting = lock(&self.links.waiting);
+        *waiting -= 1;
+        if *waiting == 0 {
+            for link in self.links.shared() {
+                link.stream.wait_no_more();
+            }
+        }
     }
 }
 
@@ -258,6 +278,7 @@ impl Links {
             wakes_answered: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             owes_bells: AtomicBool::new(false),
+            waiting: Mutex::new(0),
             silence_limit_ticks: config.silence_limit_ticks,
             frames_received: AtomicU64::new(0),
             bytes_received: AtomicU64::new(0),
@@ -291,15 +312,16 @@ impl Links {
     /// # Panics
     ///
     /// When there is no such peer, or the body is longer than [`MAX_BODY_BYTES`].
-    pub(crate) fn send(&self, to: DroneId, body: &[u8]) {
-        self.link(to).send(body, &self.poller);
+    pub(crate) fn send(&self, to: DroneId, body: &[u8], wakes: Wakes) {
+        self.link(to)
+            .send(body, self.who_is_awaited(wakes), &self.poller);
     }
 
     /// As [`send`](Self::send), but a peer that sleeps is not woken before [`ring_owed`](Self::ring_owed): for who calls
     /// that soon, unless the answer comes first.
-    pub(crate) fn send_owing(&self, to: DroneId, body: &[u8]) {
+    pub(crate) fn send_owing(&self, to: DroneId, body: &[u8], wakes: Wakes) {
         let link = self.link(to);
-        link.send_quietly(body, &self.poller);
+        link.send_owing(body, self.who_is_awaited(wakes), &self.poller);
         if link.stream.is_shared() {
             self.owes_bells.store(true, Ordering::Release);
         }
@@ -310,9 +332,27 @@ impl Links {
         if self.owes_bells.load(Ordering::Relaxed) && self.owes_bells.swap(false, Ordering::Acquire)
         {
             for link in self.shared() {
-                link.stream.ring_bell();
+                link.ring_owed();
             }
         }
+    }
+
+    /// Tells all peers that a thread of this drone waits, until it drops what this gives: whoever sleeps over something that
+    /// can wait is woken, and from now on by all that comes to it. None where nobody sleeps so: who has a link over TCP does not.
+    pub(crate) fn say_waiting(&self) -> Option<Waiting<'_>> {
+        let tells = self.shared_peers > 0 && !mutant(Mutant::WaitsUntold);
+        tells.then(|| {
+            let mut waiting = lock(&self.waiting);
+            *waiting += 1;
+            if *waiting == 1 {
+                // What a third drone has sent to a peer, nobody sees here.
+                let others = self.peers > 1;
+                for link in self.shared() {
+                    link.stream.say_that_it_waits(others);
+                }
+            }
+            Waiting { links: self }
+        })
     }
 
     /// Waits up to `timeout` (none: without end) for anything, then hands every whole frame that came to `receive`.
@@ -411,14 +451,16 @@ impl Links {
         for link in self.all() {
             link.leave(&self.poller);
         }
+        // Before it watches: to begin to may find what has come, and wakes it for that.
+        let mut wakes = self.poller.beds.watcher.wakes();
         let watch = self.watch();
         loop {
-            let wakes = watch.wakes();
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() || self.all().all(|link| link.is_settled() && link.ended()) {
                 break;
             }
             watch.poll_since(wakes, left, receive)?;
+            wakes = watch.wakes();
         }
         let peers: Vec<_> = self.all().filter_map(unfinished).collect();
         if peers.is_empty() {
@@ -454,23 +496,60 @@ impl Links {
     fn change(&self, change: impl FnOnce(&mut Attending)) {
         match self.poller.beds.attend(change) {
             Turn::Sleeps => self.rest(),
+            Turn::Moves if self.all_are_shared() => self.rest(),
             Turn::Looks => {
                 for link in self.keep_quiet() {
                     link.stream.look_by_itself();
                 }
             }
-            Turn::Same => {}
+            Turn::Moves | Turn::Same => {}
         }
     }
 
     /// Has all links tell of what comes again: whoever looked at them by himself does so no more.
     fn rest(&self) {
+        let awaited = self.is_awaited();
+        self.rest_as(awaited);
+        self.rest_as_awaited(awaited);
+    }
+
+    /// Has them tell of all that comes, if somebody has begun to await what this drone does since they were told how to: who did
+    /// so may have found it looking.
+    fn rest_as_awaited(&self, awaited: bool) {
+        let nobody_looks = !self.poller.beds.somebody_looks();
+        if !awaited && nobody_looks && self.is_awaited() {
+            self.rest_as(true);
+        }
+    }
+
+    fn rest_as(&self, awaited: bool) {
         let mut came = false;
         for link in self.keep_quiet().filter(|link| !link.ended()) {
-            came |= !link.stream.rest();
+            came |= !link.stream.rest(awaited);
         }
         if came {
             self.poller.beds.rouse();
+        }
+    }
+
+    /// Whether somebody waits for what comes here, or for what this drone does with it; or might, and cannot tell.
+    fn is_awaited(&self) -> bool {
+        let mut living = self.shared().filter(|link| !link.ended());
+        !self.all_are_shared()
+            || self.poller.beds.somebody_watches()
+            || living.any(|link| link.stream.peer_waits())
+    }
+
+    /// Whether each that waits can tell this drone.
+    fn all_are_shared(&self) -> bool {
+        self.shared_peers == self.peers
+    }
+
+    fn who_is_awaited(&self, wakes: Wakes) -> Wakes {
+        if self.all_are_shared() {
+            wakes
+        } else {
+            Wakes::Anyone
         }
     }
 

@@ -21,8 +21,9 @@ const READ_BUDGET_BYTES: usize = 4 << 20;
 pub(super) enum Glance {
     /// A thread that does so all the time.
     Spinning,
-    /// One that was asleep and may sleep again: it answers bells and asks for the next.
-    Awoken,
+    /// One that was asleep and may sleep again: it answers bells and asks for the next; for all that comes, if somebody awaits
+    /// what this drone does.
+    Awoken { awaited: bool },
 }
 
 impl Links {
@@ -45,9 +46,11 @@ impl Links {
                 break;
             }
         }
+        let awaited = self.is_awaited();
         for link in self.shared() {
-            frames += self.serve_outright(link, receiver, Glance::Awoken, receive);
+            frames += self.serve_outright(link, receiver, Glance::Awoken { awaited }, receive);
         }
+        self.rest_as_awaited(awaited);
         Ok(frames)
     }
 
@@ -60,10 +63,13 @@ impl Links {
     ) -> usize {
         let mut frames = 0;
         for link in self.all() {
-            if glance == Glance::Awoken {
+            if let Glance::Awoken { .. } = glance {
                 link.stream.answer_bell();
             }
             frames += self.serve_outright(link, receiver, glance, receive);
+        }
+        if let Glance::Awoken { awaited } = glance {
+            self.rest_as_awaited(awaited);
         }
         frames
     }
@@ -82,21 +88,29 @@ impl Links {
         if !link.lost.load(Ordering::SeqCst) {
             frames += self.read(link, inbound, receive);
         }
-        if glance == Glance::Awoken && link.stream.is_shared() {
-            frames += self.before_sleep(link, inbound, receive);
+        if let Glance::Awoken { awaited } = glance
+            && link.stream.is_shared()
+        {
+            frames += self.before_sleep(link, inbound, awaited, receive);
         }
         frames
     }
 
     /// Asks a link in shared memory for a bell, so that this thread may sleep. Not where another one looks: each bell
     /// would cost the peer a system call, and wake us for nothing.
-    fn before_sleep(&self, link: &Link, inbound: &mut Inbound, receive: &mut Receive<'_>) -> usize {
-        if link.ended() || self.poller.beds.somebody_looks() || link.stream.rest() {
+    fn before_sleep(
+        &self,
+        link: &Link,
+        inbound: &mut Inbound,
+        awaited: bool,
+        receive: &mut Receive<'_>,
+    ) -> usize {
+        if link.ended() || self.poller.beds.somebody_looks() || link.stream.rest(awaited) {
             return 0;
         }
         // Something has come since, of which no bell tells.
         let frames = self.read(link, inbound, receive);
-        if !link.ended() && !link.stream.rest() {
+        if !link.ended() && !link.stream.rest(awaited) {
             self.poller.beds.rouse();
         }
         frames

@@ -13,7 +13,7 @@ use std::os::fd::BorrowedFd;
 
 use hivemind_memory::shared_ring::{Nonsense, Pair, RingReceiver, RingSender};
 
-use super::stream::ByteStream;
+use super::stream::{ByteStream, Wakes};
 use super::tcp::Tcp;
 use crate::primitive::{AtomicBool, Mutex, Ordering, lock};
 
@@ -78,11 +78,32 @@ impl ByteStream for Ring {
         sent
     }
 
-    fn ring_bell(&self) {
-        if lock(&self.sending).needs_bell() {
+    fn ring_bell(&self, wakes: Wakes) {
+        let mut ring = lock(&self.sending);
+        let needed = match wakes {
+            Wakes::Anyone => ring.needs_bell(),
+            Wakes::Awaited => ring.is_awaited(),
+        };
+        drop(ring);
+        if needed {
             // Fails only where the peer is gone, of which the next bell's answer tells.
             let _ = self.give_bell();
         }
+    }
+
+    fn say_that_it_waits(&self, others: bool) {
+        if lock(&self.sending).says_that_it_waits(others) {
+            // As in `ring_bell`.
+            let _ = self.give_bell();
+        }
+    }
+
+    fn wait_no_more(&self) {
+        lock(&self.sending).waits_no_more();
+    }
+
+    fn peer_waits(&self) -> bool {
+        lock(&self.receiving).ring.other_waits()
     }
 
     fn send_quietly(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -178,9 +199,9 @@ impl ByteStream for Ring {
         !self.ended.load(Ordering::Acquire)
     }
 
-    fn rest(&self) -> bool {
+    fn rest(&self, awaited: bool) -> bool {
         // Nonsense is found by the receive that follows where there is something to take.
-        lock(&self.receiving).ring.rest().unwrap_or(false)
+        lock(&self.receiving).ring.rest(awaited).unwrap_or(false)
     }
 
     fn look_by_itself(&self) {
@@ -246,12 +267,12 @@ mod tests {
             assert!(is_blocked(far.receive(&mut space)));
         }
         assert!(is_blocked(far.bell.receive(&mut space)), "a bell rang");
-        assert!(far.rest());
+        assert!(far.rest(true));
         near.send(&[IoSlice::new(b"one"), IoSlice::new(b"two")])
             .unwrap();
         near.send(&[IoSlice::new(b"three")]).unwrap();
         assert_eq!(far.bell.receive(&mut space).unwrap(), 1, "one bell a rest");
-        assert!(!far.rest(), "there is something to receive");
+        assert!(!far.rest(true), "there is something to receive");
     }
 
     #[test]
@@ -259,13 +280,13 @@ mod tests {
         let (near, far, _) = ends();
         let mut space = [0; 64];
         for taken in [true, false] {
-            assert!(far.rest());
+            assert!(far.rest(false));
             near.send_quietly(&[IoSlice::new(b"frame")]).unwrap();
             assert!(is_blocked(far.bell.receive(&mut space)), "too early");
             if taken {
                 assert_eq!(far.receive(&mut space).unwrap(), 5);
             }
-            near.ring_bell();
+            near.ring_bell(Wakes::Anyone);
             assert_eq!(far.bell.receive(&mut space).is_ok(), !taken);
         }
     }

@@ -154,8 +154,8 @@ impl<S: ByteStream> ByteStream for Sealed<S> {
         self.under.abort();
     }
 
-    fn rest(&self) -> bool {
-        self.under.rest()
+    fn rest(&self, awaited: bool) -> bool {
+        self.under.rest(awaited)
     }
 
     fn look_by_itself(&self) {
@@ -264,6 +264,7 @@ impl Inbound {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::net::Wakes;
     use crate::net::conformance::streams::sockets;
     use crate::net::record::tests::two_ends;
     use crate::net::{Closed, Incoming, Links, LinksConfig, Tcp};
@@ -293,7 +294,7 @@ mod tests {
         let first = first.unwrap();
         frames
             .iter()
-            .for_each(|frame| first.send(DroneId(1), frame));
+            .for_each(|frame| first.send(DroneId(1), frame, Wakes::Anyone));
         drop(first);
         let mut said = Vec::new();
         tap.read_to_end(&mut said).unwrap();

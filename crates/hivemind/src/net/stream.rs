@@ -7,6 +7,16 @@
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 
+/// Whom it wakes when something is sent to a drone where nobody looks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Wakes {
+    /// Whoever waits there, and nobody where nobody there is awaited: it can wait until somebody looks. A drone that has a link over
+    /// TCP is always awaited, since who waits behind that cannot tell; what it sends wakes as `Anyone`.
+    Awaited,
+    /// Whoever sleeps there.
+    Anyone,
+}
+
 /// An ordered, reliable stream of bytes to one peer, both ways. No call blocks: what cannot be done now fails with
 /// [`io::ErrorKind::WouldBlock`].
 pub(crate) trait ByteStream: Send + Sync {
@@ -24,7 +34,19 @@ pub(crate) trait ByteStream: Send + Sync {
     }
 
     /// Wakes the receiver if it sleeps over something that was [sent quietly](Self::send_quietly).
-    fn ring_bell(&self) {}
+    fn ring_bell(&self, _: Wakes) {}
+
+    /// Tells the peer that somebody here waits, and wakes it if it may sleep over something that was to wait: from here, or from
+    /// `others` too.
+    fn say_that_it_waits(&self, _others: bool) {}
+
+    /// Takes that back.
+    fn wait_no_more(&self) {}
+
+    /// Whether somebody waits at the peer, as far as that is known.
+    fn peer_waits(&self) -> bool {
+        false
+    }
 
     /// Receives into `space`. 0 says that the peer sends no more. When it gives less than there is room for and
     /// [holds](Self::holds_input) nothing, there is nothing more now, and the descriptor becomes readable anew when
@@ -64,9 +86,9 @@ pub(crate) trait ByteStream: Send + Sync {
         false
     }
 
-    /// From now on who waits for the descriptor is told again of what comes; in shared memory by a bell. False where
-    /// there is something to receive of which nothing tells.
-    fn rest(&self) -> bool {
+    /// From now on who waits for the descriptor is told again of what comes; in shared memory by a bell, and of what can wait
+    /// only where this end is `awaited`. False where there is something to receive of which nothing tells.
+    fn rest(&self, _awaited: bool) -> bool {
         true
     }
 

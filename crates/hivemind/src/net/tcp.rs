@@ -61,7 +61,7 @@ impl ByteStream for Tcp {
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 
-    fn rest(&self) -> bool {
+    fn rest(&self, _: bool) -> bool {
         // Taken from every socket; if it were not, none would have been told to be quiet.
         let _ = wake_for(&self.socket, 1);
         true
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(far.receive(&mut space).unwrap(), 5);
         near.send(&[IoSlice::new(b"left")]).unwrap();
         assert!(!tells(&far, soon));
-        assert!(far.rest());
+        assert!(far.rest(true));
         assert!(tells(&far, long), "of what came before the rest");
         assert_eq!(far.receive(&mut space).unwrap(), 4);
         near.send(&[IoSlice::new(b"later")]).unwrap();

@@ -117,8 +117,8 @@ impl ByteStream for Trickle {
         self.under.abort();
     }
 
-    fn rest(&self) -> bool {
-        self.under.rest()
+    fn rest(&self, awaited: bool) -> bool {
+        self.under.rest(awaited)
     }
 
     fn look_by_itself(&self) {

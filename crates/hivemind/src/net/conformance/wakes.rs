@@ -1,6 +1,6 @@
 //! Who is woken by what comes, whatever carries it, and who is not.
 
-use super::streams::MakePair;
+use super::streams::{MakePair, ring_pair, tcp_pair};
 use super::*;
 
 pub(super) fn every_sleeper_is_woken_and_no_wake_is_missed(pair: &MakePair) {
@@ -44,7 +44,7 @@ pub(super) fn every_sleeper_is_woken_and_no_wake_is_missed(pair: &MakePair) {
 pub(super) fn what_came_while_attended_wakes_a_sleeper_afterwards(pair: &MakePair) {
     let (near, far) = pair_of(pair);
     let attention = near.attend();
-    far.send(FIRST, b"early");
+    far.send(FIRST, b"early", Wakes::Anyone);
     poll_until(&far, || drained(&far), |_, _| {});
     drop(attention);
     let came = std::cell::Cell::new(false);
@@ -63,14 +63,14 @@ pub(super) fn what_comes_wakes_the_watcher_and_not_who_polls(pair: &MakePair) {
     let rounds = 100;
     let mut came = 0;
     while came < rounds {
-        far.send(FIRST, b"for who waits");
+        far.send(FIRST, b"for who waits", Wakes::Anyone);
         poll_until(&far, || drained(&far), |_, _| {});
         let seen = watching.wakes();
         came += watching.poll_since(seen, PATIENCE, &mut |_, _| {}).unwrap();
     }
     assert_eq!(service.wakes(), 0, "the service thread slept on");
     drop(watching);
-    far.send(FIRST, b"for who serves");
+    far.send(FIRST, b"for who serves", Wakes::Anyone);
     poll_until(&far, || drained(&far), |_, _| {});
     service.wakes_soon();
     service.end();
@@ -84,16 +84,106 @@ pub(super) fn what_comes_to_who_looks_by_himself_wakes_nobody(pair: &MakePair) {
     let start = Instant::now();
     while came < 100 {
         assert!(start.elapsed() < PATIENCE, "nothing came for too long");
-        far.send(FIRST, b"for who looks");
+        far.send(FIRST, b"for who looks", Wakes::Anyone);
         poll_until(&far, || drained(&far), |_, _| {});
         came += near.try_poll(&mut |_, _| {}).unwrap().unwrap();
     }
     assert_eq!(service.wakes(), 0, "the service thread slept on");
-    far.send(FIRST, b"for who serves");
+    far.send(FIRST, b"for who serves", Wakes::Anyone);
     poll_until(&far, || drained(&far), |_, _| {});
     drop(attention);
     service.wakes_soon();
     service.end();
+}
+
+/// In shared memory, where nobody need be woken for it; others tell of all that comes.
+pub(super) fn what_can_wait_wakes_nobody_until_somebody_waits(pair: &MakePair) {
+    let (near, far) = pair_of(pair);
+    let shared = far.stats().shared_links == 1;
+    let service = Service::of(&near);
+    far.send(FIRST, b"can wait", Wakes::Awaited);
+    far.send_owing(FIRST, b"can wait too", Wakes::Awaited);
+    far.ring_owed();
+    poll_until(&far, || drained(&far), |_, _| {});
+    if shared {
+        thread::sleep(Duration::from_millis(30));
+        assert_eq!(service.wakes(), 0, "the service thread slept on");
+    }
+    let waiting = far.say_waiting();
+    assert_eq!(waiting.is_some(), shared);
+    comes_soon(&near, 2);
+    far.send(FIRST, b"awaited now", Wakes::Awaited);
+    poll_until(&far, || drained(&far), |_, _| {});
+    comes_soon(&near, 3);
+    drop(waiting);
+    far.send(FIRST, b"cannot wait", Wakes::Anyone);
+    poll_until(&far, || drained(&far), |_, _| {});
+    comes_soon(&near, 4);
+    service.end();
+}
+
+pub(super) fn what_can_wait_is_taken_at_once_where_a_third_one_waits(pair: &MakePair) {
+    let hive = hive(3, LinksConfig::default(), pair);
+    let service = Service::of(&hive[0]);
+    let waiting = hive[2].say_waiting();
+    for came in 1..=20 {
+        hive[1].send(FIRST, b"can wait", Wakes::Awaited);
+        poll_until(&hive[1], || drained(&hive[1]), |_, _| {});
+        comes_soon(&hive[0], came);
+    }
+    drop(waiting);
+    service.end();
+}
+
+pub(super) fn what_can_wait_wakes_who_waits_for_it(pair: &MakePair) {
+    let (near, far) = pair_of(pair);
+    let service = Service::of(&near);
+    let watching = near.watch();
+    let mut came = 0;
+    while came < 20 {
+        far.send(FIRST, b"can wait", Wakes::Awaited);
+        poll_until(&far, || drained(&far), |_, _| {});
+        let start = Instant::now();
+        let seen = watching.wakes();
+        came += watching.poll_since(seen, PATIENCE, &mut |_, _| {}).unwrap();
+        assert!(start.elapsed() < PATIENCE / 2, "nobody was woken");
+    }
+    drop(watching);
+    service.end();
+}
+
+/// Who waits behind TCP can tell nobody there.
+#[test]
+fn who_has_a_link_over_tcp_is_woken_for_what_can_wait() {
+    let made = AtomicUsize::new(0);
+    let pair = move || match made.fetch_add(1, Ordering::SeqCst) {
+        2 => tcp_pair(),
+        _ => ring_pair(),
+    };
+    let hive = hive(3, LinksConfig::default(), &pair);
+    let shared: Vec<u64> = hive.iter().map(|one| one.stats().shared_links).collect();
+    assert_eq!(shared, [2, 1, 1]);
+    let service = Service::of(&hive[1]);
+    for came in 1..=20 {
+        hive[0].send(SECOND, b"can wait", Wakes::Awaited);
+        comes_soon(&hive[1], came);
+    }
+    service.end();
+    let service = Service::of(&hive[0]);
+    let waiting = hive[2].say_waiting();
+    hive[1].send(FIRST, b"cannot wait", Wakes::Awaited);
+    comes_soon(&hive[0], 1);
+    drop(waiting);
+    service.end();
+}
+
+/// Waits until so many frames have come.
+fn comes_soon(links: &Links, frames: u64) {
+    let start = Instant::now();
+    while links.stats().frames_received < frames {
+        assert!(start.elapsed() < PATIENCE, "nobody was woken");
+        thread::yield_now();
+    }
 }
 
 /// A service thread, which sleeps until something wakes it.
