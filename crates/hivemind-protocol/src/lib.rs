@@ -100,9 +100,9 @@ pub use crate::transport::Transport;
 pub use crate::tree::FAN_OUT;
 pub use crate::wire::WireError;
 
-/// The version of the wire form. Two drones that differ in it refuse each other at the start.
+/// The version of the wire form, and of the rings that drones of one machine share. Two drones that differ in it refuse each other at the start.
 ///
 /// ```
 /// println!("protocol {}", hivemind_protocol::PROTOCOL_VERSION);
 /// ```
-pub const PROTOCOL_VERSION: u32 = 11;
+pub const PROTOCOL_VERSION: u32 = 12;
