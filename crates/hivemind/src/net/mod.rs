@@ -451,7 +451,7 @@ impl Links {
         for link in self.all() {
             link.leave(&self.poller);
         }
-        // Before it watches: to begin to may find what has come, and wakes it for that.
+        // Read before it begins to watch, which may find what has come, and wake the watcher for it.
         let mut wakes = self.poller.beds.watcher.wakes();
         let watch = self.watch();
         loop {
