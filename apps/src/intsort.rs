@@ -9,6 +9,7 @@ use crate::progress::Progress;
 use clap::Parser;
 use hivemind::{Hive, Shared};
 use rayon::prelude::*;
+use std::cell::Cell;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -132,7 +133,6 @@ pub fn shared(
         table.count(hive, keys, workers);
         hive.barrier()?;
         table.add_up(hive)?;
-        hive.barrier()?;
         seen += table.probed(hive, task);
         progress.at(round + 1);
     }
@@ -159,9 +159,10 @@ struct Table {
     row: usize,
     /// For each value how many keys of this drone's share of the values are smaller.
     ranks: Shared<u32>,
-    /// How many keys have a value of the drone's share, by drone.
-    totals: Shared<u32>,
     values: usize,
+    /// How many keys have a value of this drone's share, and how many one of a share before it.
+    total: u64,
+    before: u64,
     /// What each thread of this drone counted; the first has the sum of all.
     own: Vec<Vec<u32>>,
 }
@@ -173,8 +174,9 @@ impl Table {
             counts: hive.alloc(row * hive.drones())?,
             row,
             ranks: hive.alloc(task.values)?,
-            totals: hive.alloc(hive.drones())?,
             values: task.values,
+            total: 0,
+            before: 0,
             own: Vec::new(),
         })
     }
@@ -207,8 +209,8 @@ impl Table {
         row[mine.end..].copy_from_slice(&sums[0][mine.end..]);
     }
 
-    /// Makes the ranks of this drone's share of the values from all rows. All must have been counted.
-    fn add_up(&mut self, hive: &Hive) -> hivemind::Result<()> {
+    /// Makes the ranks of this drone's share of the values from all rows. All must have been counted; collective.
+    fn add_up(&mut self, hive: &mut Hive) -> hivemind::Result<()> {
         let share = hive.share_of(0..self.values);
         let others = (0..hive.drones()).filter(|drone| *drone != hive.me());
         let parts: Vec<_> = others
@@ -223,32 +225,30 @@ impl Table {
         for part in parts {
             add(&counts[part], ranks);
         }
-        let mut before = 0;
+        let mut total = 0;
         for rank in ranks {
-            before += std::mem::replace(rank, before);
+            total += std::mem::replace(rank, total);
         }
-        self.totals.view_mut(hive)[hive.me()] = before;
+        self.total = total.into();
+        self.before = sum_of_those_before(hive, self.total)?;
         Ok(())
     }
 
     /// The sum of the ranks that are looked at, of this drone's share of the values. All must have been added up.
     fn probed(&self, hive: &Hive, task: Task) -> u64 {
-        let (ranks, totals) = (self.ranks.view(hive), self.totals.view(hive));
-        let before: u64 = totals[..hive.me()].iter().copied().map(u64::from).sum();
+        let ranks = self.ranks.view(hive);
         let share = hive.share_of(0..self.values);
         probes(task)
             .filter(|value| share.contains(value))
-            .map(|value| before + u64::from(ranks[value]))
+            .map(|value| self.before + u64::from(ranks[value]))
             .sum()
     }
 
     /// Writes the keys of this drone's share of the values to where they belong.
     fn spell_out(&self, hive: &Hive, task: Task, sorted: &mut Shared<u32>) {
-        let totals = self.totals.view(hive);
-        let before: u32 = totals[..hive.me()].iter().sum();
-        let begin = before as usize;
+        let begin = self.before as usize;
         let share = hive.share_of(0..self.values);
-        let out = &mut sorted.view_mut(hive)[begin..begin + totals[hive.me()] as usize];
+        let out = &mut sorted.view_mut(hive)[begin..begin + self.total as usize];
         spell_out(
             task,
             &self.ranks.view(hive)[share.clone()],
@@ -260,9 +260,23 @@ impl Table {
 
     fn free(self, hive: &mut Hive) -> hivemind::Result<()> {
         hive.free(self.counts)?;
-        hive.free(self.ranks)?;
-        hive.free(self.totals)
+        hive.free(self.ranks)
     }
+}
+
+/// The sum of the values of all drones before this one. Collective.
+fn sum_of_those_before(hive: &mut Hive, value: u64) -> hivemind::Result<u64> {
+    let (me, before) = (hive.me(), Cell::new(0));
+    let folded = Cell::new(0);
+    // Values are folded in the order of the drones.
+    hive.reduce(value, |sum, next| {
+        folded.set(folded.get() + 1);
+        if folded.get() == me {
+            before.set(sum);
+        }
+        sum + next
+    })?;
+    Ok(before.get())
 }
 
 /// So many counts fill a page.

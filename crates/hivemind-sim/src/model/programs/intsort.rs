@@ -44,7 +44,6 @@ const KEYS: usize = 0;
 const SORTED: usize = 1;
 const COUNTS: usize = 2;
 const RANKS: usize = 3;
-const TOTALS: usize = 4;
 
 impl Script for Intsort {
     fn next_phase(&mut self, seat: Place<'_>, steps: &mut Steps) -> bool {
@@ -56,7 +55,7 @@ impl Script for Intsort {
         } = self.task;
         match self.phase {
             1 => {
-                for words in [count, count, self.row * seat.drones, values, seat.drones] {
+                for words in [count, count, self.row * seat.drones, values] {
                     steps.allocate(words, WORD_BYTES);
                 }
             }
@@ -71,7 +70,7 @@ impl Script for Intsort {
                 self.count(seat, steps);
                 steps.barrier();
                 self.add_up(seat, steps);
-                steps.barrier();
+                steps.sum();
                 self.probe(seat, steps);
             }
             phase if phase == rounds + 3 => self.end(seat, steps),
@@ -116,15 +115,10 @@ impl Intsort {
             let arrays = [(row, AccessKind::Read), (ranks, AccessKind::Write)];
             steps.walk(&arrays, bytes, 1.0 / WORD_BYTES as f64);
         }
-        steps.write(
-            behind(seat.blocks[TOTALS], WORD_BYTES * seat.me),
-            WORD_BYTES,
-        );
     }
 
     /// Looks at a few ranks of its share.
     fn probe(&self, seat: Place<'_>, steps: &mut Steps) {
-        steps.read(seat.blocks[TOTALS], WORD_BYTES * seat.me);
         let share = seat.share_of(0..self.task.values);
         let probes = (0..PROBES).map(|probe| (2 * probe + 1) * self.task.values / (2 * PROBES));
         for value in probes.filter(|value| share.contains(value)) {
@@ -133,7 +127,6 @@ impl Intsort {
     }
 
     fn end(&self, seat: Place<'_>, steps: &mut Steps) {
-        steps.read(seat.blocks[TOTALS], WORD_BYTES * seat.drones);
         let share = seat.share_of(0..self.task.values);
         let ranks = behind(seat.blocks[RANKS], WORD_BYTES * share.start);
         steps.read(ranks, WORD_BYTES * (share.end - share.start));
@@ -144,7 +137,7 @@ impl Intsort {
         steps.barrier();
         steps.stop_clock();
         steps.sum();
-        for block in [KEYS, COUNTS, RANKS, TOTALS] {
+        for block in [KEYS, COUNTS, RANKS] {
             steps.free(seat.blocks[block]);
         }
         steps.read(sorted, WORD_BYTES * (out.end - out.start));
