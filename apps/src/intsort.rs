@@ -188,17 +188,17 @@ impl Table {
         let part = keys.len().div_ceil(threads).max(1);
         let values = self.values;
         self.own.resize_with(threads, Vec::new);
-        workers.install(|| {
-            self.own
-                .par_iter_mut()
-                .enumerate()
-                .for_each(|(thread, counts)| {
-                    counts.clear();
-                    counts.resize(values, 0);
-                    let end = keys.len().min((thread + 1) * part);
-                    count(&keys[end.min(thread * part)..end], counts);
-                });
-        });
+        let count_part = |(thread, counts): (usize, &mut Vec<u32>)| {
+            counts.clear();
+            counts.resize(values, 0);
+            let end = keys.len().min((thread + 1) * part);
+            count(&keys[end.min(thread * part)..end], counts);
+        };
+        match threads {
+            // Another thread would only have to be woken.
+            1 => self.own.iter_mut().enumerate().for_each(count_part),
+            _ => workers.install(|| self.own.par_iter_mut().enumerate().for_each(count_part)),
+        }
         let (sums, others) = self.own.split_at_mut(1);
         for counts in others {
             add(counts, &mut sums[0]);
