@@ -33,8 +33,6 @@ pub(crate) struct Drone {
     /// How long a waiting thread looks for messages itself before it sleeps.
     patience: Patience,
     stopping: AtomicBool,
-    /// When this drone arrived at a barrier in two calls last; none where its program has none.
-    arrived: Mutex<Option<Instant>>,
 }
 
 /// What the lock protects.
@@ -57,11 +55,6 @@ type Done = std::result::Result<Outcome, Failure>;
 /// A thread that looks for an answer lets a peer of its machine find by itself for so long what it sent: the peer may be
 /// amid a critical section, and looks at its end.
 const BELL_PATIENCE: Duration = Duration::from_micros(8);
-
-/// For this part of the time since its drone arrived a thread waits before all others are told, within these bounds.
-const WAITING_UNTOLD_PART: u32 = 20;
-const WAITING_UNTOLD_LEAST: Duration = Duration::from_micros(50);
-const WAITING_UNTOLD_MOST: Duration = Duration::from_millis(2);
 
 /// Where a message of pages is encoded, with as much again for all that is not their bytes. It is there before the first message, as the
 /// memory for the pages that are pushed to a drone, so that this one takes no longer than others.
@@ -111,14 +104,13 @@ impl Drone {
             wait_limit,
             patience: Patience::new(may_spin),
             stopping: AtomicBool::new(false),
-            arrived: Mutex::new(None),
         }
     }
 
     /// Its program arrives at a barrier in two calls: from now on something may lie at a drone that computes, and wait for it
     /// to look.
     pub(crate) fn note_arrival(&self) {
-        *lock(&self.arrived) = Some(Instant::now());
+        self.patience.note_arrival();
     }
 
     /// Carries a command out and waits for its end. `operation` says in an error what was going on.
@@ -338,7 +330,7 @@ impl Drone {
             self.spin(waiter, self.wait_limit, &mut waiting);
         }
         self.ring_owed();
-        if !waiter.is_done() && waiting.is_none() && self.says_that_it_waits_after().is_some() {
+        if !waiter.is_done() && waiting.is_none() && self.patience.untold().is_some() {
             waiting = self.links.as_ref().and_then(Links::say_waiting);
         }
         let lookout = || Watching {
@@ -393,7 +385,7 @@ impl Drone {
         let begin = Instant::now();
         let mut end = begin + patience;
         let mut bells = begin + BELL_PATIENCE;
-        let mut says = self.says_that_it_waits_after().map(|after| begin + after);
+        let mut says = self.patience.untold().map(|untold| begin + untold);
         while !waiter.is_done() {
             let polled =
                 links.try_poll(&mut |from, incoming| self.receive(from, incoming, Bell::Owed));
@@ -415,14 +407,6 @@ impl Drone {
                 says = None;
             }
         }
-    }
-
-    /// After how long a thread that waits tells all others so, if anything can lie at one of them that computes: who is woken
-    /// for it loses some tens of microseconds, so not before as much is lost here, nor a part of what both compute that counts.
-    fn says_that_it_waits_after(&self) -> Option<Duration> {
-        let since = lock(&self.arrived).as_ref().map(Instant::elapsed)?;
-        let part = since / WAITING_UNTOLD_PART;
-        Some(part.clamp(WAITING_UNTOLD_LEAST, WAITING_UNTOLD_MOST))
     }
 
     /// How what a thread sends that waits then wakes who sleeps over it.

@@ -1,9 +1,11 @@
-//! How long a thread that waits looks for its answer itself before it sleeps, learnt from the waits before.
+//! How long a thread that waits looks for its answer itself before it sleeps, learnt from the waits before; and how long before
+//! it tells all others that it waits.
 //!
 //! Deliberately elsewhere: the looking (`drone`), the sleeping (`parking`, `net`).
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Waking a thread that sleeps takes some tens of microseconds; looking for about as long costs no more and is usually
 /// quicker. (Karlin, Li, Manasse, Owicki, SOSP 1991: who looks for as long as a sleep costs never pays more than twice.)
@@ -13,11 +15,17 @@ const LEAST: Duration = Duration::from_micros(50);
 /// microseconds. Where waits end within this, a core is better kept: drones in step wait for as long as their work is uneven.
 const MOST: Duration = Duration::from_millis(2);
 
+/// For this part of the time since its drone arrived a thread waits untold, within the bounds of a look: who is woken loses some tens
+/// of microseconds, so not before as much is lost here, nor a part of what both compute that counts.
+const UNTOLD_PART: u32 = 20;
+
 /// How long the threads of a drone look.
 #[derive(Debug)]
 pub(crate) struct Patience {
     /// Zero where they must not look at all.
     now_us: AtomicU32,
+    /// When this drone arrived at a barrier in two calls last; none where its program has none.
+    arrived: Mutex<Option<Instant>>,
 }
 
 impl Patience {
@@ -26,7 +34,20 @@ impl Patience {
         let first = if may_look { LEAST } else { Duration::ZERO };
         Self {
             now_us: AtomicU32::new(first.as_micros() as u32),
+            arrived: Mutex::new(None),
         }
+    }
+
+    /// This drone arrives at a barrier in two calls.
+    pub(crate) fn note_arrival(&self) {
+        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        *arrived = Some(Instant::now());
+    }
+
+    /// After how long a thread that waits tells all others so; none where nothing can lie at one of them that computes.
+    pub(crate) fn untold(&self) -> Option<Duration> {
+        let arrived = *self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        Some((arrived?.elapsed() / UNTOLD_PART).clamp(LEAST, MOST))
     }
 
     /// How long to look.
@@ -76,6 +97,17 @@ mod tests {
         );
         patience.learn(MOST);
         assert_eq!(patience.now(), MOST);
+    }
+
+    #[test]
+    fn who_never_arrived_has_nothing_to_tell_and_who_did_waits_untold_within_bounds() {
+        let patience = Patience::new(true);
+        assert_eq!(patience.untold(), None);
+        patience.note_arrival();
+        assert!((LEAST..=MOST).contains(&patience.untold().unwrap()));
+        let long_ago = Instant::now().checked_sub(1000 * MOST);
+        *patience.arrived.lock().unwrap() = long_ago;
+        assert_eq!(patience.untold(), long_ago.map(|_| MOST));
     }
 
     #[test]
