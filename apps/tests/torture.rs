@@ -52,8 +52,6 @@ fn blocks_of_the_heap_belong_to_one_drone_each() {
     check("heap", &["--rounds", "1000"]);
 }
 
-/// Whoever waited for a drone that computes until that one looks by itself would wait a second at a time, and the job would be
-/// ended.
 #[test]
 fn what_was_written_before_an_arrival_is_there_after_the_departure_however_long_others_compute() {
     check("halves", &["--rounds", "300"]);

@@ -305,7 +305,7 @@ pub(super) fn sweep(bench: &mut Bench) -> anyhow::Result<Series> {
 }
 
 /// Touches both for the first time, a piece of one and then a piece of the other. Pages that lie one behind the other in the
-/// machine's memory are swept faster, up to a quarter, and whose do is the kernel's mood: so both get as good ones.
+/// machine's memory are swept faster, up to a quarter, and whose do is the kernel's mood. So neither is the first to choose.
 fn touch_by_turns(words: &mut [f64], private: &mut [f64]) {
     const PIECE: usize = 512 * PAGE_WORDS;
     for (words, private) in words.chunks_mut(PIECE).zip(private.chunks_mut(PIECE)) {
