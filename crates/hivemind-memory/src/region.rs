@@ -248,6 +248,14 @@ impl Memory for RegionMemory {
         self.engine.take_written(into);
     }
 
+    fn take_written_leaving(
+        &mut self,
+        into: &mut Vec<PageRun>,
+        leaves: &mut dyn FnMut(PageId) -> bool,
+    ) {
+        self.engine.take_written_leaving(into, leaves);
+    }
+
     fn kernels(&self) -> &'static Kernels {
         kernels()
     }

@@ -418,6 +418,8 @@ pub(crate) fn open_pagemap() -> Result<OwnedFd, Errno> {
 pub(crate) enum Scan {
     /// Pages stored to since they were last write-protected; write-protects them again in the same step.
     TakeWritten,
+    /// The same pages, as they are.
+    Written,
     /// Pages that have no entry at all: never mapped, or forgotten while not write-protected.
     NoEntry,
     /// Pages that the processor can reach.
@@ -445,6 +447,7 @@ pub(crate) unsafe fn scan(
             u64::from(PAGE_IS_WRITTEN),
             entry,
         ),
+        Scan::Written => (0, 0, u64::from(PAGE_IS_WRITTEN), entry),
         Scan::NoEntry => (0, entry, entry, 0),
         Scan::Present => (0, 0, u64::from(PAGE_IS_PRESENT), 0),
     };

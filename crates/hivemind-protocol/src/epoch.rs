@@ -227,7 +227,7 @@ impl<M: Memory> Core<M> {
         self.epoch.phase = Phase::Closing;
         let comes = meeting.is_some() && !core::mem::replace(&mut self.epoch.attends, true);
         if comes {
-            self.close_interval();
+            self.close_last_interval();
         }
         if comes && !self.calls.is_split() {
             self.drop_stale();

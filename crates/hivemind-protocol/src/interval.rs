@@ -127,6 +127,13 @@ fn record_bytes(interval: &Interval) -> u64 {
         + notices * size_of::<Notice>() as u64
 }
 
+/// What comes after an interval.
+#[derive(Clone, Copy)]
+enum Next {
+    Interval,
+    EpochsEnd,
+}
+
 impl<M: Memory> Core<M> {
     /// Puts a page on the list of the open interval. Only for pages whose writes others must hear of.
     pub(crate) fn mark_written(&mut self, page: PageId) {
@@ -142,13 +149,22 @@ impl<M: Memory> Core<M> {
     /// May happen at any time between a release and the moment when somebody is to hear of it; ending it
     /// later than at the release only tells more than is owed, and makes a cached lock free of charge.
     pub(crate) fn close_interval(&mut self) {
+        self.end_interval(Next::Interval);
+    }
+
+    /// Ends it where the program comes to a meeting, which ends the epoch (see `left`).
+    pub(crate) fn close_last_interval(&mut self) {
+        self.end_interval(Next::EpochsEnd);
+    }
+
+    fn end_interval(&mut self, next: Next) {
         assert!(
             !self.epoch.has_arrived(),
             "INV-7: an interval would end between arrival and departure"
         );
         let pages = match self.memory.write_detection() {
             WriteDetection::Traps => self.close_trapped(),
-            WriteDetection::Scans => self.close_scanned(),
+            WriteDetection::Scans => self.close_scanned(next),
         };
         let pages = self.leave_out_unfilled(pages);
         if pages.is_empty() {
@@ -199,9 +215,12 @@ impl<M: Memory> Core<M> {
         PageRun::join(dirty)
     }
 
-    fn close_scanned(&mut self) -> Vec<PageRun> {
+    fn close_scanned(&mut self, next: Next) -> Vec<PageRun> {
         let mut written = Vec::new();
-        self.memory.take_written(&mut written);
+        match next {
+            Next::Interval => self.memory.take_written(&mut written),
+            Next::EpochsEnd => self.take_written_before_end(&mut written),
+        }
         written
     }
 

@@ -45,6 +45,7 @@ mod ids;
 mod inspect;
 mod interval;
 mod kernels;
+mod left;
 mod lock;
 mod mask;
 mod meeting;

@@ -208,6 +208,12 @@ impl PageTable {
         pages.map(PageId).collect()
     }
 
+    /// What is known of a page, if anything is of its chunk.
+    pub(crate) fn get(&self, page: PageId) -> Option<&Page> {
+        let chunk = self.chunks[(page.0 / CHUNK_PAGES) as usize].as_ref()?;
+        Some(&chunk[(page.0 % CHUNK_PAGES) as usize])
+    }
+
     pub(crate) fn get_mut(&mut self, page: PageId) -> &mut Page {
         let chunk = page.0 / CHUNK_PAGES;
         let drones = self.drones;

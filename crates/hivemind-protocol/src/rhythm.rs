@@ -56,6 +56,13 @@ impl Rhythm {
     }
 }
 
+impl Rhythm {
+    /// Whether a store in this epoch makes the next one due in the epoch after it.
+    pub(crate) fn is_due_next(mut self, epoch: EpochId) -> bool {
+        self.note(epoch) == Some(1)
+    }
+}
+
 impl Dues {
     fn of(&mut self, epoch: EpochId) -> &mut Vec<PageId> {
         &mut self.pages[(epoch.0 % u64::from(PERIOD_MOST)) as usize]

@@ -327,6 +327,22 @@ impl Memory for SimMemory {
         }
         self.race();
     }
+
+    /// As the engines that leave any: a store seems to have come already.
+    fn take_written_leaving(
+        &mut self,
+        into: &mut Vec<PageRun>,
+        leaves: &mut dyn FnMut(PageId) -> bool,
+    ) {
+        let before = into.len();
+        self.take_written(into);
+        let list = &mut self.pages.get_mut().list;
+        for page in into[before..].iter().flat_map(|run| run.pages()) {
+            let found = &mut list[page.0 as usize];
+            let watched = self.watch == Watch::Marks && found.access == Access::ReadOnly;
+            found.written |= watched && leaves(page);
+        }
+    }
 }
 
 impl Hash for SimMemory {
@@ -462,6 +478,24 @@ mod tests {
             .expect("the page is valid");
         assert_eq!(written(&mut copies), vec![page]);
         assert_eq!(written(&mut copies), vec![]);
+    }
+
+    #[test]
+    fn a_page_that_is_left_is_found_once_more() {
+        let (mut marks, page) = (memory(Watch::Marks), PageId(1));
+        let both = PageRun {
+            first: PageId(0),
+            count: 2,
+        };
+        marks.set_access(both, Access::ReadOnly);
+        for page in both.pages() {
+            marks.store(page.start(), &[7]).expect("the page is valid");
+        }
+        let mut runs = Vec::new();
+        marks.take_written_leaving(&mut runs, &mut |which| which == page);
+        assert_eq!(runs, [both]);
+        assert_eq!(written(&mut marks), [PageRun::one(page)]);
+        assert_eq!(written(&mut marks), []);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod choice;
 mod copies;
 mod guard;
+mod left;
 mod mprotect;
 mod uffd;
 mod uffd_sync;
@@ -45,6 +46,15 @@ pub(crate) trait Engine: Send + Sync {
 
     /// What [`hivemind_protocol::Memory::take_written`] asks for.
     fn take_written(&self, into: &mut Vec<PageRun>);
+
+    /// What [`hivemind_protocol::Memory::take_written_leaving`] offers.
+    fn take_written_leaving(
+        &self,
+        into: &mut Vec<PageRun>,
+        _leaves: &mut dyn FnMut(PageId) -> bool,
+    ) {
+        self.take_written(into);
+    }
 
     /// Whether this access needs no word with the core, since the page is valid for it (INV-M2): another thread's fault
     /// made it so, or the kernel forgot the entry and the engine has just restored it.

@@ -6,9 +6,8 @@
 //! mark for a page that was write-protected, and nothing for one that was stored to. So a valid page without entry and
 //! mark was written (INV-M2 restores it; [`Engine::take_written`] reports it).
 
-use super::userfault::{Need, Userfault, give_up};
+use super::userfault::{Accesses, Need, Userfault, give_up};
 use super::{Engine, Opened, Refusal, expect, store_by_system_call};
-use crate::access_map::AccessMap;
 use crate::mapping::Mapping;
 use crate::sys::{self, Scan, page_region};
 use hivemind_protocol::{Access, AccessKind, PAGE_SIZE, PageId, PageRun, WriteDetection};
@@ -34,7 +33,7 @@ struct Uffd {
 }
 
 struct State {
-    map: AccessMap,
+    accesses: Accesses,
     found: Vec<page_region>,
 }
 
@@ -69,7 +68,7 @@ pub(super) fn probe() -> Result<(), Refusal> {
         .userfault
         .map_in(middle, true)
         .map_err(|errno| NEED.refused("UFFDIO_CONTINUE", errno))?;
-    engine.state().map.set(middle, Access::ReadOnly);
+    engine.state().accesses.map.set(middle, Access::ReadOnly);
     expect(
         take()?.is_empty(),
         "a scan finds pages that nobody stored to",
@@ -109,7 +108,7 @@ impl Uffd {
             categories: 0,
         };
         let state = Mutex::new(State {
-            map: AccessMap::default(),
+            accesses: Accesses::default(),
             found: vec![nothing; SCAN_RANGES],
         });
         Ok(Self {
@@ -126,13 +125,40 @@ impl Uffd {
     }
 
     fn try_take_written(&self, into: &mut Vec<PageRun>, state: &mut State) -> Result<(), Errno> {
-        let State { map, found } = state;
+        self.take_written_by(Scan::TakeWritten, into, state)
+    }
+
+    /// A look at which pages were stored to first, and protection for those that are not left. A store between the two is to one that
+    /// was stored to before.
+    fn try_take_written_leaving(
+        &self,
+        into: &mut Vec<PageRun>,
+        leaves: &mut dyn FnMut(PageId) -> bool,
+        state: &mut State,
+    ) -> Result<(), Errno> {
         let before = into.len();
-        let spans = map.read_only_runs();
+        self.take_written_by(Scan::Written, into, state)?;
+        let written = into[before..].iter().flat_map(|run| run.pages());
+        let (left, watched): (Vec<_>, Vec<_>) = written.partition(|page| leaves(*page));
+        for run in PageRun::join(watched) {
+            self.userfault.protect(run, true)?;
+        }
+        state.accesses.left.set(left);
+        Ok(())
+    }
+
+    fn take_written_by(
+        &self,
+        scan: Scan,
+        into: &mut Vec<PageRun>,
+        state: &mut State,
+    ) -> Result<(), Errno> {
+        let State { accesses, found } = state;
+        accesses.left.set([]);
+        let before = into.len();
+        let spans = accesses.map.read_only_runs();
         for span in &spans {
-            self.scan(*span, Scan::TakeWritten, found, |run| {
-                push(into, before, run)
-            })?;
+            self.scan(*span, scan, found, |run| push(into, before, run))?;
         }
         if !spans.is_empty() && (self.has_swap)() {
             self.take_vanished(&spans, into, before, state)?;
@@ -148,11 +174,11 @@ impl Uffd {
         before: usize,
         state: &mut State,
     ) -> Result<(), Errno> {
-        let State { map, found } = state;
+        let State { accesses, found } = state;
         let mut vanished = Vec::new();
         for span in spans {
             self.scan(*span, Scan::NoEntry, found, |run| {
-                map.runs_where(
+                accesses.map.runs_where(
                     run,
                     |access| access == Access::ReadOnly,
                     |run| vanished.push(run),
@@ -213,20 +239,20 @@ impl Engine for Uffd {
 
     fn set_access(&self, pages: PageRun, access: Access) {
         self.userfault
-            .set_access(&mut self.state().map, pages, access);
+            .set_access(&mut self.state().accesses, pages, access);
     }
 
     /// Without protection they are to the next scan what pages are that were stored to, and no store pays for it.
     fn set_stored(&self, pages: PageRun) {
-        self.userfault.set_stored(&mut self.state().map, pages);
+        self.userfault.set_stored(&mut self.state().accesses, pages);
     }
 
     fn hide(&self, pages: PageRun) {
-        self.userfault.hide(&mut self.state().map, pages);
+        self.userfault.hide(&mut self.state().accesses, pages);
     }
 
     fn access(&self, page: PageId) -> Access {
-        self.state().map.get(page)
+        self.state().accesses.map.get(page)
     }
 
     fn take_written(&self, into: &mut Vec<PageRun>) {
@@ -235,9 +261,19 @@ impl Engine for Uffd {
             .unwrap_or_else(|errno| give_up("find the writes in", all, "PAGEMAP_SCAN", errno));
     }
 
+    fn take_written_leaving(
+        &self,
+        into: &mut Vec<PageRun>,
+        leaves: &mut dyn FnMut(PageId) -> bool,
+    ) {
+        let all = self.userfault.mapping.whole();
+        self.try_take_written_leaving(into, leaves, &mut self.state())
+            .unwrap_or_else(|errno| give_up("find the writes in", all, "PAGEMAP_SCAN", errno));
+    }
+
     fn settle(&self, page: PageId, _: AccessKind) -> bool {
         let mut state = self.state();
-        let access = state.map.get(page);
+        let access = state.accesses.map.get(page);
         if access == Access::Invalid {
             return false;
         }

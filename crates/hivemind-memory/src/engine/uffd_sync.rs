@@ -5,9 +5,8 @@
 //! Where the machine has swap space, the kernel may drop entries of its own accord; the next access then faults, and
 //! the page is mapped again without the core (INV-M2).
 
-use super::userfault::{Need, Userfault};
+use super::userfault::{Accesses, Need, Userfault};
 use super::{Engine, Opened, Refusal, expect, is_enough, store_by_system_call};
-use crate::access_map::AccessMap;
 use crate::mapping::Mapping;
 use crate::sys;
 use hivemind_protocol::{Access, AccessKind, PAGE_SIZE, PageId, PageRun, WriteDetection};
@@ -23,7 +22,7 @@ const NEED: Need = Need {
 
 struct UffdSync {
     userfault: Userfault,
-    map: Mutex<AccessMap>,
+    accesses: Mutex<Accesses>,
 }
 
 pub(super) fn open(mapping: Arc<Mapping>) -> Opened {
@@ -73,13 +72,13 @@ impl UffdSync {
     fn new(mapping: Arc<Mapping>) -> Result<Self, Refusal> {
         Ok(Self {
             userfault: Userfault::watching(mapping, &NEED)?,
-            map: Mutex::default(),
+            accesses: Mutex::default(),
         })
     }
 
-    fn map(&self) -> MutexGuard<'_, AccessMap> {
+    fn accesses(&self) -> MutexGuard<'_, Accesses> {
         // A panic under this lock is a broken invariant and ends the process; the map itself is never half changed.
-        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+        self.accesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,22 +88,23 @@ impl Engine for UffdSync {
     }
 
     fn set_access(&self, pages: PageRun, access: Access) {
-        self.userfault.set_access(&mut self.map(), pages, access);
+        self.userfault
+            .set_access(&mut self.accesses(), pages, access);
     }
 
     fn hide(&self, pages: PageRun) {
-        self.userfault.hide(&mut self.map(), pages);
+        self.userfault.hide(&mut self.accesses(), pages);
     }
 
     fn access(&self, page: PageId) -> Access {
-        self.map().get(page)
+        self.accesses().map.get(page)
     }
 
     fn take_written(&self, _: &mut Vec<PageRun>) {}
 
     fn settle(&self, page: PageId, kind: AccessKind) -> bool {
-        let map = self.map();
-        let access = map.get(page);
+        let accesses = self.accesses();
+        let access = accesses.map.get(page);
         if !is_enough(access, kind) {
             return false;
         }

@@ -9,6 +9,7 @@
 //! Deliberately elsewhere: what a store to a write-protected page means, in which the two differ (`uffd`, `uffd_sync`).
 
 use super::Refusal;
+use super::left::Left;
 use crate::access_map::AccessMap;
 use crate::error::end_process;
 use crate::mapping::Mapping;
@@ -39,6 +40,15 @@ pub(super) struct Userfault {
     fd: OwnedFd,
 }
 
+/// What the program may do with each page.
+#[derive(Default)]
+pub(super) struct Accesses {
+    pub(super) map: AccessMap,
+    /// Of the `ReadOnly` pages those that were left without protection when stores were looked for last. Where a page's access has changed
+    /// since, it may be among them still: then at worst a store takes a fault in the kernel that it could have been spared.
+    pub(super) left: Left,
+}
+
 impl Userfault {
     pub(super) fn watching(mapping: Arc<Mapping>, need: &Need) -> Result<Self, Refusal> {
         let fd = sys::open_userfaultfd(need.features)
@@ -55,10 +65,10 @@ impl Userfault {
     }
 
     /// Has these pages be what they shall be. A refusal of the kernel ends the process.
-    pub(super) fn set_access(&self, map: &mut AccessMap, pages: PageRun, access: Access) {
+    pub(super) fn set_access(&self, accesses: &mut Accesses, pages: PageRun, access: Access) {
         let (_, _) = self.mapping.application(pages);
         if access == Access::Invalid {
-            map.runs_where(
+            accesses.map.runs_where(
                 pages,
                 |old| old != Access::Invalid,
                 |run| {
@@ -67,9 +77,9 @@ impl Userfault {
                 },
             );
         } else {
-            self.open(map, pages, access, access == Access::ReadOnly);
+            self.open(accesses, pages, access, access == Access::ReadOnly);
         }
-        map.set(pages, access);
+        accesses.map.set(pages, access);
         if mutant(Mutant::MappingEachPage) {
             for page in pages.pages() {
                 let (address, bytes) = self.mapping.application(PageRun::one(page));
@@ -80,32 +90,25 @@ impl Userfault {
     }
 
     /// Has them be `ReadOnly`, but without the protection that a store lifts.
-    pub(super) fn set_stored(&self, map: &mut AccessMap, pages: PageRun) {
-        self.open(map, pages, Access::ReadOnly, false);
-        map.runs_where(
-            pages,
-            |old| old == Access::ReadOnly,
-            |run| self.mark_stored(run),
-        );
-        map.set(pages, Access::ReadOnly);
+    pub(super) fn set_stored(&self, accesses: &mut Accesses, pages: PageRun) {
+        self.open(accesses, pages, Access::ReadOnly, false);
+        for run in accesses.watched(pages) {
+            self.mark_stored(run);
+        }
+        accesses.map.set(pages, Access::ReadOnly);
     }
 
     /// Drops the entries of pages that will be opened for stores. Where only their protection is lifted, the kernel takes a fault at the first
     /// store to each; to map them anew takes less than half as long as that, but for a single page.
-    pub(super) fn hide(&self, map: &mut AccessMap, pages: PageRun) {
-        let mut watched = Vec::new();
-        map.runs_where(
-            pages,
-            |old| old == Access::ReadOnly,
-            |run| watched.push(run),
-        );
+    pub(super) fn hide(&self, accesses: &mut Accesses, pages: PageRun) {
+        let watched = accesses.watched(pages);
         for run in watched.into_iter().filter(|run| run.count > 1) {
-            self.set_access(map, run, Access::Invalid);
+            self.set_access(accesses, run, Access::Invalid);
         }
     }
 
-    fn open(&self, map: &AccessMap, pages: PageRun, access: Access, armed: bool) {
-        map.runs_where(
+    fn open(&self, accesses: &Accesses, pages: PageRun, access: Access, armed: bool) {
+        accesses.map.runs_where(
             pages,
             |old| old == Access::Invalid,
             |run| {
@@ -113,15 +116,15 @@ impl Userfault {
                     .unwrap_or_else(|errno| give_up("make present", run, "UFFDIO_CONTINUE", errno));
             },
         );
-        map.runs_where(
-            pages,
-            |old| old != Access::Invalid && old != access,
-            |run| {
-                self.protect(run, armed).unwrap_or_else(|errno| {
-                    give_up("watch stores to", run, "UFFDIO_WRITEPROTECT", errno)
-                });
-            },
-        );
+        let changed = match access {
+            Access::ReadWrite => accesses.watched(pages),
+            _ => accesses.runs_of(Access::ReadWrite, pages),
+        };
+        for run in changed {
+            self.protect(run, armed).unwrap_or_else(|errno| {
+                give_up("watch stores to", run, "UFFDIO_WRITEPROTECT", errno)
+            });
+        }
     }
 
     /// As if the program had stored to these pages, which it sees: the protection is lifted, and stores take no fault. (Where
@@ -185,6 +188,22 @@ impl Userfault {
         let one = PageRun::one(page);
         self.map_in(one, write_protected)
             .unwrap_or_else(|errno| give_up("restore", one, "UFFDIO_CONTINUE", errno));
+    }
+}
+
+impl Accesses {
+    /// Those of the pages whose stores are found.
+    fn watched(&self, pages: PageRun) -> Vec<PageRun> {
+        let read_only = self.runs_of(Access::ReadOnly, pages);
+        let watched = read_only.into_iter().flat_map(|run| self.left.others(run));
+        watched.collect()
+    }
+
+    fn runs_of(&self, access: Access, pages: PageRun) -> Vec<PageRun> {
+        let mut runs = Vec::new();
+        self.map
+            .runs_where(pages, |old| old == access, |run| runs.push(run));
+        runs
     }
 }
 

@@ -1,7 +1,7 @@
 //! Pages that are filled for the first time, by the program or by what comes from a peer.
 
 use crate::fixture::{Case, Fixture, run};
-use hivemind_protocol::{Access, Memory, PAGE_SIZE, PageId, WriteDetection};
+use hivemind_protocol::{Access, Memory, PAGE_SIZE, PageId, PageRun, WriteDetection};
 
 pub(crate) fn pages_opened_for_stores_take_no_fault_and_are_told_of_once(case: &Case) {
     let region = Fixture::new(16, case.engine);
@@ -115,6 +115,77 @@ pub(crate) fn stores_to_pages_of_one_drone_alone_take_no_fault_in_the_kernel(cas
     assert!(faults < PAGES as i64 / 4, "{faults} faults");
     assert_eq!(region.take_written(), []);
     assert!((0..PAGES).all(|page| region.load(page, 0) == 2));
+}
+
+pub(crate) fn pages_that_are_left_are_found_once_more_and_the_others_as_ever(case: &Case) {
+    let region = Fixture::new(16, case.engine);
+    if region.memory().write_detection() == WriteDetection::Traps {
+        return;
+    }
+    let all = |told: &[PageRun]| -> Vec<u64> {
+        let pages = told.iter().flat_map(|run| run.pages());
+        pages.map(|page| page.0).collect()
+    };
+    let take_leaving = || {
+        let mut told = Vec::new();
+        region
+            .memory()
+            .take_written_leaving(&mut told, &mut |page| (6..10).contains(&page.0));
+        all(&told)
+    };
+    (4..12).for_each(|page| region.store(page, 0, 1));
+    assert_eq!(take_leaving(), Vec::from_iter(4..12));
+    for page in [5, 7] {
+        region.store(page, 0, 2);
+    }
+    let told = all(&region.take_written());
+    assert!([5, 7].iter().all(|page| told.contains(page)), "{told:?}");
+    let may_be = |page: &u64| *page == 5 || (6..10).contains(page);
+    assert!(told.iter().all(may_be), "{told:?}");
+    assert_eq!(region.take_written(), [], "now they are as all others");
+    region.store(8, 0, 3);
+    assert_eq!(region.take_written(), [run(8, 1)]);
+    // Left again, and taken away from the program before it stores.
+    region.store(8, 0, 4);
+    assert_eq!(take_leaving(), [8]);
+    region.set(8, 1, Access::Invalid);
+    region.set(8, 1, Access::ReadOnly);
+    assert_eq!(region.take_written(), []);
+    region.store(8, 0, 5);
+    assert_eq!(region.take_written(), [run(8, 1)]);
+}
+
+pub(crate) fn stores_to_pages_that_were_left_and_opened_take_no_fault_in_the_kernel(case: &Case) {
+    const PAGES: u64 = 64;
+    let region = Fixture::new(PAGES, case.engine);
+    let store_to_all = |value| (0..PAGES).for_each(|page| region.store(page, 0, value));
+    let take_leaving = || {
+        let mut told = Vec::new();
+        region
+            .memory()
+            .take_written_leaving(&mut told, &mut |_| true);
+    };
+    for access in [Access::ReadWrite, Access::ReadOnly] {
+        if access == Access::ReadOnly && region.memory().write_detection() == WriteDetection::Traps
+        {
+            return;
+        }
+        store_to_all(1);
+        take_leaving();
+        if access == Access::ReadWrite {
+            region.memory().hide(run(0, PAGES));
+            region.set(0, PAGES, access);
+        } else {
+            region.memory().set_stored(run(0, PAGES));
+        }
+        let before = minor_faults();
+        store_to_all(2);
+        let faults = minor_faults() - before;
+        assert!(faults < PAGES as i64 / 4, "{access:?}: {faults} faults");
+        // What is watched again is found again.
+        region.set(0, PAGES, Access::ReadOnly);
+        region.take_written();
+    }
 }
 
 /// How many faults of this thread the kernel has resolved by itself.

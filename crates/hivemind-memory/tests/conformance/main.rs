@@ -39,6 +39,8 @@ suite! {
         valid_pages_opened_for_stores_keep_their_bytes,
         stores_to_valid_pages_opened_for_them_take_no_fault_in_the_kernel,
         stores_to_pages_of_one_drone_alone_take_no_fault_in_the_kernel,
+        pages_that_are_left_are_found_once_more_and_the_others_as_ever,
+        stores_to_pages_that_were_left_and_opened_take_no_fault_in_the_kernel,
         what_is_cleared_is_zero_and_filled_as_at_the_start,
         a_page_that_comes_as_a_whole_is_seen_each_time;
     bodies:

@@ -119,6 +119,15 @@ impl Memory for PlainMemory {
     fn take_written(&mut self, into: &mut Vec<PageRun>) {
         into.extend(PageRun::join(std::mem::take(&mut self.written)));
     }
+
+    fn take_written_leaving(
+        &mut self,
+        into: &mut Vec<PageRun>,
+        leaves: &mut dyn FnMut(PageId) -> bool,
+    ) {
+        into.extend(PageRun::join(self.written.iter().copied()));
+        self.written.retain(|page| leaves(*page));
+    }
 }
 
 impl Fill {
@@ -215,5 +224,19 @@ mod tests {
         let mut found = Vec::new();
         memory.take_written(&mut found);
         assert_eq!(found, [PageRun::one(PageId(0))]);
+    }
+
+    #[test]
+    fn a_page_that_is_left_is_found_once_more() {
+        let mut memory = PlainMemory::new(2, WriteDetection::Scans);
+        memory.set_stored(PageRun {
+            first: PageId(0),
+            count: 2,
+        });
+        for left in [2, 1, 0] {
+            let mut found = Vec::new();
+            memory.take_written_leaving(&mut found, &mut |page| page.0 + 1 < left);
+            assert_eq!(found.iter().map(|run| run.count).sum::<u64>(), left);
+        }
     }
 }
