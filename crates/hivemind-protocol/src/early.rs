@@ -12,7 +12,7 @@ use crate::core::{Core, misbehaviour};
 use crate::mutant::{Mutant, mutant};
 use crate::page_map::PageMap;
 use crate::push::{PushList, in_messages};
-use crate::{DroneId, EpochId, Memory, Message, Misbehaviour, PageBytes, PageId};
+use crate::{DroneId, EpochId, Memory, Message, Misbehaviour, PageBuffer, PageId};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -26,7 +26,7 @@ pub(crate) struct Early {
     /// What went in this epoch, ascending.
     went: Vec<(DroneId, PageId)>,
     /// What came for the next epoch.
-    came: PageMap<Box<PageBytes>>,
+    came: PageMap<Box<PageBuffer>>,
 }
 
 impl Early {
@@ -102,7 +102,7 @@ impl<M: Memory> Core<M> {
         &mut self,
         from: DroneId,
         epoch: EpochId,
-        pages: Vec<(PageId, Box<PageBytes>)>,
+        pages: Vec<(PageId, Box<PageBuffer>)>,
     ) -> Result<(), Misbehaviour> {
         // Nobody arrives while a page is expected; so one of an older epoch was void.
         if epoch.0 + 1 < self.epoch.id.0 && !mutant(Mutant::LatePushJudged) {
@@ -138,7 +138,7 @@ impl<M: Memory> Core<M> {
     }
 
     /// Of these pages, which went before the epoch began, takes those that nobody else wrote and that this drone still wants.
-    fn take_pushed(&mut self, came: impl IntoIterator<Item = (PageId, Box<PageBytes>)>) {
+    fn take_pushed(&mut self, came: impl IntoIterator<Item = (PageId, Box<PageBuffer>)>) {
         let mut taken = Vec::new();
         for (page, bytes) in came {
             match self.fetches.fulfil(page, bytes) {

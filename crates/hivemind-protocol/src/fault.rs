@@ -11,7 +11,7 @@ use crate::note::Note;
 use crate::page::Trust;
 use crate::{
     Access, AccessKind, Diff, DroneId, IntervalId, IntervalIndex, Memory, Message, Misbehaviour,
-    Outcome, PageBytes, PageId, PageRun, Ticket, VectorTimestamp, WriteDetection,
+    Outcome, PageBuffer, PageId, PageRun, Ticket, VectorTimestamp, WriteDetection,
 };
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -218,7 +218,7 @@ impl<M: Memory> Core<M> {
     }
 
     /// Puts in a whole page that came without being asked for, unless something is missing in it still.
-    pub(crate) fn install_whole(&mut self, page: PageId, copy: (Label, Box<PageBytes>)) {
+    pub(crate) fn install_whole(&mut self, page: PageId, copy: (Label, Box<PageBuffer>)) {
         let fetch = Fetch {
             base: Some(copy),
             ..Fetch::default()

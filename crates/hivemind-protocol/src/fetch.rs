@@ -8,7 +8,7 @@ use crate::mutant::{Mutant, mutant};
 use crate::page::Page;
 use crate::page_map::PageMap;
 use crate::spare::SparePages;
-use crate::{AccessKind, Diff, DroneId, IntervalId, IntervalIndex, PageBytes, PageId, Ticket};
+use crate::{AccessKind, Diff, DroneId, IntervalId, IntervalIndex, PageBuffer, PageId, Ticket};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -21,7 +21,7 @@ pub(crate) struct Fetches {
     /// Whole pages to ask for when this event is over, so that neighbours go into one request.
     pub(crate) wanted: Vec<Wanted>,
     /// Pages that are here and not open, as they came: each is the page's twin when it is opened.
-    arrived: PageMap<Box<PageBytes>>,
+    arrived: PageMap<Box<PageBuffer>>,
     /// Pages that were pushed while the program still sees what they were before: they wait until it departs.
     pub(crate) landed: PageMap<Box<Fetch>>,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Fetch {
     /// Who has yet to answer with diffs, and for which intervals (after, upto].
     pub(crate) diffs_from: BTreeMap<DroneId, (IntervalIndex, IntervalIndex)>,
     /// A whole page that came.
-    pub(crate) base: Option<(Label, Box<PageBytes>)>,
+    pub(crate) base: Option<(Label, Box<PageBuffer>)>,
     /// Diffs that came, and up to which interval of each writer they are complete.
     pub(crate) diffs: Vec<(IntervalId, Diff)>,
     pub(crate) complete: BTreeMap<DroneId, IntervalIndex>,
@@ -107,8 +107,8 @@ impl Fetches {
     pub(crate) fn fulfil(
         &mut self,
         page: PageId,
-        bytes: Box<PageBytes>,
-    ) -> Result<(), Box<PageBytes>> {
+        bytes: Box<PageBuffer>,
+    ) -> Result<(), Box<PageBuffer>> {
         let expects = |fetch: &&mut Box<Fetch>| fetch.page_from.is_some() && fetch.early_will_do;
         let Some(fetch) = self.under_way.get_mut(page).filter(expects) else {
             return Err(bytes);
@@ -126,7 +126,7 @@ impl Fetches {
     }
 
     /// The page as it came, if it came whole and nothing was done to it since.
-    pub(crate) fn take_arrived(&mut self, page: PageId) -> Option<Box<PageBytes>> {
+    pub(crate) fn take_arrived(&mut self, page: PageId) -> Option<Box<PageBuffer>> {
         self.arrived.remove(page)
     }
 
@@ -134,7 +134,7 @@ impl Fetches {
     pub(crate) fn keep_arrived(
         &mut self,
         page: PageId,
-        bytes: Box<PageBytes>,
+        bytes: Box<PageBuffer>,
         spare: &mut SparePages,
     ) {
         if let Some(older) = self.arrived.insert(page, bytes) {

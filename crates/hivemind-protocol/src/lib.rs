@@ -85,7 +85,9 @@ pub use crate::inspect::{Inspection, LockState, PageState};
 pub use crate::kernels::Kernels;
 pub use crate::mask::{ByteMask, Extent};
 pub use crate::membership::{Fact, Membership, Newcomer};
-pub use crate::memory::{Access, AccessKind, Memory, PAGE_SIZE, PageBytes, WriteDetection};
+pub use crate::memory::{
+    Access, AccessKind, Memory, PAGE_SIZE, PageBuffer, PageBytes, WriteDetection,
+};
 pub use crate::message::{
     Arrival, Interval, Label, Message, Met, NextWish, PAGES_A_MESSAGE_MOST, PageCopy, Sleeper,
 };

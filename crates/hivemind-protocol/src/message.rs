@@ -47,7 +47,7 @@ pub enum Message {
         /// The epoch that ends.
         epoch: EpochId,
         /// The pages, whole, ascending.
-        pages: Vec<(PageId, Box<crate::PageBytes>)>,
+        pages: Vec<(PageId, Box<crate::PageBuffer>)>,
     },
     /// The asked drone holds no complete copy of the page: ask its home.
     PageRefused {
@@ -355,7 +355,7 @@ pub(crate) const PAGES_A_FLUSH_MOST: usize = 16;
 /// ```
 /// use hivemind_protocol::{PAGE_SIZE, PageCopy, PageId};
 /// let (page, without) = (PageId(3), Vec::new());
-/// let copy = PageCopy { page, without, bytes: Box::new([0; PAGE_SIZE]) };
+/// let copy = PageCopy { page, without, bytes: Box::new([0; PAGE_SIZE].into()) };
 /// assert!(copy.without.is_empty()); // it has all that its sender knew of
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
@@ -365,7 +365,7 @@ pub struct PageCopy {
     /// What the sender knew of but had not applied to it, ascending.
     pub without: Vec<IntervalId>,
     /// Its bytes.
-    pub bytes: Box<crate::PageBytes>,
+    pub bytes: Box<crate::PageBuffer>,
 }
 
 /// Which writes a copy of a page contains: all those known at `known`, but `without`.

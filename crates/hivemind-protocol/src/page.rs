@@ -5,8 +5,8 @@
 
 use crate::rhythm::Rhythm;
 use crate::{
-    Access, Diff, DroneId, IntervalId, IntervalIndex, Kernels, PAGE_SIZE, PageBytes, PageId,
-    PageRun,
+    Access, Diff, DroneId, IntervalId, IntervalIndex, Kernels, PAGE_SIZE, PageBuffer, PageBytes,
+    PageId, PageRun,
 };
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -148,7 +148,7 @@ pub(crate) enum Twin {
     /// All zeros: a page that nobody wrote before needs no copy.
     Zero,
     /// A copy.
-    Copy(Box<PageBytes>),
+    Copy(Box<PageBuffer>),
 }
 
 /// All pages.
@@ -270,7 +270,7 @@ impl Page {
     }
 
     /// A twin of the page, whose bytes are `bytes()` unless nobody ever wrote it.
-    pub(crate) fn twin_of(&self, bytes: impl FnOnce() -> Box<PageBytes>) -> Twin {
+    pub(crate) fn twin_of(&self, bytes: impl FnOnce() -> Box<PageBuffer>) -> Twin {
         match (&self.copies, &self.history) {
             (CopySet::Everyone, None) => Twin::Zero,
             _ => Twin::Copy(bytes()),

@@ -111,7 +111,7 @@ impl<M: Memory> Core<M> {
     fn copy_of(&mut self, page: PageId) -> PageCopy {
         let mut bytes = self.spare.take();
         match &self.pages.get_mut(page).twin {
-            Some(Twin::Copy(twin)) if !mutant(Mutant::ServedAsRead) => *bytes = **twin,
+            Some(Twin::Copy(twin)) if !mutant(Mutant::ServedAsRead) => **bytes = ***twin,
             _ => self.memory.read(page, &mut bytes),
         }
         if !mutant(Mutant::FiledDiffsNotSent) {

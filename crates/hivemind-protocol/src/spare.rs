@@ -4,7 +4,7 @@
 //! be cleared, and mostly be new memory from the kernel: together more than copying the page takes.
 
 use crate::page::Twin;
-use crate::{Message, PageBytes};
+use crate::{Message, PageBuffer};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
@@ -12,7 +12,7 @@ use core::fmt;
 /// The last that was given is the first that is taken: it is likely to be in the processor's cache still.
 #[derive(Default)]
 pub(crate) struct SparePages {
-    pages: Vec<Box<PageBytes>>,
+    pages: Vec<Box<PageBuffer>>,
     /// How many lay idle all the time since the epoch began.
     idle: usize,
     /// So many are kept though they lie idle.
@@ -30,19 +30,19 @@ impl SparePages {
     /// Makes as many as are not here, and keeps so many from now on.
     pub(crate) fn reserve(&mut self, count: usize) {
         let pages = self.pages.len()..count;
-        self.pages.extend(pages.map(|_| new_page()));
+        self.pages.extend(pages.map(|_| Box::default()));
         self.reserved = count;
     }
 
     /// A page's worth of memory; what is in it means nothing.
-    pub(crate) fn take(&mut self) -> Box<PageBytes> {
+    pub(crate) fn take(&mut self) -> Box<PageBuffer> {
         let page = self.pages.pop();
         self.idle = self.idle.min(self.pages.len());
-        page.unwrap_or_else(new_page)
+        page.unwrap_or_default()
     }
 
     /// Nobody needs this any more.
-    pub(crate) fn give(&mut self, page: Box<PageBytes>) {
+    pub(crate) fn give(&mut self, page: Box<PageBuffer>) {
         if self.pages.len() < SPARE_PAGES_MOST {
             self.pages.push(page);
         }
@@ -75,10 +75,6 @@ impl SparePages {
         self.pages.drain(..released);
         self.idle = self.pages.len();
     }
-}
-
-fn new_page() -> Box<PageBytes> {
-    Box::new([0; crate::PAGE_SIZE])
 }
 
 impl fmt::Debug for SparePages {
@@ -133,7 +129,7 @@ mod tests {
     fn the_same_memory_comes_again() {
         let mut spare = SparePages::default();
         let mut page = spare.take();
-        assert!(*page == [0; PAGE_SIZE]);
+        assert!(**page == [0; PAGE_SIZE]);
         page[7] = 9;
         spare.give(page);
         assert_eq!(spare.take()[7], 9);

@@ -10,7 +10,7 @@ use crate::mutant::{Mutant, mutant};
 use crate::spare::SparePages;
 use crate::{
     Address, BarrierId, ConditionId, DroneId, EpochId, IntervalId, IntervalIndex, LockId, Meeting,
-    MeetingKind, PAGE_SIZE, PageBytes, PageId, PageRun, Refusal, VectorTimestamp,
+    MeetingKind, PAGE_SIZE, PageBuffer, PageId, PageRun, Refusal, VectorTimestamp,
 };
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -141,7 +141,7 @@ wire_struct! {
     Address { 0: u64 }
     IntervalId { creator: DroneId, index: IntervalIndex }
     Block { address: Address, bytes: u64, fresh: bool }
-    PageCopy { page: PageId, without: Vec<IntervalId>, bytes: Box<PageBytes> }
+    PageCopy { page: PageId, without: Vec<IntervalId>, bytes: Box<PageBuffer> }
     Interval { id: IntervalId, known: VectorTimestamp, pages: Vec<PageRun> }
     Meeting { kind: MeetingKind, payload: Vec<u8> }
     Arrival { intervals: Vec<Interval>, meeting: Option<Meeting>, declined: Vec<PageRun> }
@@ -174,7 +174,7 @@ macro_rules! wire_enum {
 wire_enum!(Message {
     1 => PageRequest { epoch as epoch: EpochId, pages as pages: Vec<PageRun>, again as again: bool }
     2 => PageReply { epoch as epoch: EpochId, known as known: VectorTimestamp, pages as pages: Vec<PageCopy> }
-    22 => PagePush { epoch as epoch: EpochId, pages as pages: Vec<(PageId, Box<PageBytes>)> }
+    22 => PagePush { epoch as epoch: EpochId, pages as pages: Vec<(PageId, Box<PageBuffer>)> }
     3 => PageRefused { epoch as epoch: EpochId, page as page: PageId }
     4 => DiffRequest { epoch as epoch: EpochId, page as page: PageId, after as after: IntervalIndex, upto as upto: IntervalIndex, or_page as or_page: bool }
     5 => DiffReply {
@@ -313,7 +313,7 @@ impl<A: Wire, B: Wire> Wire for (A, B) {
     }
 }
 
-impl Wire for Box<PageBytes> {
+impl Wire for Box<PageBuffer> {
     const LEAST_BYTES: usize = PAGE_SIZE;
     fn put(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(&self[..]);
@@ -432,12 +432,12 @@ mod tests {
                 pages: vec![PageCopy {
                     page,
                     without: vec![id],
-                    bytes: Box::new([7; PAGE_SIZE]),
+                    bytes: Box::new([7; PAGE_SIZE].into()),
                 }],
             },
             Message::PagePush {
                 epoch,
-                pages: vec![(page, Box::new([5; PAGE_SIZE]))],
+                pages: vec![(page, Box::new([5; PAGE_SIZE].into()))],
             },
             Message::DiffReply {
                 epoch,
@@ -471,7 +471,7 @@ mod tests {
                 pages: vec![PageCopy {
                     page,
                     without: vec![],
-                    bytes: Box::new([9; PAGE_SIZE]),
+                    bytes: Box::new([9; PAGE_SIZE].into()),
                 }],
                 again: Some(NextWish {
                     known,

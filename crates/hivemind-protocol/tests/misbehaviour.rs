@@ -393,7 +393,7 @@ fn what_is_said_of_a_wrong_message_is_short_however_long_the_message() {
         pages: vec![PageCopy {
             page: PageId(0),
             without: Vec::new(),
-            bytes: Box::new([0; PAGE_SIZE]),
+            bytes: Box::new([0; PAGE_SIZE].into()),
         }],
     };
     let said = drone(1)
@@ -411,7 +411,7 @@ fn nobody_arrives_for_a_collection_that_nobody_called() {
 
 #[test]
 fn only_its_home_pushes_a_page_and_only_to_who_wants_it() {
-    let whole = |page: &u64| (PageId(*page), Box::new([0; PAGE_SIZE]));
+    let whole = |page: &u64| (PageId(*page), Box::new([0; PAGE_SIZE].into()));
     let push_all = |epoch, pages: &[u64]| Message::PagePush {
         epoch,
         pages: pages.iter().map(whole).collect(),
@@ -481,7 +481,7 @@ fn a_page_comes_with_its_senders_own_writes_and_of_this_hive() {
         let copy = PageCopy {
             page,
             without: Vec::new(),
-            bytes: Box::new([0; PAGE_SIZE]),
+            bytes: Box::new([0; PAGE_SIZE].into()),
         };
         let reply = Message::PageReply {
             epoch: EPOCH,

@@ -411,7 +411,7 @@ fn invent(prng: &mut Prng, drone: DroneId, pages: u64) -> Message {
             pages: vec![PageCopy {
                 page,
                 without: Vec::new(),
-                bytes: Box::new([1; PAGE_SIZE]),
+                bytes: Box::new([1; PAGE_SIZE].into()),
             }],
             again: prng.chance(50).then(|| NextWish {
                 known: timestamp(drone, index),

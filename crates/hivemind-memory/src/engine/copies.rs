@@ -4,7 +4,7 @@
 //!
 //! Deliberately elsewhere: where the pages are (the engine that compares).
 
-use hivemind_protocol::{PAGE_SIZE, PageBytes, PageId, PageRun};
+use hivemind_protocol::{PageBuffer, PageBytes, PageId, PageRun};
 use std::collections::BTreeMap;
 use std::mem;
 
@@ -13,12 +13,12 @@ const SPARE: usize = 64;
 
 pub(super) struct Copies {
     kept: BTreeMap<PageId, Kept>,
-    spare: Vec<Box<PageBytes>>,
-    now: Box<PageBytes>,
+    spare: Vec<Box<PageBuffer>>,
+    now: Box<PageBuffer>,
 }
 
 struct Kept {
-    bytes: Box<PageBytes>,
+    bytes: Box<PageBuffer>,
     /// How often in a row it was like its page.
     alike: u32,
 }
@@ -28,7 +28,7 @@ impl Copies {
         Self {
             kept: BTreeMap::new(),
             spare: Vec::new(),
-            now: Box::new([0; PAGE_SIZE]),
+            now: Box::default(),
         }
     }
 
@@ -38,8 +38,7 @@ impl Copies {
 
     /// Copies a page as it is now.
     pub(super) fn take(&mut self, page: PageId, read: impl Fn(PageId, &mut PageBytes)) {
-        let fresh = || Box::new([0; PAGE_SIZE]);
-        let mut bytes = self.spare.pop().unwrap_or_else(fresh);
+        let mut bytes = self.spare.pop().unwrap_or_default();
         read(page, &mut bytes);
         let before = self.kept.insert(page, Kept { bytes, alike: 0 });
         self.give_back(before);
@@ -49,7 +48,7 @@ impl Copies {
     pub(super) fn differs(&self, page: PageId, seen: &PageBytes) -> bool {
         self.kept
             .get(&page)
-            .is_some_and(|kept| *kept.bytes != *seen)
+            .is_some_and(|kept| **kept.bytes != *seen)
     }
 
     pub(super) fn forget(&mut self, page: PageId) {
@@ -117,6 +116,7 @@ pub(super) struct Compared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hivemind_protocol::PAGE_SIZE;
     use std::cell::RefCell;
 
     const PAGES: [PageId; 3] = [PageId(3), PageId(4), PageId(7)];
