@@ -20,6 +20,9 @@ const OPEN_AHEAD_PAGES: u64 = 31;
 const FIRST_WINDOW_PAGES: u64 = 8;
 const WINDOW_PAGES_MOST: u64 = 64;
 
+/// A walk whose window would have doubled to this is a long one, and likely to go on.
+const LONG_WALK_PAGES: u64 = 2 * WINDOW_PAGES_MOST;
+
 /// How many are asked for with a page that is missed: as many as fit into one message with it.
 const FOLLOWERS_MOST: u64 = WINDOW_PAGES_MOST - 1;
 
@@ -65,11 +68,12 @@ struct Walk {
     stride: u64,
     /// Where the program was when more was asked for last.
     begin: u64,
-    /// The first place of those asked for last: when the program comes there, more are asked for.
+    /// When the program comes to this place, more are asked for: the first of those asked for last, or a window before it.
     turn: u64,
     /// The first place that was not asked for.
     next: u64,
-    window_pages: u64,
+    /// The window, which doubles at each turn; beyond the most that are asked for at once it says how long the walk is.
+    doubled_pages: u64,
 }
 
 impl Walks {
@@ -146,7 +150,37 @@ impl Walks {
     }
 }
 
+/// What is asked for at a turn.
+#[derive(Debug, PartialEq, Eq)]
+struct Ahead {
+    first: u64,
+    count: u64,
+    doubled_pages: u64,
+    /// Where the next turn is.
+    turn: u64,
+}
+
 impl Walk {
+    /// The program has come to the turn, or a bit further. A walk that has gone on for long has two windows before it from then on: while
+    /// one is taken in here, its home puts the other together.
+    fn asks(&self, begin: u64) -> Ahead {
+        let first = self.next.max(begin + self.stride);
+        let is_long = self.stride == 1 && self.doubled_pages == LONG_WALK_PAGES;
+        let has_two = self.next.saturating_sub(self.turn) > WINDOW_PAGES_MOST;
+        let (windows, turn) = match (is_long, has_two) {
+            (true, true) => (1, self.turn + WINDOW_PAGES_MOST),
+            (true, false) => (2, first),
+            (false, _) => (1, first),
+        };
+        let doubled_pages = (self.doubled_pages * 2).min(LONG_WALK_PAGES);
+        Ahead {
+            first,
+            count: windows * doubled_pages.min(WINDOW_PAGES_MOST),
+            doubled_pages,
+            turn,
+        }
+    }
+
     fn covers(&self, page: PageId, pages: u64) -> bool {
         let place = self.direction.place(page, pages);
         let ahead = place.checked_sub(self.begin);
@@ -341,25 +375,29 @@ impl<M: Memory> Core<M> {
             },
         };
         let begin = direction.place(page, pages);
-        let (turn, window_pages) = match walk {
+        let ahead = match walk {
             Some(walk) if begin < walk.turn => return,
             Some(walk) => {
                 if stride == 1 {
                     self.trust_passed(direction.run(walk.begin, begin - walk.begin, pages));
                 }
-                let window_pages = (walk.window_pages * 2).min(WINDOW_PAGES_MOST);
-                (walk.next.max(begin + stride), window_pages)
+                walk.asks(begin)
             }
-            None => (begin + stride, FIRST_WINDOW_PAGES),
+            None => Ahead {
+                first: begin + stride,
+                turn: begin + stride,
+                count: FIRST_WINDOW_PAGES,
+                doubled_pages: FIRST_WINDOW_PAGES,
+            },
         };
-        let next = self.fetch_window((direction, stride), turn, window_pages);
+        let next = self.fetch_window((direction, stride), ahead.first, ahead.count);
         let walk = Walk {
             direction,
             stride,
             begin,
-            turn,
+            turn: ahead.turn.min(next).max(begin + stride),
             next,
-            window_pages,
+            doubled_pages: ahead.doubled_pages,
         };
         self.walks.put(walk, pages);
     }
@@ -394,7 +432,7 @@ impl<M: Memory> Core<M> {
             begin: page.0,
             turn,
             next,
-            window_pages: count.max(FIRST_WINDOW_PAGES),
+            doubled_pages: count.max(FIRST_WINDOW_PAGES),
         };
         self.walks.put(walk, self.pages.count());
     }
@@ -516,5 +554,50 @@ impl<M: Memory> Core<M> {
             CopySet::Nobody if entry.home == self.me => Some(Access::ReadWrite),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a walk has before it whenever it has asked for more, and how much it asked for then.
+    fn asked(stride: u64, turns: usize) -> Vec<(u64, u64)> {
+        let mut walk = Walk {
+            direction: Direction::Up,
+            stride,
+            begin: 0,
+            turn: stride,
+            next: stride + FIRST_WINDOW_PAGES * stride,
+            doubled_pages: FIRST_WINDOW_PAGES,
+        };
+        let turns = (0..turns).map(|_| {
+            let begin = walk.turn;
+            let ahead = walk.asks(begin);
+            walk = Walk {
+                begin,
+                turn: ahead.turn,
+                next: ahead.first + ahead.count * stride,
+                doubled_pages: ahead.doubled_pages,
+                ..walk
+            };
+            ((walk.next - begin) / stride, ahead.count)
+        });
+        turns.collect()
+    }
+
+    #[test]
+    fn a_long_walk_always_has_two_windows_before_the_one_that_it_is_in() {
+        let first = [(24, 16), (48, 32), (96, 64), (128, 64), (192, 128)];
+        let asked = asked(1, 9);
+        assert_eq!(asked[..5], first);
+        let (window, whole) = (WINDOW_PAGES_MOST, 3 * WINDOW_PAGES_MOST);
+        assert_eq!(asked[5..], [(whole, window); 4]);
+    }
+
+    #[test]
+    fn who_goes_from_row_to_row_asks_for_a_window_at_a_time() {
+        let counts: Vec<u64> = asked(16, 6).iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [16, 32, 64, 64, 64, 64]);
     }
 }
