@@ -211,6 +211,10 @@ impl Uffd {
     ) -> Result<(), Errno> {
         let (address, bytes) = self.userfault.mapping.application(span);
         let (mut next, end) = (address.addr() as u64, (address.addr() + bytes) as u64);
+        // The kernel makes room of its own for as many, at each call.
+        let runs_most = (span.count as usize).div_ceil(2);
+        let room = found.len().min(runs_most);
+        let found = &mut found[..room];
         while next < end {
             // SAFETY: the application view of our own region.
             let (filled, walked) =
