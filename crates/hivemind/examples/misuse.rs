@@ -23,7 +23,7 @@ fn main() {
                 hive.lock(1)?.release()?;
             }
         }),
-        "gone-sleeper" => gone(|hive| hive.lock(2)?.wait(3)),
+        "gone-sleeper" => gone_sleeper(),
         "alone" => alone(),
         "freed" => freed(),
         "gone-value" => gone_value(),
@@ -123,10 +123,40 @@ fn gone(wait: impl Fn(&mut Hive) -> Result<()>) -> Result<()> {
     let mut hive = Hive::join()?;
     hive.barrier()?;
     if hive.me() == 1 {
-        std::mem::forget(hive.lock(1)?);
-        return Ok(());
+        return go_with_a_lock(&mut hive);
     }
-    told("now", wait(&mut hive));
+    told_twice(&mut hive, wait)
+}
+
+/// Drone 1 goes without a word as soon as drone 0 sleeps.
+fn gone_sleeper() -> Result<()> {
+    let mut hive = Hive::join()?;
+    let mut sleeps = hive.alloc::<u8>(1)?;
+    if hive.is_first() {
+        return told_twice(&mut hive, |hive| {
+            let mut held = hive.lock(2)?;
+            sleeps.view_mut(&held)[0] = 1;
+            held.wait(3)
+        });
+    }
+    loop {
+        let held = hive.lock(2)?;
+        // Who has said so lets go of the lock by sleeping.
+        let is_asleep = sleeps.view(&held)[0] == 1;
+        held.release()?;
+        if is_asleep {
+            return go_with_a_lock(&mut hive);
+        }
+    }
+}
+
+fn go_with_a_lock(hive: &mut Hive) -> Result<()> {
+    std::mem::forget(hive.lock(1)?);
+    Ok(())
+}
+
+fn told_twice(hive: &mut Hive, wait: impl FnOnce(&mut Hive) -> Result<()>) -> Result<()> {
+    told("now", wait(hive));
     told("later", hive.malloc(10));
     Ok(())
 }
