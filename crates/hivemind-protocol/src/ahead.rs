@@ -97,6 +97,13 @@ impl Walks {
         self.filling.push((direction, opened));
     }
 
+    /// Whether the page was opened for stores to which the program may not have come.
+    pub(crate) fn may_be_unfilled(&self, page: PageId) -> bool {
+        self.filling
+            .iter()
+            .any(|(_, opened)| (opened.first..opened.end()).contains(&page))
+    }
+
     /// The latest walk that this page, of so many, lies on. Walks of earlier epochs are among them.
     fn over(&self, page: PageId, pages: u64) -> Option<Walk> {
         let mut latest_first = self.walks.iter().rev().copied();

@@ -7,6 +7,7 @@
 //!
 //! Deliberately elsewhere: which pages are opened (`epoch`, `rhythm`).
 
+use crate::ahead::Walks;
 use crate::core::Core;
 use crate::page::PageTable;
 use crate::push::Pushes;
@@ -16,6 +17,7 @@ use alloc::vec::Vec;
 /// What is to be seen before an epoch ends.
 struct Before<'a> {
     pages: &'a PageTable,
+    walks: &'a Walks,
     pushes: &'a Pushes,
     me: DroneId,
     epoch: EpochId,
@@ -34,6 +36,10 @@ impl Before<'_> {
                 .as_ref()
                 .is_some_and(|history| !history.notices.is_empty())
         };
+        // What was opened for stores that did not come is in no interval, and is watched from now on.
+        if self.walks.may_be_unfilled(page) {
+            return false;
+        }
         let is_read = || entry.readers.may_come() || self.pushes.subscribers(page).next().is_some();
         match entry.home == self.me {
             true => entry.rhythm.is_due_next(self.epoch) || !is_read() && !others_wrote(),
@@ -47,6 +53,7 @@ impl<M: Memory> Core<M> {
     pub(crate) fn take_written_before_end(&mut self, written: &mut Vec<PageRun>) {
         let before = Before {
             pages: &self.pages,
+            walks: &self.walks,
             pushes: &self.pushes,
             me: self.me,
             epoch: self.epoch.id,
