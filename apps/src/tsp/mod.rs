@@ -1,6 +1,7 @@
 //! The travelling salesman by branch and bound. A queue of prefixes (the first cities of a tour) and the
 //! best tour known so far are shared; each drone takes a prefix and searches all tours that begin with it,
-//! leaving out what a lower bound shows to be no shorter than the best. The search itself is in [`search`],
+//! leaving out what a lower bound shows to be no shorter than the best. Both lie on one board under one lock: who takes a
+//! prefix has the news too, and brings its own. The search itself is in [`search`],
 //! the same for the serial version; files are read in [`instance`].
 
 mod bound;
@@ -9,7 +10,6 @@ pub mod instance;
 pub mod search;
 
 use crate::program::{self, Comparison, Console, Failure, parse_count, timed};
-use crate::progress::Progress;
 use bytemuck::{Pod, Zeroable};
 use clap::Parser;
 use hivemind::{Hive, Mutex, Shared};
@@ -98,26 +98,34 @@ pub fn shared(
 ) -> hivemind::Result<(Best, Searched)> {
     let mut search = Search::new(distances);
     let prefixes = share_prefixes(hive, &mut search)?;
-    let next = hive.mutex::<u64>(0)?;
-    let best = hive.mutex(search.best)?;
     let count = prefixes.len() as u64;
+    // The first ones need not be asked for.
+    let mut taken = hive.me() as u64;
+    let board = hive.mutex(Board {
+        next: count.min(hive.drones() as u64),
+        best: search.best,
+    })?;
     let progress = console.progress("prefix", count);
-    while let Some(prefix) = take(hive, &next, &prefixes, &progress)? {
-        meet(hive, &best, &mut search.best)?;
-        let mut last = Instant::now();
-        search.below(&prefix, |own| {
-            // Not at every node: taking a lock costs as much as thousands of nodes.
-            if last.elapsed() < REFRESH {
-                Ok(())
-            } else {
-                last = Instant::now();
-                meet(hive, &best, own)
-            }
+    let mut news = News::of(&search.best);
+    while let Some(prefix) = prefixes.view(hive).get(taken as usize).copied() {
+        progress.at(taken);
+        search.below(&prefix, |own| match news.are_due(own) {
+            true => meet(hive, &board, own, &mut news, |_| ()),
+            false => Ok(()),
         })?;
-        meet(hive, &best, &mut search.best)?;
+        taken = meet(hive, &board, &mut search.best, &mut news, |board| {
+            let next = board.next;
+            // Never past the end, so that the number stays small however often it is asked for.
+            board.next = (next + 1).min(count);
+            next
+        })?;
     }
+    // Each brought what it has found when it found the queue empty. Not all look under the lock, one after the other.
     hive.barrier()?;
-    meet(hive, &best, &mut search.best)?;
+    if hive.is_first() {
+        meet(hive, &board, &mut search.best, &mut news, |_| ())?;
+    }
+    search.best = hive.broadcast(0, search.best)?;
     let nodes = hive.sum(search.nodes)?;
     Ok((
         search.best,
@@ -131,36 +139,75 @@ pub fn shared(
 /// So many prefixes are wanted, whatever the number of drones, so that all hives search the same tree: a few
 /// for each of a hundred drones, and with few drones the last ones don't keep one busy while others idle.
 const PREFIXES: usize = 256;
-/// How old a drone's knowledge of the best tour may get: lost work is small, and so is the cost of locking.
+/// How old a drone's knowledge of the best tour may get at least and at most. A look costs as much as some hundred nodes, more where
+/// many drones look: so who has looked in vain waits twice as long.
 const REFRESH: Duration = Duration::from_millis(2);
+const LONGEST_REFRESH: Duration = Duration::from_millis(64);
 /// Random cities lie on a square with sides of this length.
 const SQUARE: u64 = 10_000;
 
-/// Takes the next prefix off the queue; nothing when all are taken.
-fn take(
-    hive: &mut Hive,
-    next: &Mutex<u64>,
-    prefixes: &Shared<Prefix>,
-    progress: &Progress,
-) -> hivemind::Result<Option<Prefix>> {
-    let mut guard = next.lock(hive)?;
-    let taken = *guard;
-    // Never past the end, so that the number stays small however often it is asked for.
-    *guard = (taken + 1).min(prefixes.len() as u64);
-    guard.release()?;
-    progress.at(taken);
-    Ok(prefixes.view(hive).get(taken as usize).copied())
+/// What all drones see and change, under one lock.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Board {
+    /// The prefix that is taken next.
+    next: u64,
+    best: Best,
 }
 
-/// Brings the shared best tour and this drone's together: both are the shorter one afterwards.
-fn meet(hive: &mut Hive, best: &Mutex<Best>, own: &mut Best) -> hivemind::Result<()> {
-    let mut guard = best.lock(hive)?;
-    if own.length < guard.length {
-        *guard = *own;
-    } else {
-        *own = *guard;
+/// When a drone looks at the board for a better tour.
+struct News {
+    /// The length of the best tour when it looked last.
+    known: u64,
+    looked: Instant,
+    refresh: Duration,
+}
+
+impl News {
+    fn of(best: &Best) -> Self {
+        Self {
+            known: best.length,
+            looked: Instant::now(),
+            refresh: REFRESH,
+        }
     }
-    guard.release()
+
+    /// Whether this drone has something to tell, or has not looked for long.
+    fn are_due(&self, own: &Best) -> bool {
+        own.length < self.known || self.looked.elapsed() >= self.refresh
+    }
+
+    /// The board and this drone have this now.
+    fn note(&mut self, best: &Best) {
+        let in_vain = self.looked.elapsed() >= self.refresh;
+        if best.length != self.known {
+            self.refresh = REFRESH;
+        } else if in_vain {
+            self.refresh = (self.refresh * 2).min(LONGEST_REFRESH);
+        }
+        (self.known, self.looked) = (best.length, Instant::now());
+    }
+}
+
+/// Brings the best tour on the board and this drone's together: both are the shorter one afterwards. `with` may change the rest of
+/// the board.
+fn meet<T>(
+    hive: &mut Hive,
+    board: &Mutex<Board>,
+    own: &mut Best,
+    news: &mut News,
+    with: impl FnOnce(&mut Board) -> T,
+) -> hivemind::Result<T> {
+    let mut guard = board.lock(hive)?;
+    if own.length < guard.best.length {
+        guard.best = *own;
+    } else if own.length > guard.best.length {
+        *own = guard.best;
+    }
+    let given = with(&mut guard);
+    guard.release()?;
+    news.note(own);
+    Ok(given)
 }
 
 /// Drone 0 makes the prefixes, most promising first; all drones see them. Collective.
