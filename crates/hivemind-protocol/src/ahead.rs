@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 const OPEN_AHEAD_PAGES: u64 = 31;
 
 /// How many pages are asked for first when a program seems to walk, and the most that are asked for
-/// at once: the window doubles each time that the program comes to what was asked for last. A round trip
+/// in one message: the window doubles each time that the program comes to what was asked for last. A round trip
 /// takes about as long as eight pages take to send; at 256 KiB a window its wait hardly counts any more.
 const FIRST_WINDOW_PAGES: u64 = 8;
 const WINDOW_PAGES_MOST: u64 = 64;
@@ -72,7 +72,7 @@ struct Walk {
     turn: u64,
     /// The first place that was not asked for.
     next: u64,
-    /// The window, which doubles at each turn; beyond the most that are asked for at once it says how long the walk is.
+    /// The window, which doubles at each turn; beyond the most that one message asks for it says how long the walk is.
     doubled_pages: u64,
 }
 
@@ -173,9 +173,9 @@ impl Walk {
     fn asks(&self, begin: u64) -> Ahead {
         let first = self.next.max(begin + self.stride);
         let is_long = self.stride == 1 && self.doubled_pages == LONG_WALK_PAGES;
-        let has_two = self.next.saturating_sub(self.turn) > WINDOW_PAGES_MOST;
+        let has_two = self.next.saturating_sub(begin) > WINDOW_PAGES_MOST;
         let (windows, turn) = match (is_long, has_two) {
-            (true, true) => (1, self.turn + WINDOW_PAGES_MOST),
+            (true, true) => (1, first - WINDOW_PAGES_MOST),
             (true, false) => (2, first),
             (false, _) => (1, first),
         };
