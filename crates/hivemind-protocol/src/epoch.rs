@@ -241,10 +241,8 @@ impl<M: Memory> Core<M> {
         if !self.fetches.is_empty() || coming || self.epoch.has_arrived() {
             return;
         }
-        // What was just closed need not be again: stores since then count for the next epoch, as those after the arrival.
-        if !comes {
-            self.close_interval();
-        }
+        // Where the program has come to a meeting this was done: stores since then count for the next epoch, as those after the arrival.
+        self.close_interval();
         self.epoch.phase = Phase::Arrived;
         let intervals = self.log.of(self.me).cloned().collect();
         let declined = match meeting {

@@ -148,8 +148,15 @@ impl<M: Memory> Core<M> {
     ///
     /// May happen at any time between a release and the moment when somebody is to hear of it; ending it
     /// later than at the release only tells more than is owed, and makes a cached lock free of charge.
+    /// Does nothing where the program waits in a meeting: its last interval ended when it came there.
     pub(crate) fn close_interval(&mut self) {
-        self.end_interval(Next::Interval);
+        assert!(
+            !self.epoch.has_arrived(),
+            "INV-7: an interval would end between arrival and departure"
+        );
+        if !self.epoch.attends() {
+            self.end_interval(Next::Interval);
+        }
     }
 
     /// Ends it where the program comes to a meeting, which ends the epoch (see `left`).
@@ -158,10 +165,6 @@ impl<M: Memory> Core<M> {
     }
 
     fn end_interval(&mut self, next: Next) {
-        assert!(
-            !self.epoch.has_arrived(),
-            "INV-7: an interval would end between arrival and departure"
-        );
         let pages = match self.memory.write_detection() {
             WriteDetection::Traps => self.close_trapped(),
             WriteDetection::Scans => self.close_scanned(next),

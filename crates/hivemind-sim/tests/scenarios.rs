@@ -94,6 +94,7 @@ scenarios! {
     who_fills_fresh_pages_tells_of_all_those: "fill-and-read.txt",
     what_nobody_filled_is_closed_unless_somebody_stored_there: "fill-and-stop.txt",
     what_the_epochs_end_opens_is_not_watched_again: "left.txt",
+    what_is_left_while_pages_come_counts_once: "left-while-pages-come.txt",
     a_block_that_all_free_is_held_and_watched_by_none: "freed-together.txt",
     who_reads_a_page_of_each_row_asks_for_those_of_the_next_rows: "walk-in-strides.txt",
     who_reads_a_page_of_each_short_row_gets_whole_rows: "walk-in-short-strides.txt",

@@ -128,8 +128,8 @@ impl Uffd {
         self.take_written_by(Scan::TakeWritten, into, state)
     }
 
-    /// A look at which pages were stored to first, and protection for those that are not left. A store between the two is to one that
-    /// was stored to before.
+    /// A look at which pages were stored to first; then the usual scan around those that are left, where it found others. That finds in
+    /// the same step what was stored to since the look.
     fn try_take_written_leaving(
         &self,
         into: &mut Vec<PageRun>,
@@ -138,12 +138,26 @@ impl Uffd {
     ) -> Result<(), Errno> {
         let before = into.len();
         self.take_written_by(Scan::Written, into, state)?;
-        let written = into[before..].iter().flat_map(|run| run.pages());
-        let (left, watched): (Vec<_>, Vec<_>) = written.partition(|page| leaves(*page));
-        for run in PageRun::join(watched) {
-            self.userfault.protect(run, true)?;
+        let seen = into.drain(before..).flat_map(PageRun::pages);
+        let (left, watched): (Vec<_>, Vec<_>) = seen.partition(|page| leaves(*page));
+        let State { accesses, found } = state;
+        accesses.left.set(left.iter().copied());
+        let mut written = left;
+        for span in accesses.map.read_only_runs() {
+            for part in accesses.left.others(span) {
+                let from = watched.partition_point(|page| *page < part.first);
+                if watched.get(from).is_some_and(|page| *page < part.end()) {
+                    self.scan(part, Scan::TakeWritten, found, |run| {
+                        written.extend(run.pages());
+                    })?;
+                }
+            }
         }
-        state.accesses.left.set(left);
+        // What the kernel had dropped is protected already.
+        written.extend(watched);
+        written.sort_unstable();
+        written.dedup();
+        into.extend(PageRun::join(written));
         Ok(())
     }
 
