@@ -139,8 +139,8 @@ pub fn shared(
 /// So many prefixes are wanted, whatever the number of drones, so that all hives search the same tree: a few
 /// for each of a hundred drones, and with few drones the last ones don't keep one busy while others idle.
 const PREFIXES: usize = 256;
-/// How old a drone's knowledge of the best tour may get at least and at most. A look costs as much as some hundred nodes, more where
-/// many drones look: so who has looked in vain waits twice as long.
+/// How old a drone's knowledge of the best tour may get at least and at most. A look takes the lock, and where many drones look they
+/// stand in line for it: so who has looked in vain waits twice as long.
 const REFRESH: Duration = Duration::from_millis(2);
 const LONGEST_REFRESH: Duration = Duration::from_millis(64);
 /// Random cities lie on a square with sides of this length.

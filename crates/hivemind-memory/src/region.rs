@@ -248,11 +248,7 @@ impl Memory for RegionMemory {
         self.engine.take_written(into);
     }
 
-    fn take_written_leaving(
-        &mut self,
-        into: &mut Vec<PageRun>,
-        leaves: &mut dyn FnMut(PageId) -> bool,
-    ) {
+    fn take_written_leaving(&mut self, into: &mut Vec<PageRun>, leaves: &dyn Fn(PageId) -> bool) {
         self.engine.take_written_leaving(into, leaves);
     }
 

@@ -60,6 +60,6 @@ impl<M: Memory> Core<M> {
             homes_move: !self.calls.is_split(),
         };
         self.memory
-            .take_written_leaving(written, &mut |page| before.opens(page));
+            .take_written_leaving(written, &|page| before.opens(page));
     }
 }

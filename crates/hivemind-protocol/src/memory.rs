@@ -250,15 +250,11 @@ pub trait Memory {
     /// use hivemind_protocol::{Memory, PageId, PageRun};
     /// fn written(memory: &mut impl Memory, mine_alone: &[PageId]) -> Vec<PageRun> {
     ///     let mut runs = Vec::new();
-    ///     memory.take_written_leaving(&mut runs, &mut |page| mine_alone.contains(&page));
+    ///     memory.take_written_leaving(&mut runs, &|page| mine_alone.contains(&page));
     ///     runs
     /// }
     /// ```
-    fn take_written_leaving(
-        &mut self,
-        into: &mut Vec<PageRun>,
-        leaves: &mut dyn FnMut(PageId) -> bool,
-    ) {
+    fn take_written_leaving(&mut self, into: &mut Vec<PageRun>, leaves: &dyn Fn(PageId) -> bool) {
         let _ = leaves;
         self.take_written(into);
     }

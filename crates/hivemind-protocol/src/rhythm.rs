@@ -54,9 +54,7 @@ impl Rhythm {
         let is_certain = self.repeats >= REPEATS_BEFORE && self.repeats != REPEATS_A_PROOF;
         is_certain.then_some(u64::from(period))
     }
-}
 
-impl Rhythm {
     /// Whether a store in this epoch makes the next one due in the epoch after it.
     pub(crate) fn is_due_next(mut self, epoch: EpochId) -> bool {
         self.note(epoch) == Some(1)

@@ -329,11 +329,7 @@ impl Memory for SimMemory {
     }
 
     /// As the engines that leave any: a store seems to have come already.
-    fn take_written_leaving(
-        &mut self,
-        into: &mut Vec<PageRun>,
-        leaves: &mut dyn FnMut(PageId) -> bool,
-    ) {
+    fn take_written_leaving(&mut self, into: &mut Vec<PageRun>, leaves: &dyn Fn(PageId) -> bool) {
         let before = into.len();
         self.take_written(into);
         let list = &mut self.pages.get_mut().list;
@@ -492,7 +488,7 @@ mod tests {
             marks.store(page.start(), &[7]).expect("the page is valid");
         }
         let mut runs = Vec::new();
-        marks.take_written_leaving(&mut runs, &mut |which| which == page);
+        marks.take_written_leaving(&mut runs, &|which| which == page);
         assert_eq!(runs, [both]);
         assert_eq!(written(&mut marks), [PageRun::one(page)]);
         assert_eq!(written(&mut marks), []);

@@ -48,11 +48,7 @@ pub(crate) trait Engine: Send + Sync {
     fn take_written(&self, into: &mut Vec<PageRun>);
 
     /// What [`hivemind_protocol::Memory::take_written_leaving`] offers.
-    fn take_written_leaving(
-        &self,
-        into: &mut Vec<PageRun>,
-        _leaves: &mut dyn FnMut(PageId) -> bool,
-    ) {
+    fn take_written_leaving(&self, into: &mut Vec<PageRun>, _leaves: &dyn Fn(PageId) -> bool) {
         self.take_written(into);
     }
 

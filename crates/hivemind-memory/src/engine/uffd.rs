@@ -133,7 +133,7 @@ impl Uffd {
     fn try_take_written_leaving(
         &self,
         into: &mut Vec<PageRun>,
-        leaves: &mut dyn FnMut(PageId) -> bool,
+        leaves: &dyn Fn(PageId) -> bool,
         state: &mut State,
     ) -> Result<(), Errno> {
         let before = into.len();
@@ -279,11 +279,7 @@ impl Engine for Uffd {
             .unwrap_or_else(|errno| give_up("find the writes in", all, "PAGEMAP_SCAN", errno));
     }
 
-    fn take_written_leaving(
-        &self,
-        into: &mut Vec<PageRun>,
-        leaves: &mut dyn FnMut(PageId) -> bool,
-    ) {
+    fn take_written_leaving(&self, into: &mut Vec<PageRun>, leaves: &dyn Fn(PageId) -> bool) {
         let all = self.userfault.mapping.whole();
         self.try_take_written_leaving(into, leaves, &mut self.state())
             .unwrap_or_else(|errno| give_up("find the writes in", all, "PAGEMAP_SCAN", errno));

@@ -130,7 +130,7 @@ pub(crate) fn pages_that_are_left_are_found_once_more_and_the_others_as_ever(cas
         let mut told = Vec::new();
         region
             .memory()
-            .take_written_leaving(&mut told, &mut |page| (6..10).contains(&page.0));
+            .take_written_leaving(&mut told, &|page| (6..10).contains(&page.0));
         all(&told)
     };
     (4..12).for_each(|page| region.store(page, 0, 1));
@@ -161,9 +161,7 @@ pub(crate) fn stores_to_pages_that_were_left_and_opened_take_no_fault_in_the_ker
     let store_to_all = |value| (0..PAGES).for_each(|page| region.store(page, 0, value));
     let take_leaving = || {
         let mut told = Vec::new();
-        region
-            .memory()
-            .take_written_leaving(&mut told, &mut |_| true);
+        region.memory().take_written_leaving(&mut told, &|_| true);
     };
     for access in [Access::ReadWrite, Access::ReadOnly] {
         if access == Access::ReadOnly && region.memory().write_detection() == WriteDetection::Traps
@@ -182,9 +180,13 @@ pub(crate) fn stores_to_pages_that_were_left_and_opened_take_no_fault_in_the_ker
         store_to_all(2);
         let faults = minor_faults() - before;
         assert!(faults < PAGES as i64 / 4, "{access:?}: {faults} faults");
-        // What is watched again is found again.
         region.set(0, PAGES, Access::ReadOnly);
         region.take_written();
+        if region.memory().write_detection() == WriteDetection::Scans {
+            region.store(3, 0, 3);
+            let told = region.take_written();
+            assert_eq!(told, [run(3, 1)], "what is watched again is found again");
+        }
     }
 }
 

@@ -120,11 +120,7 @@ impl Memory for PlainMemory {
         into.extend(PageRun::join(std::mem::take(&mut self.written)));
     }
 
-    fn take_written_leaving(
-        &mut self,
-        into: &mut Vec<PageRun>,
-        leaves: &mut dyn FnMut(PageId) -> bool,
-    ) {
+    fn take_written_leaving(&mut self, into: &mut Vec<PageRun>, leaves: &dyn Fn(PageId) -> bool) {
         into.extend(PageRun::join(self.written.iter().copied()));
         self.written.retain(|page| leaves(*page));
     }
@@ -235,7 +231,7 @@ mod tests {
         });
         for left in [2, 1, 0] {
             let mut found = Vec::new();
-            memory.take_written_leaving(&mut found, &mut |page| page.0 + 1 < left);
+            memory.take_written_leaving(&mut found, &|page| page.0 + 1 < left);
             assert_eq!(found.iter().map(|run| run.count).sum::<u64>(), left);
         }
     }
