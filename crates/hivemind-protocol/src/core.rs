@@ -1,7 +1,6 @@
 //! The core as a value: its parts, the way in and the way out. What goes to which protocol is in `dispatch`; each protocol's
 //! rules live in its own file: `fault`, `interval`, `lock`, `meeting`, `epoch`, `collect`.
 
-use crate::ahead::Walks;
 use crate::early::Early;
 use crate::epoch::{Beginning, Epoch};
 use crate::fetch::Fetches;
@@ -15,6 +14,7 @@ use crate::push::Pushes;
 use crate::rhythm::Dues;
 use crate::spare::SparePages;
 use crate::tree::Tree;
+use crate::walk::Walks;
 use crate::{
     DroneId, Economies, Effect, Event, Failure, Heap, Memory, Message, Misbehaviour, Outcome,
     PAGE_SIZE, Stats, Ticket, WireError,

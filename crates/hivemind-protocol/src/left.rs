@@ -7,10 +7,10 @@
 //!
 //! Deliberately elsewhere: which pages are opened (`epoch`, `rhythm`).
 
-use crate::ahead::Walks;
 use crate::core::Core;
 use crate::page::PageTable;
 use crate::push::Pushes;
+use crate::walk::Walks;
 use crate::{DroneId, EpochId, Memory, PageId, PageRun};
 use alloc::vec::Vec;
 

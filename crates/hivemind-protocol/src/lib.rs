@@ -65,6 +65,7 @@ mod stats;
 mod transport;
 mod tree;
 mod trial;
+mod walk;
 mod wire;
 
 pub use crate::clock::VectorTimestamp;
