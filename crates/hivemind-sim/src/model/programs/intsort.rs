@@ -1,5 +1,5 @@
-//! Sorting by counting: each drone counts its own keys, puts what others need into a row of its own, adds up the rows for its share of the
-//! values, and writes that share of the ranks and of the sorted keys.
+//! Sorting by counting: each drone counts its own keys into a row of its own, adds up the rows for its share of the values, and writes that
+//! share of the ranks and of the sorted keys.
 
 use crate::model::Figures;
 use crate::model::script::{Place, Script, Steps, behind};
@@ -81,19 +81,15 @@ impl Script for Intsort {
 }
 
 impl Intsort {
-    /// Counts this drone's keys, and puts into its row what the others will add up.
+    /// Counts this drone's keys into its row.
     fn count(&self, seat: Place<'_>, steps: &mut Steps) {
+        let row = behind(seat.blocks[COUNTS], WORD_BYTES * self.row * seat.me);
+        steps.write(row, WORD_BYTES * self.task.values);
         let mine = seat.share_of(0..self.task.count);
         let keys = mine.end - mine.start;
         let keys_at = behind(seat.blocks[KEYS], WORD_BYTES * mine.start);
         steps.read(keys_at, WORD_BYTES * keys);
         steps.compute(keys as f64 * self.key_ns);
-        let values = self.task.values;
-        let share = seat.share_of(0..values);
-        let row = behind(seat.blocks[COUNTS], WORD_BYTES * self.row * seat.me);
-        steps.write(row, WORD_BYTES * share.start);
-        let rest = behind(row, WORD_BYTES * share.end);
-        steps.write(rest, WORD_BYTES * (values - share.end));
     }
 
     /// Makes the ranks of this drone's share of the values from all rows; an addition costs a nanosecond.
@@ -101,20 +97,16 @@ impl Intsort {
         let share = seat.share_of(0..self.task.values);
         let bytes = WORD_BYTES * (share.end - share.start);
         let ranks = behind(seat.blocks[RANKS], WORD_BYTES * share.start);
-        let others = (0..seat.drones).filter(|drone| *drone != seat.me);
         let row = |drone: u64| {
             let place = WORD_BYTES * (drone * self.row + share.start);
             behind(seat.blocks[COUNTS], place)
         };
-        for drone in others.clone() {
+        for drone in (0..seat.drones).filter(|drone| *drone != seat.me) {
             steps.prefetch(row(drone), bytes);
         }
-        steps.write(ranks, bytes);
-        for drone in others {
-            let row = row(drone);
-            let arrays = [(row, AccessKind::Read), (ranks, AccessKind::Write)];
-            steps.walk(&arrays, bytes, 1.0 / WORD_BYTES as f64);
-        }
+        let rows = (0..seat.drones).map(|drone| (row(drone), AccessKind::Read));
+        let arrays: Vec<_> = rows.chain([(ranks, AccessKind::Write)]).collect();
+        steps.walk(&arrays, bytes, seat.drones as f64 / WORD_BYTES as f64);
     }
 
     /// Looks at a few ranks of its share.
