@@ -96,6 +96,14 @@ impl Trust {
         left
     }
 
+    /// The program says that it will touch the page. Where that was taken on credit once, the credit is spent, and it says so
+    /// again, its word is as good as a touch.
+    pub(crate) fn hear_of_a_touch(&mut self) {
+        if self.left() == 0 {
+            *self = Self::TOUCHED;
+        }
+    }
+
     fn left(self) -> u8 {
         self.0 & !Self::ONCE
     }

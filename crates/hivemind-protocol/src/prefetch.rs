@@ -1,7 +1,8 @@
 //! Prefetches: a program says which pages it will touch, and they are fetched while it does something else.
 //!
 //! How one page is fetched lives in `fault`; what is fetched without being asked for, in `ahead`. A page that has come is
-//! opened when it is touched, with its neighbours that came with it.
+//! opened when it is touched, with its neighbours that came with it: once on credit, and from then on because the program says
+//! again what it will touch. From the second time on pages are also sent unasked (`push`), as those that are touched twice.
 
 use crate::core::Core;
 use crate::mutant::{Mutant, mutant};
@@ -34,6 +35,7 @@ impl<M: Memory> Core<M> {
                 self.stats.pages_prefetched += 1;
                 let entry = self.pages.get_mut(page);
                 entry.ahead = entry.home != self.me;
+                entry.trust.hear_of_a_touch();
                 self.fetch_for_itself(page);
             }
         }
