@@ -22,6 +22,7 @@ use crate::note::Note;
 use crate::page::{CopySet, Readers};
 use crate::page_map::PageMap;
 use crate::push::{PushList, in_messages};
+use crate::written::Written;
 use crate::{
     Access, AccessKind, Diff, DroneId, EpochId, IntervalId, IntervalIndex, MeetingKind, Memory,
     Message, Misbehaviour, PageId, PageRun, Ticket,
@@ -80,6 +81,12 @@ struct Turned {
     pushes: PushList,
     /// Pages that live elsewhere and come unasked, and whether only their homes wrote them.
     expected: Vec<(PageId, bool)>,
+    /// Pages of which this drone has no whole copy now.
+    void: Vec<PageId>,
+    /// Pages that live here, whole, and are sent to nobody.
+    alone: Vec<PageId>,
+    /// Pages that live here and that only this drone wrote.
+    stored: Vec<PageId>,
 }
 
 /// What is left to do of a departure when its pages have been turned.
@@ -373,84 +380,73 @@ impl<M: Memory> Core<M> {
 
     /// Brings every page that was written in this epoch to its home.
     fn turn_pages(&mut self, circumstances: Circumstances) -> Turned {
-        let mut writes: Vec<(PageId, IntervalId)> = Vec::new();
-        for interval in self.log.all() {
-            let pages = interval.pages.iter().flat_map(|run| run.pages());
-            writes.extend(pages.map(|page| (page, interval.id)));
-        }
-        writes.sort_unstable();
+        let runs = self.log.all().flat_map(|interval| {
+            let runs = interval.pages.iter();
+            runs.map(|run| (*run, interval.id))
+        });
+        let mut written = Written::new(runs);
         let mut turned = Turned::default();
-        let pushes = circumstances.pushes && !circumstances.last;
-        let (mut void, mut alone, mut stored) = (Vec::new(), Vec::new(), Vec::new());
-        for written in writes.chunk_by(|one, other| one.0 == other.0) {
-            let page = written[0].0;
-            let home = self.home_after(page, written, circumstances.homes_move);
-            let moves = home != self.pages.get_mut(page).home;
-            if moves && !mutant(Mutant::PushOutlivesHome) {
-                self.pushes.forget(page);
-            }
-            if home == self.me {
-                let whole = self.bring_home(page, written, circumstances);
-                let of_one = is_of_one(written, self.me);
-                if pushes && of_one {
-                    stored.push(page);
-                }
-                self.pushes.note_writers(page, of_one);
-                let subscribers: Vec<DroneId> = self.pushes.subscribers(page).collect();
-                match (whole, pushes && !subscribers.is_empty()) {
-                    (true, false) => alone.push(page),
-                    (true, true) => {
-                        for to in subscribers {
-                            if !of_one || !self.early.went_to(to, page) {
-                                turned.pushes.entry(to).or_default().push(page);
-                            } else {
-                                self.pages.get_mut(page).copies.insert(to);
-                            }
-                        }
-                    }
-                    (false, pushed) => {
-                        for to in subscribers.into_iter().filter(|_| pushed) {
-                            self.epoch.wait_for_flush(page, to);
-                        }
-                        void.push(page);
-                    }
-                }
-            } else {
-                if let Some(own) = self.leave_home(page, home, written, circumstances) {
-                    turned.flushes.entry(home).or_default().push((page, own));
-                }
-                if pushes && self.pushes.is_sent_here(page) {
-                    turned.expected.push((page, is_of_one(written, home)));
-                }
-                void.push(page);
+        while let Some((run, writers)) = written.next() {
+            for page in run.pages() {
+                self.turn_page(page, writers, circumstances, &mut turned);
             }
         }
-        self.make_void(void, circumstances.parked);
-        self.open_alone(alone, circumstances.parked);
-        self.note_stored(stored);
+        self.make_void(core::mem::take(&mut turned.void), circumstances.parked);
+        self.open_alone(core::mem::take(&mut turned.alone), circumstances.parked);
+        self.note_stored(core::mem::take(&mut turned.stored));
         turned
     }
 
-    /// Where the page lives after this epoch. All drones come to the same answer.
-    fn home_after(
+    /// Brings a page home that these intervals wrote, ascending.
+    fn turn_page(
         &mut self,
         page: PageId,
-        written: &[(PageId, IntervalId)],
-        move_: bool,
-    ) -> DroneId {
-        let home = self.pages.get_mut(page).home;
-        if !move_ {
-            return home;
+        writers: &[IntervalId],
+        circumstances: Circumstances,
+        turned: &mut Turned,
+    ) {
+        let pushes = circumstances.pushes && !circumstances.last;
+        let old = self.pages.get_mut(page).home;
+        let home = match circumstances.homes_move {
+            true => home_after(page, writers, old),
+            false => old,
+        };
+        if home != old && !mutant(Mutant::PushOutlivesHome) {
+            self.pushes.forget(page);
         }
-        let only = written[0].1.creator;
-        if written[written.len() - 1].1.creator == only {
-            return only;
+        let of_one = is_of_one(writers, home);
+        if home != self.me {
+            if let Some(own) = self.leave_home(page, home, writers, circumstances) {
+                turned.flushes.entry(home).or_default().push((page, own));
+            }
+            if pushes && self.pushes.is_sent_here(page) {
+                turned.expected.push((page, of_one));
+            }
+            return turned.void.push(page);
         }
-        let mut writers: Vec<DroneId> = written.iter().map(|(_, id)| id.creator).collect();
-        writers.dedup();
-        match writers.binary_search(&home) {
-            Ok(_) => home,
-            Err(_) => writers[(page.0 % writers.len() as u64) as usize],
+        let whole = self.bring_home(page, writers, circumstances);
+        if pushes && of_one {
+            turned.stored.push(page);
+        }
+        self.pushes.note_writers(page, of_one);
+        let subscribers: Vec<DroneId> = self.pushes.subscribers(page).collect();
+        match (whole, pushes && !subscribers.is_empty()) {
+            (true, false) => turned.alone.push(page),
+            (true, true) => {
+                for to in subscribers {
+                    if !of_one || !self.early.went_to(to, page) {
+                        turned.pushes.entry(to).or_default().push(page);
+                    } else {
+                        self.pages.get_mut(page).copies.insert(to);
+                    }
+                }
+            }
+            (false, pushed) => {
+                for to in subscribers.into_iter().filter(|_| pushed) {
+                    self.epoch.wait_for_flush(page, to);
+                }
+                turned.void.push(page);
+            }
         }
     }
 
@@ -458,7 +454,7 @@ impl<M: Memory> Core<M> {
     fn bring_home(
         &mut self,
         page: PageId,
-        written: &[(PageId, IntervalId)],
+        writers: &[IntervalId],
         circumstances: Circumstances,
     ) -> bool {
         let me = self.me;
@@ -476,11 +472,8 @@ impl<M: Memory> Core<M> {
             let mut notices = history.iter().flat_map(|history| &history.notices);
             id.creator == me || notices.any(|notice| notice.interval == id && notice.applied)
         };
-        let mut lacks = written
-            .iter()
-            .map(|(_, id)| *id)
-            .filter(|id| !applied(*id))
-            .peekable();
+        let lacks = writers.iter().copied().filter(|id| !applied(*id));
+        let mut lacks = lacks.peekable();
         if lacks.peek().is_none() || circumstances.last {
             return true;
         }
@@ -494,11 +487,10 @@ impl<M: Memory> Core<M> {
         &mut self,
         page: PageId,
         home: DroneId,
-        written: &[(PageId, IntervalId)],
+        writers: &[IntervalId],
         circumstances: Circumstances,
     ) -> Option<Vec<(IntervalIndex, Diff)>> {
-        let wrote = written.iter().any(|(_, id)| id.creator == self.me);
-        let open = self.log.open_index(self.me);
+        let wrote = writers.iter().any(|id| id.creator == self.me);
         let history = self.pages.get_mut(page).history.as_ref();
         // Only what hides closed intervals: then the home lacks them and waits for this flush. Stores after
         // the arrival belong to the next epoch, and stay behind the twin.
@@ -516,11 +508,21 @@ impl<M: Memory> Core<M> {
         entry.unwanted |= core::mem::take(&mut entry.ahead);
         entry.copies = CopySet::Nobody;
         entry.readers = Readers::NONE;
-        let own = entry
-            .history
-            .take()
-            .map(|history| history.own)
-            .unwrap_or_default();
+        // Mostly nothing is known but that another wrote it.
+        let own = match entry.history.take() {
+            Some(history) => self.own_of_the_epoch(page, history.own),
+            None => Vec::new(),
+        };
+        (wrote && !circumstances.last).then_some(own)
+    }
+
+    /// Of this drone's diffs of a page those of the epoch that is over; later ones stay.
+    fn own_of_the_epoch(
+        &mut self,
+        page: PageId,
+        own: Vec<(IntervalIndex, Diff)>,
+    ) -> Vec<(IntervalIndex, Diff)> {
+        let open = self.log.open_index(self.me);
         let ended = |index: IntervalIndex| {
             (index < open || mutant(Mutant::LaterStoresFlushed)) && !mutant(Mutant::DiffsKept)
         };
@@ -528,9 +530,10 @@ impl<M: Memory> Core<M> {
         if !later.is_empty() {
             // Cut since the arrival, because somebody asked: the next epoch's first interval.
             let first = IntervalIndex(1);
-            entry.history_mut().own = later.into_iter().map(|(_, diff)| (first, diff)).collect();
+            let later = later.into_iter().map(|(_, diff)| (first, diff));
+            self.pages.get_mut(page).history_mut().own = later.collect();
         }
-        (wrote && !circumstances.last).then_some(own)
+        own
     }
 
     /// Takes pages from the program: now if it waits, at its next acquire if it runs.
@@ -569,7 +572,21 @@ impl<M: Memory> Core<M> {
     }
 }
 
+/// Where a page goes after an epoch. All drones come to the same answer.
+fn home_after(page: PageId, writers: &[IntervalId], home: DroneId) -> DroneId {
+    let only = writers[0].creator;
+    if is_of_one(writers, only) {
+        return only;
+    }
+    let mut drones: Vec<DroneId> = writers.iter().map(|id| id.creator).collect();
+    drones.dedup();
+    match drones.binary_search(&home) {
+        Ok(_) => home,
+        Err(_) => drones[(page.0 % drones.len() as u64) as usize],
+    }
+}
+
 /// Whether only this drone wrote the page.
-fn is_of_one(written: &[(PageId, IntervalId)], drone: DroneId) -> bool {
-    written.iter().all(|(_, id)| id.creator == drone)
+fn is_of_one(writers: &[IntervalId], drone: DroneId) -> bool {
+    writers.iter().all(|id| id.creator == drone)
 }

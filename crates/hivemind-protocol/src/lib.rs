@@ -67,6 +67,7 @@ mod tree;
 mod trial;
 mod walk;
 mod wire;
+mod written;
 
 pub use crate::clock::VectorTimestamp;
 pub use crate::core::{Core, CoreConfig};

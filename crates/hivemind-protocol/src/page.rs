@@ -222,17 +222,24 @@ impl PageTable {
         Some(&chunk[(page.0 % CHUNK_PAGES) as usize])
     }
 
+    /// What is known of a page. Asked for some times a page in everything that the core does, so it is to be a few instructions.
+    #[inline]
     pub(crate) fn get_mut(&mut self, page: PageId) -> &mut Page {
-        let chunk = page.0 / CHUNK_PAGES;
-        let drones = self.drones;
-        let end = self.pages.min((chunk + 1) * CHUNK_PAGES);
-        let pages = self.chunks[chunk as usize].get_or_insert_with(|| {
-            (chunk * CHUNK_PAGES..end)
-                .map(|page| Page::untouched(first_home(PageId(page), drones)))
-                .collect()
-        });
-        &mut pages[(page.0 % CHUNK_PAGES) as usize]
+        let number = page.0 / CHUNK_PAGES;
+        let (drones, pages) = (self.drones, self.pages);
+        let chunk = self.chunks[number as usize]
+            .get_or_insert_with(|| untouched_chunk(number, pages, drones));
+        &mut chunk[(page.0 % CHUNK_PAGES) as usize]
     }
+}
+
+/// A chunk of pages that nobody has written, of a region of so many.
+#[cold]
+fn untouched_chunk(number: u64, pages: u64, drones: u32) -> Box<[Page]> {
+    let end = pages.min((number + 1) * CHUNK_PAGES);
+    (number * CHUNK_PAGES..end)
+        .map(|page| Page::untouched(first_home(PageId(page), drones)))
+        .collect()
 }
 
 /// The home of a page that nobody has written: neighbours together, all drones in turn.
