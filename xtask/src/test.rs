@@ -40,6 +40,12 @@ struct Step {
     settings: &'static [(&'static str, &'static str)],
 }
 
+/// Each test is a program of its own, and to optimise all of them as a whole would take longer than to run them.
+const QUICKLY_BUILT: &[(&str, &str)] = &[
+    ("CARGO_PROFILE_RELEASE_LTO", "false"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+];
+
 const FORMAT: Step = Step {
     name: "formatting",
     words: &["fmt", "--all", "--check"],
@@ -74,7 +80,7 @@ const BUILD: Step = Step {
     words: crate::BUILD,
     component: None,
     counts: false,
-    settings: &[],
+    settings: QUICKLY_BUILT,
 };
 /// Output of tests that passed is asked for too: they may say there what they had to skip.
 const TESTS: Step = Step {
@@ -89,7 +95,7 @@ const TESTS: Step = Step {
     ],
     component: None,
     counts: true,
-    settings: &[],
+    settings: QUICKLY_BUILT,
 };
 const INTEGRATION: Step = Step {
     name: "torture",
@@ -108,7 +114,7 @@ const INTEGRATION: Step = Step {
     ],
     component: None,
     counts: true,
-    settings: &[],
+    settings: QUICKLY_BUILT,
 };
 /// The models of what threads share (see docs/TESTING.md): a build of its own, in a folder of its own.
 const MODELS: Step = Step {
