@@ -72,7 +72,7 @@ pub(crate) struct HeldFault {
 /// What a departing drone gives to homes.
 type Flushes = BTreeMap<DroneId, Flushed>;
 
-/// What a departing drone does with others in the new epoch.
+/// What becomes of the pages that were written, when all are turned.
 #[derive(Debug, Default)]
 struct Turned {
     /// Its diffs of pages that live elsewhere.
@@ -575,7 +575,7 @@ impl<M: Memory> Core<M> {
 /// Where a page goes after an epoch. All drones come to the same answer.
 fn home_after(page: PageId, writers: &[IntervalId], home: DroneId) -> DroneId {
     let only = writers[0].creator;
-    if is_of_one(writers, only) {
+    if writers[writers.len() - 1].creator == only {
         return only;
     }
     let mut drones: Vec<DroneId> = writers.iter().map(|id| id.creator).collect();

@@ -75,16 +75,18 @@ impl Trust {
     pub(crate) const AT_FIRST: Self = Self(1);
     /// After a touch; it has to be renewed some time, since programs change their ways.
     pub(crate) const TOUCHED: Self = Self(Self::ONCE | 16);
+    /// After the program's word. Enough that the page is sent unasked and soon opened as it comes; then a touch must follow.
+    const NAMED: Self = Self(Self::ONCE | 3);
 
-    /// Beside the count: there was a touch once.
+    /// Beside the count: there was a touch once, or the word that there would be.
     const ONCE: u8 = 1 << 7;
 
-    /// Whether the program has touched the page before, not long ago.
+    /// Whether the program has touched the page before, or said that it would, not long ago.
     pub(crate) fn has_been_touched(self) -> bool {
         self.left() > Self::AT_FIRST.0
     }
 
-    /// Whether the program has touched the page before, however long ago.
+    /// Whether the program has touched the page before, or said that it would, however long ago.
     pub(crate) fn was_touched_once(self) -> bool {
         self.0 & Self::ONCE != 0
     }
@@ -96,11 +98,10 @@ impl Trust {
         left
     }
 
-    /// The program says that it will touch the page. Where that was taken on credit once, the credit is spent, and it says so
-    /// again, its word is as good as a touch.
+    /// The program says that it will touch the page, of which nothing is left to take on trust: its word is taken, for a while.
     pub(crate) fn hear_of_a_touch(&mut self) {
         if self.left() == 0 {
-            *self = Self::TOUCHED;
+            *self = Self::NAMED;
         }
     }
 

@@ -1,8 +1,8 @@
 //! Prefetches: a program says which pages it will touch, and they are fetched while it does something else.
 //!
 //! How one page is fetched lives in `fault`; what is fetched without being asked for, in `ahead`. A page that has come is
-//! opened when it is touched, with its neighbours that came with it: once on credit, and from then on because the program says
-//! again what it will touch. From the second time on pages are also sent unasked (`push`), as those that are touched twice.
+//! opened when it is touched, with its neighbours that came with it: once on credit, and from then on because the program names them
+//! again. Then they are sent unasked too (`push`), like pages that are touched again.
 
 use crate::core::Core;
 use crate::mutant::{Mutant, mutant};

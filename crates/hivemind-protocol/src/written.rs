@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 /// Takes the pages of all intervals apart into runs.
 pub(crate) struct Written {
     /// What is yet to come, the first last: a run of pages, and who wrote it.
-    ahead: Vec<(PageRun, IntervalId)>,
-    /// Who wrote the page at `next`, ascending, and where his run ends.
+    to_come: Vec<(PageRun, IntervalId)>,
+    /// Who wrote the page at `next`, ascending, and where their runs end.
     writers: Vec<(IntervalId, PageId)>,
     next: PageId,
     /// The writers of the run that was given last.
@@ -20,27 +20,28 @@ pub(crate) struct Written {
 impl Written {
     /// Of these runs, of which those of one interval do not overlap.
     pub(crate) fn new(runs: impl IntoIterator<Item = (PageRun, IntervalId)>) -> Self {
-        let mut ahead: Vec<_> = runs.into_iter().collect();
-        ahead.sort_unstable_by_key(|(run, id)| core::cmp::Reverse((run.first, *id)));
+        let mut to_come: Vec<_> = runs.into_iter().collect();
+        to_come.sort_unstable_by_key(|(run, id)| core::cmp::Reverse((run.first, *id)));
         Self {
-            ahead,
+            to_come,
             writers: Vec::new(),
             next: PageId(0),
             ids: Vec::new(),
         }
     }
 
-    /// The next run, as long as it can be, and who wrote it: ascending, one at least.
+    /// The next run, and who wrote it: ascending, one at least.
     pub(crate) fn next(&mut self) -> Option<(PageRun, &[IntervalId])> {
         if self.writers.is_empty() {
-            self.next = self.ahead.last()?.0.first;
+            self.next = self.to_come.last()?.0.first;
         }
-        while let Some((run, id)) = self.ahead.pop_if(|(run, _)| run.first <= self.next) {
-            let place = self.writers.partition_point(|(other, _)| *other < id);
-            self.writers.insert(place, (id, run.end()));
+        while let Some((run, id)) = self.to_come.pop_if(|(run, _)| run.first <= self.next) {
+            self.writers.push((id, run.end()));
         }
+        // Two ascending parts, which takes a step for each.
+        self.writers.sort();
         let ends = self.writers.iter().map(|(_, end)| *end);
-        let begins = self.ahead.last().map(|(run, _)| run.first);
+        let begins = self.to_come.last().map(|(run, _)| run.first);
         let end = ends.chain(begins).min()?;
         let run = PageRun {
             first: self.next,
@@ -110,7 +111,9 @@ mod tests {
                 for page in &pages {
                     expected.entry(PageId(*page)).or_default().push(id);
                 }
-                runs.extend(PageRun::join(pages.into_iter().map(PageId)).into_iter().map(|run| (run, id)));
+                // Runs of one interval may touch each other.
+                let joined = PageRun::join(pages.into_iter().map(PageId));
+                runs.extend(joined.into_iter().flat_map(|run| run.split(5)).map(|run| (run, id)));
             }
             expected.values_mut().for_each(|ids| ids.sort_unstable());
             let came = all(&runs);

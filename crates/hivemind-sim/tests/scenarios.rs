@@ -43,6 +43,7 @@ scenarios! {
     a_try_is_0_2_or_4_messages: "tries.txt",
     a_page_that_was_prefetched_costs_nothing_when_it_is_touched: "prefetch.txt",
     who_says_again_what_it_will_touch_is_believed: "prefetch-again.txt",
+    who_says_so_in_vain_is_not_believed_for_ever: "prefetch-in-vain.txt",
     a_lock_that_two_want_all_the_time_is_1_message: "again.txt",
     a_token_goes_on_unopened_once: "again-unopened.txt",
     a_token_for_which_nobody_waits_leaves_a_barrier: "again-in-a-barrier.txt",

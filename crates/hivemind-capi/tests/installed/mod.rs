@@ -26,7 +26,9 @@ impl Installed {
         // What cargo tells a test would have the build scripts of others run again, and so build most of it anew.
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            let own = text == "CARGO_HOME" || text == "CARGO_TARGET_DIR";
+            let own = text == "CARGO_HOME"
+                || text == "CARGO_TARGET_DIR"
+                || text.starts_with("CARGO_PROFILE_");
             if text == "OUT_DIR" || (text.starts_with("CARGO_") && !own) {
                 cargo.env_remove(name);
             }
