@@ -129,7 +129,9 @@ fn three_hops(bench: &mut Bench) -> anyhow::Result<Series> {
 }
 
 fn contended(bench: &mut Bench) -> anyhow::Result<Series> {
-    const COUNT: u32 = 200;
+    // Who comes out of the barrier first takes the lock some hundred times before the other asks for it: few of so many.
+    const COUNT: u32 = 4000;
+    const QUESTIONS: u32 = 200;
     bench.compare(
         |bench| {
             let before = bench.hive.stats().counts;
@@ -147,8 +149,8 @@ fn contended(bench: &mut Bench) -> anyhow::Result<Series> {
         },
         |bench| {
             Ok(Turn::bare(
-                bench.wires.questions(COUNT, SHORT_BYTES)?,
-                COUNT,
+                bench.wires.questions(QUESTIONS, SHORT_BYTES)?,
+                QUESTIONS,
             ))
         },
     )
