@@ -290,6 +290,9 @@ impl<M: Memory> Core<M> {
             self.pushes.forget_all(pages);
         }
         let turned = self.turn_pages(circumstances);
+        self.make_void(turned.void, circumstances.parked);
+        self.open_alone(turned.alone, circumstances.parked);
+        self.note_stored(turned.stored);
         if let Some(pages) = freed {
             self.forget_freed(pages);
         }
@@ -391,9 +394,6 @@ impl<M: Memory> Core<M> {
                 self.turn_page(page, writers, circumstances, &mut turned);
             }
         }
-        self.make_void(core::mem::take(&mut turned.void), circumstances.parked);
-        self.open_alone(core::mem::take(&mut turned.alone), circumstances.parked);
-        self.note_stored(core::mem::take(&mut turned.stored));
         turned
     }
 
