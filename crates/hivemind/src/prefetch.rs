@@ -8,7 +8,7 @@ use std::ops::Range;
 impl<T: Pod> Shared<T> {
     /// Begins to fetch these values, as far as they are not here; who touches one before it has come waits only for the rest.
     /// Blocks for nobody. At most the first 4 MiB that are not here are asked for: of more, prefetch the next part when
-    /// you come near it.
+    /// you come near it. What is named again after a later barrier is sent unasked at those that follow, as long as it is touched.
     ///
     /// What is prefetched before an acquire may have to be fetched again after it. Programs that walk through memory
     /// need no prefetch: what comes next is fetched ahead of them.
