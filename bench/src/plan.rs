@@ -221,4 +221,11 @@ mod tests {
             assert_eq!(jobs.iter().position(same), Some(place));
         }
     }
+
+    #[test]
+    fn memory_that_one_drone_uses_alone_is_swept_before_others_leave_pages_behind() {
+        let all: Vec<_> = cases::all().collect();
+        let firsts: Vec<_> = jobs(&all).iter().map(|job| job[0].name).collect();
+        assert!(firsts.contains(&"sweep/64MiB"), "{firsts:?}");
+    }
 }
