@@ -39,16 +39,15 @@ impl<M: Memory> Core<M> {
         self.locks.holding.note(page);
         let entry = self.pages.get_mut(page);
         let missed = !entry.based && !entry.ahead && !self.fetches.has(page);
-        if !holds {
-            self.open_ahead(page, kind);
-        }
         self.fetches
             .under_way
             .get_or_default(page)
             .waiting
             .push((ticket, kind));
         self.advance_fetch(page);
+        // After the page itself: memory that is filled is made in the order in which it is filled.
         if !holds {
+            self.open_ahead(page, kind);
             self.walk_on(page, missed);
         }
     }
