@@ -66,10 +66,11 @@ impl Queues {
             longest,
         };
         let mine = hive.share_of(0..groups.buckets);
-        let mut start = (0..mine.start).map(|bucket| groups.size(bucket)).sum();
+        let mut end = (0..mine.end).map(|bucket| groups.size(bucket)).sum();
         let mut row = Row(queues.row_mut(hive, hive.me()));
-        for bucket in mine {
-            let end = start + groups.size(bucket);
+        // The last is the owner's first: so it fills its share of the sorted array upwards, and memory that is filled so costs least.
+        for bucket in mine.rev() {
+            let start = end - groups.size(bucket);
             if end > start {
                 row.put(Task {
                     start,
@@ -77,7 +78,7 @@ impl Queues {
                     bucket: bucket as u64,
                 });
             }
-            start = end;
+            end = start;
         }
         hive.barrier()?;
         Ok(queues)
