@@ -51,6 +51,7 @@ mod access_map;
 mod bases;
 mod engine;
 mod error;
+mod large;
 mod mapping;
 mod owner;
 mod primitive;

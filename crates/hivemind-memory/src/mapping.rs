@@ -2,6 +2,7 @@
 //! readable and writable. Which pages of the application view the program may touch is the engines' matter.
 
 use crate::error::MemoryError;
+use crate::large::{self, LARGE_BYTES, LargePages};
 use crate::owner::Owner;
 use crate::{BASES, sys};
 use hivemind_protocol::{PAGE_SIZE, PageBytes, PageId, PageRun};
@@ -15,6 +16,7 @@ pub(crate) struct Mapping {
     system: *mut u8,
     bytes: usize,
     file: OwnedFd,
+    large: LargePages,
     owner: Owner,
 }
 
@@ -51,7 +53,7 @@ impl Mapping {
             bytes,
             errno,
         })?;
-        let system = sys::map_file(file.as_fd(), 0, length, true)
+        let system = sys::map_file_aligned(file.as_fd(), length, LARGE_BYTES)
             .map_err(|errno| no_room(bytes, base, errno))?;
         let application = match sys::map_file(file.as_fd(), base, length, false) {
             Ok(view) => view,
@@ -67,6 +69,7 @@ impl Mapping {
             system,
             bytes: length,
             file,
+            large: LargePages::default(),
             owner,
         };
         for view in [application, system] {
@@ -121,6 +124,27 @@ impl Mapping {
         sys::populate(self.file.as_fd(), offset, bytes)
     }
 
+    /// The piece that begins with this page, if it shall be a large page: nothing of it exists, and all in front of it does, where
+    /// what lies from `made` on is just being made.
+    pub(crate) fn next_large(&self, first: PageId, made: PageId) -> Option<PageRun> {
+        let piece = large::piece(first, self.pages())?;
+        let [offset, made] = [first, made].map(|page| self.in_file(PageRun::one(page)).0);
+        let is_next = self.large.is_next(self.file.as_fd(), offset, made);
+        is_next.then_some(piece)
+    }
+
+    /// Has the kernel make a large page of this piece, of which nothing exists; all its pages exist from then on, as zeros. Says
+    /// whether it did.
+    pub(crate) fn make_large(&self, piece: PageRun) -> bool {
+        // The kernel wants one of them to exist.
+        let answer = self.populate(PageRun::one(piece.first)).and_then(|()| {
+            let (address, bytes) = self.system(piece);
+            // SAFETY: the system view of our own region, whose bytes stay what they are.
+            unsafe { sys::join_pages(address, bytes) }
+        });
+        self.large.note(answer)
+    }
+
     /// Writes a whole page into the file, which is what both views show. For a page that the system view has not stored to
     /// yet this takes half as long as a store, which would fault.
     pub(crate) fn put(&self, page: PageId, bytes: &PageBytes) -> Result<(), Errno> {
@@ -132,6 +156,11 @@ impl Mapping {
     pub(crate) fn give_back(&self, pages: PageRun) -> Result<(), Errno> {
         let (offset, bytes) = self.in_file(pages);
         sys::give_back(self.file.as_fd(), offset, bytes)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn large(&self) -> &LargePages {
+        &self.large
     }
 
     /// How many pages the file has in the machine's memory.

@@ -3,6 +3,7 @@
 
 use crate::engine::{self, Engine, EngineKind};
 use crate::error::end_process;
+use crate::large::LARGE_PAGES;
 use crate::mapping::Mapping;
 use crate::signal::{FaultGuard, FaultHandler};
 use crate::{MemoryError, kernels, sys};
@@ -98,7 +99,7 @@ impl RegionMemory {
     /// Has `handler` called for every fault on this region, until the guard is dropped. A fault that is being handled
     /// then is still finished by the handler.
     ///
-    /// Installs the signal handler of the engine at the first call in a process. It stays installed, and passes on
+    /// Installs the signal handlers of the engine at the first call in a process. They stay installed, and pass on
     /// what isn't ours to the handler that was there before. Install handlers of your own earlier, or have them pass
     /// on what they don't know.
     ///
@@ -146,6 +147,18 @@ impl RegionMemory {
         let first = self.put[word] & bit == 0;
         self.put[word] |= bit;
         first
+    }
+
+    /// Whether this page is, as of now, the first of a large one: stores through the system view cost no faults there.
+    fn is_made_large(&mut self, page: PageId) -> bool {
+        let large = self.engine.make_large(page);
+        if large {
+            let count = LARGE_PAGES;
+            for page in (PageRun { first: page, count }).pages() {
+                self.is_put_first(page);
+            }
+        }
+        large
     }
 
     /// The pages are in memory no more: the next write of each is its first again.
@@ -210,6 +223,7 @@ impl Memory for RegionMemory {
         }
         if let Ok(whole) = bytes.try_into()
             && self.is_put_first(page)
+            && !self.is_made_large(page)
         {
             return self.mapping.put(page, whole).unwrap_or_else(|errno| {
                 end_process(format_args!(
@@ -432,6 +446,41 @@ mod tests {
             memory.clear(PageRun { first, count }, soon);
             let left = if soon { 64 } else { 16 };
             assert_eq!(memory.mapping.resident_pages(), left, "soon: {soon}");
+        }
+    }
+
+    #[test]
+    fn what_is_filled_in_order_by_stores_or_from_peers_takes_large_pages() {
+        const BYTES: u64 = 4 * LARGE_PAGES * PAGE_SIZE as u64;
+        for engine in [EngineKind::Uffd, EngineKind::UffdSync] {
+            if crate::choose(crate::EngineChoice::Only(engine)).is_err() {
+                continue;
+            }
+            for from_peers in [false, true] {
+                let base = free_bases(BYTES).trailing_zeros() as usize;
+                let mut memory = RegionMemory::create(BYTES, base, engine).expect("room");
+                let large = |memory: &RegionMemory| {
+                    let pages = memory.mapping.resident_pages() as u64;
+                    pages.is_multiple_of(LARGE_PAGES)
+                };
+                // A third of a window beyond the beginning of a piece.
+                for first in (0..LARGE_PAGES + 20).step_by(32) {
+                    let pages = PageRun {
+                        first: PageId(first),
+                        count: 32,
+                    };
+                    if from_peers {
+                        let fill = |page| memory.write(page, 0, &[1; PAGE_SIZE]);
+                        pages.pages().for_each(fill);
+                    }
+                    memory.set_access(pages, Access::ReadOnly);
+                }
+                let refused = memory.mapping.large().refuses();
+                assert!(large(&memory) || refused, "{engine}, {from_peers}");
+                // Elsewhere a page is a page.
+                memory.set_access(PageRun::one(PageId(3 * LARGE_PAGES)), Access::ReadOnly);
+                assert!(!large(&memory), "{engine}, {from_peers}");
+            }
         }
     }
 

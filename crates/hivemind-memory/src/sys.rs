@@ -4,16 +4,18 @@
 use crate::MemoryError;
 use hivemind_protocol::{PAGE_SIZE, PageBytes};
 use linux_raw_sys::general::{
-    MADV_GUARD_INSTALL, MADV_GUARD_REMOVE, PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PAGE_IS_WRITTEN,
-    PM_SCAN_CHECK_WPASYNC, PM_SCAN_WP_MATCHING, UFFD_API, UFFD_FEATURE_MINOR_SHMEM,
-    UFFD_FEATURE_SIGBUS, UFFD_FEATURE_WP_ASYNC, UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
-    UFFD_FEATURE_WP_UNPOPULATED, UFFD_USER_MODE_ONLY, UFFDIO_REGISTER_MODE_MINOR,
-    UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, pm_scan_arg, uffdio_api,
-    uffdio_continue, uffdio_range, uffdio_register, uffdio_writeprotect,
+    MADV_COLLAPSE, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE, PAGE_IS_PRESENT, PAGE_IS_SWAPPED,
+    PAGE_IS_WRITTEN, PM_SCAN_CHECK_WPASYNC, PM_SCAN_WP_MATCHING, UFFD_API,
+    UFFD_FEATURE_MINOR_SHMEM, UFFD_FEATURE_SIGBUS, UFFD_FEATURE_WP_ASYNC,
+    UFFD_FEATURE_WP_HUGETLBFS_SHMEM, UFFD_FEATURE_WP_UNPOPULATED, UFFD_USER_MODE_ONLY,
+    UFFDIO_REGISTER_MODE_MINOR, UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, pm_scan_arg,
+    uffdio_api, uffdio_continue, uffdio_range, uffdio_register, uffdio_writeprotect,
 };
-use linux_raw_sys::ioctl::{UFFDIO_API, UFFDIO_CONTINUE, UFFDIO_REGISTER, UFFDIO_WRITEPROTECT};
+use linux_raw_sys::ioctl::{
+    UFFDIO_API, UFFDIO_CONTINUE, UFFDIO_REGISTER, UFFDIO_UNREGISTER, UFFDIO_WRITEPROTECT,
+};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags};
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, UserfaultfdFlags};
@@ -156,6 +158,37 @@ pub(crate) fn map_file(
     Ok(view)
 }
 
+/// As [`map_file`], visible, where the kernel likes, but at a multiple of `alignment`, itself one of a page.
+pub(crate) fn map_file_aligned(
+    file: BorrowedFd<'_>,
+    bytes: usize,
+    alignment: usize,
+) -> Result<*mut u8, Errno> {
+    let room = bytes.checked_add(alignment).ok_or(Errno::NOMEM)?;
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: a fresh mapping at an address of the kernel's choice touches nobody's memory.
+    let reserved =
+        unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), room, ProtFlags::empty(), flags) }?
+            .cast::<u8>();
+    let before = reserved.addr().next_multiple_of(alignment) - reserved.addr();
+    let visible = ProtFlags::READ | ProtFlags::WRITE;
+    let flags = MapFlags::SHARED | MapFlags::NORESERVE | MapFlags::FIXED;
+    // SAFETY: what it replaces lies in the reservation, of which nobody knows.
+    let mapped = unsafe {
+        let place = reserved.add(before).cast();
+        rustix::mm::mmap(place, bytes, visible, flags, file, 0)
+    };
+    let spare = match mapped {
+        Ok(_) => [(0, before), (before + bytes, alignment - before)],
+        Err(_) => [(0, room), (0, 0)],
+    };
+    for (from, bytes) in spare.into_iter().filter(|(_, bytes)| *bytes > 0) {
+        // SAFETY: the rest of the reservation.
+        unsafe { unmap(reserved.add(from), bytes) };
+    }
+    mapped.map(<*mut _>::cast)
+}
+
 /// Takes a mapping away.
 ///
 /// # Safety
@@ -242,6 +275,30 @@ pub(crate) fn populate(file: BorrowedFd<'_>, offset: u64, bytes: usize) -> Resul
     rustix::io::retry_on_intr(|| {
         rustix::fs::fallocate(file, FallocateFlags::empty(), offset, bytes as u64)
     })
+}
+
+/// Has the kernel keep a range of a memory file as large pages, and map them so here; holes become zeros. Address and offset are
+/// multiples of such a page, one of the small ones exists, and nobody watches the range for absent ones. Needs Linux 6.1;
+/// `EINVAL` where the machine's settings forbid it. Changes no byte.
+///
+/// # Safety
+/// The range is the caller's own mapping.
+pub(crate) unsafe fn join_pages(address: *mut u8, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the caller's promise.
+    unsafe { advise(address, bytes, MADV_COLLAPSE) }
+}
+
+/// Where the first byte that exists in a memory file lies, from `offset` on; beyond all where there is none.
+pub(crate) fn next_data(file: BorrowedFd<'_>, offset: u64) -> Result<u64, Errno> {
+    match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+        Err(Errno::NXIO) => Ok(u64::MAX),
+        other => other,
+    }
+}
+
+/// Where the first hole of a memory file lies, from `offset` on; its end where there is none.
+pub(crate) fn next_hole(file: BorrowedFd<'_>, offset: u64) -> Result<u64, Errno> {
+    rustix::fs::seek(file, SeekFrom::Hole(offset))
 }
 
 /// Has the kernel do for every page of a range what it would do at the first store to it. Changes no byte.
@@ -346,6 +403,23 @@ pub(crate) unsafe fn watch(
     } else {
         Ok(())
     }
+}
+
+/// Ends a userfaultfd's watch over a range.
+///
+/// # Safety
+/// The range is the caller's own mapping; who touches it from then on is not the userfaultfd's.
+pub(crate) unsafe fn watch_no_more(
+    fd: BorrowedFd<'_>,
+    address: *mut u8,
+    bytes: usize,
+) -> Result<(), Errno> {
+    let mut range = uffdio_range {
+        start: address.addr() as u64,
+        len: bytes as u64,
+    };
+    // SAFETY: the structure is the one this request takes; the range is the caller's promise.
+    unsafe { control(fd, UFFDIO_UNREGISTER, &mut range) }.map(|_| ())
 }
 
 /// Maps pages of a watched range that exist in the file. Returns how many bytes it did (then the rest can be tried

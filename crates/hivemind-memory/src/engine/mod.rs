@@ -44,6 +44,12 @@ pub(crate) trait Engine: Send + Sync {
     /// stores by what they changed need know.
     fn seen(&self, _page: PageId, _bytes: &PageBytes) {}
 
+    /// Makes a large page of this page and those behind it, if it is the next of a program that fills memory. Says whether all of
+    /// them exist now. Only for who maps each page into the application view, and leaves none of that to the kernel.
+    fn make_large(&self, _first: PageId) -> bool {
+        false
+    }
+
     /// What [`hivemind_protocol::Memory::take_written`] asks for.
     fn take_written(&self, into: &mut Vec<PageRun>);
 
@@ -62,9 +68,8 @@ pub(crate) struct Entry {
     pub(crate) kind: EngineKind,
     /// As it is written on a command line.
     pub(crate) name: &'static str,
-    /// The signal that a fault comes as, and the codes in it that may mean one.
-    pub(crate) signal: libc::c_int,
-    pub(crate) codes: &'static [libc::c_int],
+    /// The signals that a fault comes as, and the codes in each that may mean one.
+    pub(crate) signals: &'static [(libc::c_int, &'static [libc::c_int])],
     /// Takes over a fresh mapping, of which all pages are invalid.
     open: fn(Arc<Mapping>) -> Opened,
     /// Tries on a small mapping whether everything works that the engine will need.
@@ -78,8 +83,7 @@ pub(crate) static TABLE: [Entry; 4] = [
     Entry {
         kind: EngineKind::Uffd,
         name: "uffd",
-        signal: libc::SIGBUS,
-        codes: &[libc::BUS_ADRERR],
+        signals: WATCHED,
         open: uffd::open,
         probe: uffd::probe,
         cost: "the fastest",
@@ -87,8 +91,7 @@ pub(crate) static TABLE: [Entry; 4] = [
     Entry {
         kind: EngineKind::UffdSync,
         name: "uffd-sync",
-        signal: libc::SIGBUS,
-        codes: &[libc::BUS_ADRERR],
+        signals: WATCHED,
         open: uffd_sync::open,
         probe: uffd_sync::probe,
         cost: "whose first store to a page costs about four times as much",
@@ -96,8 +99,7 @@ pub(crate) static TABLE: [Entry; 4] = [
     Entry {
         kind: EngineKind::Guard,
         name: "guard",
-        signal: libc::SIGSEGV,
-        codes: &[SEGV_MAPERR, SEGV_ACCERR],
+        signals: &[(libc::SIGSEGV, &[SEGV_MAPERR, SEGV_ACCERR])],
         open: guard::open,
         probe: guard::probe,
         cost: "which keeps copies of pages to see what was stored",
@@ -105,12 +107,17 @@ pub(crate) static TABLE: [Entry; 4] = [
     Entry {
         kind: EngineKind::Mprotect,
         name: "mprotect",
-        signal: libc::SIGSEGV,
-        codes: &[SEGV_ACCERR],
+        signals: &[(libc::SIGSEGV, &[SEGV_ACCERR])],
         open: mprotect::open,
         probe: mprotect::probe,
         cost: "whose page faults cost about three times as much",
     },
+];
+
+/// How a userfaultfd tells of faults; the second is of pages that are kept out of reach while it does not watch them.
+const WATCHED: &[(libc::c_int, &[libc::c_int])] = &[
+    (libc::SIGBUS, &[libc::BUS_ADRERR]),
+    (libc::SIGSEGV, &[SEGV_ACCERR]),
 ];
 
 /// What the kernel says of an address that is not mapped, and of a guarded page. The libc crate lacks it.

@@ -273,6 +273,11 @@ impl Engine for Uffd {
         self.state().accesses.map.get(page)
     }
 
+    fn make_large(&self, first: PageId) -> bool {
+        let _nobody_maps = self.state();
+        self.userfault.make_large(first, first)
+    }
+
     fn take_written(&self, into: &mut Vec<PageRun>) {
         let all = self.userfault.mapping.whole();
         self.try_take_written(into, &mut self.state())

@@ -100,6 +100,11 @@ impl Engine for UffdSync {
         self.accesses().map.get(page)
     }
 
+    fn make_large(&self, first: PageId) -> bool {
+        let _nobody_maps = self.accesses();
+        self.userfault.make_large(first, first)
+    }
+
     fn take_written(&self, _: &mut Vec<PageRun>) {}
 
     fn settle(&self, page: PageId, kind: AccessKind) -> bool {

@@ -12,6 +12,7 @@ use super::Refusal;
 use super::left::Left;
 use crate::access_map::AccessMap;
 use crate::error::end_process;
+use crate::large::{self, LARGE_PAGES};
 use crate::mapping::Mapping;
 use crate::sys;
 use hivemind_protocol::{Access, Mutant, PAGE_SIZE, PageId, PageRun, mutant};
@@ -158,7 +159,7 @@ impl Userfault {
                 Err(Errno::FAULT) if tries < POPULATE_TRIES => {
                     tries += 1;
                     let mapped = (done / PAGE_SIZE) as u64;
-                    self.mapping.populate(PageRun {
+                    self.populate(PageRun {
                         first: PageId(pages.first.0 + mapped),
                         count: pages.count - mapped,
                     })?;
@@ -167,6 +168,50 @@ impl Userfault {
             }
         }
         Ok(())
+    }
+
+    /// Makes these pages exist in the file; and with them those that will be wanted next, where the kernel has a large page for all.
+    fn populate(&self, pages: PageRun) -> Result<(), Errno> {
+        let mut rest = pages;
+        while rest.count > 0 {
+            let piece_end = (rest.first.0 / LARGE_PAGES + 1) * LARGE_PAGES;
+            let part = PageRun {
+                first: rest.first,
+                count: rest.count.min(piece_end - rest.first.0),
+            };
+            if !self.make_large(part.first, pages.first) {
+                self.mapping.populate(part)?;
+            }
+            rest.first = part.end();
+            rest.count -= part.count;
+        }
+        Ok(())
+    }
+
+    /// Makes a large page of this page and those behind it, if they are the next of a program that fills memory; what lies from
+    /// `made` on in front of them is just being made. Says whether all of them exist now.
+    ///
+    /// The kernel refuses that to a file that is watched for absent pages. So the program is kept out of the piece meanwhile, of which it
+    /// sees nothing anyway: who comes there faults, as ever but by another signal, and waits for the engine's lock.
+    pub(super) fn make_large(&self, first: PageId, made: PageId) -> bool {
+        let Some(piece) = self.mapping.next_large(first, made) else {
+            return false;
+        };
+        let reach = large::reach(piece, self.mapping.pages());
+        let (address, bytes) = self.mapping.application(reach);
+        // SAFETY: the application view of our own region; who faults there is served.
+        let keep_out = |out: bool| unsafe { sys::protect(address, bytes, !out, !out) };
+        if keep_out(true).is_err() {
+            return false;
+        }
+        // SAFETY: as above, and nobody reaches the piece until it is watched again.
+        let unwatched = unsafe { sys::watch_no_more(self.fd.as_fd(), address, bytes) };
+        let large = unwatched.is_ok() && self.mapping.make_large(piece);
+        // SAFETY: the application view is our own shared memfd mapping; who faults there is served.
+        unsafe { sys::watch(self.fd.as_fd(), address, bytes) }
+            .unwrap_or_else(|errno| give_up("watch", piece, "UFFDIO_REGISTER", errno));
+        keep_out(false).unwrap_or_else(|errno| give_up("let in at", piece, "mprotect", errno));
+        large
     }
 
     /// Makes these pages absent.

@@ -28,8 +28,7 @@ struct Registration {
     mapping: Arc<Mapping>,
     engine: Arc<dyn Engine>,
     handler: Arc<dyn FaultHandler>,
-    signal: c_int,
-    codes: &'static [c_int],
+    signals: &'static [(c_int, &'static [c_int])],
 }
 
 /// Who answers the faults of a region: see [`RegionMemory`](crate::RegionMemory) for one at work.
@@ -113,13 +112,14 @@ impl FaultGuard {
             mapping: Arc::clone(&mapping),
             engine,
             handler,
-            signal: entry.signal,
-            codes: entry.codes,
+            signals: entry.signals,
         };
         let slot = TABLE.register(addresses, registration, |other| {
             Arc::ptr_eq(&other.mapping, &mapping)
         });
-        chain::install(entry.signal, on_signal);
+        for (signal, _) in entry.signals {
+            chain::install(*signal, on_signal);
+        }
         Self { slot }
     }
 }
@@ -158,8 +158,8 @@ unsafe fn serve(
     // others, `claim` compares the code before it believes the address.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
     let claim = TABLE.claim(address, |registration| {
-        registration.signal == signal
-            && registration.codes.contains(&code)
+        let is_fault = |(of, codes): &(c_int, &[c_int])| *of == signal && codes.contains(&code);
+        registration.signals.iter().any(is_fault)
             // A forked child inherits the table, but no region.
             && registration.mapping.owner().is_this_process()
     });

@@ -1,7 +1,9 @@
 //! Pages that are filled for the first time, by the program or by what comes from a peer.
 
 use crate::fixture::{Case, Fixture, run};
-use hivemind_protocol::{Access, Memory, PAGE_SIZE, PageId, PageRun, WriteDetection};
+use hivemind_protocol::{Access, AccessKind, Memory, PAGE_SIZE, PageId, PageRun, WriteDetection};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 pub(crate) fn pages_opened_for_stores_take_no_fault_and_are_told_of_once(case: &Case) {
     let region = Fixture::new(16, case.engine);
@@ -212,5 +214,97 @@ pub(crate) fn a_page_that_comes_as_a_whole_is_seen_each_time(case: &Case) {
         assert_eq!(at(PAGE_SIZE - 1), (value, value));
         assert_eq!((region.load(1, 5), region.load(3, 5)), (0, 0));
         region.set(2, 1, Access::Invalid);
+    }
+}
+
+/// Pages that the kernel may keep as one large page.
+const PIECE: u64 = 512;
+
+pub(crate) fn what_is_filled_in_order_is_whole_and_all_else_is_untouched(case: &Case) {
+    const FILLED: u64 = 2 * PIECE + 100;
+    let region = Fixture::new(4 * PIECE, case.engine);
+    let value = |page: u64| page as u8 | 1;
+    // The last piece has something before the walk comes near it.
+    let ahead = 3 * PIECE + 7;
+    for page in [ahead].into_iter().chain(0..FILLED) {
+        region.store(page, 9, value(page));
+        assert_eq!(region.faults(), [(PageId(page), AccessKind::Write)]);
+    }
+    if region.memory().write_detection() == WriteDetection::Scans {
+        assert_eq!(region.take_written(), [run(0, FILLED), run(ahead, 1)]);
+        region.store(PIECE + 3, 8, 1);
+        assert_eq!(region.take_written(), [run(PIECE + 3, 1)]);
+        assert_eq!(region.faults(), []);
+    }
+    assert_eq!(region.load(FILLED + 50, 9), 0);
+    assert_eq!(
+        region.faults(),
+        [(PageId(FILLED + 50), AccessKind::Read)],
+        "nobody sees what nobody opened"
+    );
+    let from_a_peer = FILLED + 60;
+    region
+        .memory()
+        .write(PageId(from_a_peer), 0, &[3; PAGE_SIZE]);
+    assert_eq!(
+        (region.load(from_a_peer, 9), region.load(from_a_peer + 1, 9)),
+        (3, 0)
+    );
+    region.set(0, 4 * PIECE, Access::Invalid);
+    let all = || (0..FILLED).chain([ahead]);
+    assert!(
+        all().all(|page| region.page(page)[9] == value(page)),
+        "to the core"
+    );
+    assert!(
+        all().all(|page| region.load(page, 9) == value(page)),
+        "to the program"
+    );
+    // Given back from within one piece to within another.
+    region.set(0, 4 * PIECE, Access::Invalid);
+    let (first, count) = (PIECE + 5, PIECE);
+    region.memory().clear(run(first, count), false);
+    let expected = |page| match page {
+        _ if (first..first + count).contains(&page) => 0,
+        page => value(page),
+    };
+    assert!(all().all(|page| region.load(page, 9) == expected(page)));
+    region.store(first + 1, 9, 5);
+    assert_eq!(
+        (region.load(first + 1, 9), region.load(first + 1, 8)),
+        (5, 0)
+    );
+}
+
+pub(crate) fn who_comes_where_another_thread_is_about_to_fill_loses_no_store(case: &Case) {
+    const PIECES: u64 = 16;
+    let region = Fixture::new(PIECES * PIECE, case.engine);
+    let filled = AtomicU64::new(0);
+    // Just when the other comes to a piece, so that at times it is being made large.
+    let guests = (1..PIECES).map(|piece| piece * PIECE + 300);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for page in guests.clone() {
+                while filled.load(Ordering::Acquire) + 302 < page {
+                    std::hint::spin_loop();
+                }
+                region.store(page, 1, page as u8 | 1);
+            }
+        });
+        for page in 0..PIECES * PIECE {
+            filled.store(page, Ordering::Release);
+            region.store(page, 0, 1);
+        }
+    });
+    assert!((0..PIECES * PIECE).all(|page| region.load(page, 0) == 1));
+    for page in guests.clone() {
+        assert_eq!(region.load(page, 1), page as u8 | 1, "{page}");
+    }
+    if region.memory().write_detection() == WriteDetection::Scans {
+        assert_eq!(region.take_written(), [run(0, PIECES * PIECE)]);
+    }
+    region.set(0, PIECES * PIECE, Access::Invalid);
+    for page in guests {
+        assert_eq!(region.page(page)[..2], [1, page as u8 | 1], "{page}");
     }
 }

@@ -42,7 +42,9 @@ suite! {
         pages_that_are_left_are_found_once_more_and_the_others_as_ever,
         stores_to_pages_that_were_left_and_opened_take_no_fault_in_the_kernel,
         what_is_cleared_is_zero_and_filled_as_at_the_start,
-        a_page_that_comes_as_a_whole_is_seen_each_time;
+        a_page_that_comes_as_a_whole_is_seen_each_time,
+        what_is_filled_in_order_is_whole_and_all_else_is_untouched,
+        who_comes_where_another_thread_is_about_to_fill_loses_no_store;
     bodies:
         a_first_access_faults_with_its_page_and_kind,
         a_read_modify_write_is_a_write_and_an_access_across_pages_faults_on_both,
