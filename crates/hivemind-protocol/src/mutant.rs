@@ -249,6 +249,8 @@ mutants! {
     DepartureUnchecked = "departure-unchecked", None;
     /// Who waits tells nobody, so that what can wait elsewhere waits on.
     WaitsUntold = "waits-untold", None;
+    /// The program is not kept out of pages that nobody watches while they become a large one.
+    LargePageInReach = "large-page-in-reach", None;
     /// The call for a collection stays with those right below the first drone.
     CallNotPassedOn = "call-not-passed-on", None;
 }

@@ -201,7 +201,7 @@ impl Userfault {
         let (address, bytes) = self.mapping.application(reach);
         // SAFETY: the application view of our own region; who faults there is served.
         let keep_out = |out: bool| unsafe { sys::protect(address, bytes, !out, !out) };
-        if keep_out(true).is_err() {
+        if !mutant(Mutant::LargePageInReach) && keep_out(true).is_err() {
             return false;
         }
         // SAFETY: as above, and nobody reaches the piece until it is watched again.
