@@ -13,6 +13,7 @@ use hivemind_protocol::{PAGE_SIZE, PageId, PageRun};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Pages in a large one.
 pub(crate) const LARGE_PAGES: u64 = 512;
@@ -26,10 +27,21 @@ const FILLED_BYTES: u64 = LARGE_BYTES as u64 / 2;
 /// Who was refused so often doesn't ask again: memory is scattered, and to look for large pieces takes the kernel long.
 const REFUSALS_MOST: u32 = 4;
 
-/// Of one memory file.
+/// Who waits longer for a large page than for all its small ones has hit memory that a virtual machine's host looks for only now. There is
+/// more of that where it came from: large free pieces are what such machines give back.
+const SLOW: Duration = Duration::from_millis(2);
+
+/// So many pieces stay small ones after a slow one; twice as many after the next, up to the second number.
+const PASSED_OVER: (u32, u32) = (16, 1024);
+
+/// Of one memory file. What it counts is changed under the engine's lock.
 #[derive(Default)]
 pub(crate) struct LargePages {
     refusals: AtomicU32,
+    /// So many pieces more stay small.
+    passes: AtomicU32,
+    /// So many will after the next slow one, where that is more than the least.
+    penalty: AtomicU32,
 }
 
 /// The piece that begins with this page, if one does, in a region of so many pages. The first has nothing in front of it.
@@ -55,11 +67,28 @@ impl LargePages {
             let behind = offset + LARGE_BYTES as u64;
             Ok::<_, Errno>(is_filled && sys::next_data(file, offset)? > behind)
         };
-        self.refusals.load(Ordering::Relaxed) < REFUSALS_MOST && is_next().unwrap_or(false)
+        let may_be = self.refusals.load(Ordering::Relaxed) < REFUSALS_MOST;
+        may_be && is_next().unwrap_or(false) && !self.passes_over()
     }
 
-    /// Takes note of what the kernel answered. Says whether there is a large page.
-    pub(crate) fn note(&self, answer: Result<(), Errno>) -> bool {
+    /// Whether a piece that could be made large stays as it is, after slow ones.
+    fn passes_over(&self) -> bool {
+        let left = self.passes.load(Ordering::Relaxed);
+        self.passes.store(left.saturating_sub(1), Ordering::Relaxed);
+        left > 0
+    }
+
+    /// Takes note of what the kernel answered, and how long that took. Says whether there is a large page.
+    pub(crate) fn note(&self, answer: Result<(), Errno>, took: Duration) -> bool {
+        let (least, most) = PASSED_OVER;
+        let penalty = self.penalty.load(Ordering::Relaxed).max(least);
+        if took > SLOW {
+            self.passes.store(penalty, Ordering::Relaxed);
+            self.penalty
+                .store((2 * penalty).min(most), Ordering::Relaxed);
+        } else {
+            self.penalty.store(penalty / 2, Ordering::Relaxed);
+        }
         match answer {
             Ok(()) => return true,
             // The machine's settings forbid them, or its kernel has none.
@@ -153,13 +182,38 @@ mod tests {
     fn who_is_refused_often_asks_no_more_and_who_is_forbidden_at_once() {
         let mapping = with(LARGE_PAGES / 2..LARGE_PAGES);
         for _ in 1..REFUSALS_MOST {
-            assert!(!mapping.large().note(Err(Errno::AGAIN)));
+            assert!(!mapping.large().note(Err(Errno::AGAIN), Duration::ZERO));
             assert!(is_next(&mapping, LARGE_PAGES));
         }
-        mapping.large().note(Err(Errno::NOMEM));
+        mapping.large().note(Err(Errno::NOMEM), Duration::ZERO);
         assert!(!is_next(&mapping, LARGE_PAGES));
         let mapping = with(LARGE_PAGES / 2..LARGE_PAGES);
-        mapping.large().note(Err(Errno::INVAL));
+        mapping.large().note(Err(Errno::INVAL), Duration::ZERO);
         assert!(!is_next(&mapping, LARGE_PAGES));
+    }
+    #[test]
+    fn after_a_slow_one_more_and_more_pieces_stay_small_and_after_fast_ones_less() {
+        let mapping = with(LARGE_PAGES / 2..LARGE_PAGES);
+        let passed_over = || {
+            let passed = (0..).take_while(|_| !is_next(&mapping, LARGE_PAGES));
+            passed.count() as u32
+        };
+        let (least, most) = PASSED_OVER;
+        let slow = || assert!(mapping.large().note(Ok(()), 2 * SLOW));
+        let fast = || assert!(mapping.large().note(Ok(()), SLOW / 2));
+        assert_eq!(passed_over(), 0);
+        for penalty in [least, 2 * least, 4 * least] {
+            slow();
+            assert_eq!(passed_over(), penalty);
+        }
+        fast();
+        assert_eq!(passed_over(), 0);
+        slow();
+        assert_eq!(passed_over(), 4 * least);
+        (0..20).for_each(|_| slow());
+        assert_eq!(passed_over(), most);
+        (0..20).for_each(|_| fast());
+        slow();
+        assert_eq!(passed_over(), least);
     }
 }

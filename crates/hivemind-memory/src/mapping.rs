@@ -9,6 +9,7 @@ use hivemind_protocol::{PAGE_SIZE, PageBytes, PageId, PageRun};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Resource;
+use std::time::Instant;
 
 /// Both views of a region. They go when the last who holds this lets go of it.
 pub(crate) struct Mapping {
@@ -136,13 +137,14 @@ impl Mapping {
     /// Has the kernel make a large page of this piece, of which nothing exists; all its pages exist from then on, as zeros. Says
     /// whether it did.
     pub(crate) fn make_large(&self, piece: PageRun) -> bool {
+        let begin = Instant::now();
         // The kernel wants one of them to exist.
         let answer = self.populate(PageRun::one(piece.first)).and_then(|()| {
             let (address, bytes) = self.system(piece);
             // SAFETY: the system view of our own region, whose bytes stay what they are.
             unsafe { sys::join_pages(address, bytes) }
         });
-        self.large.note(answer)
+        self.large.note(answer, begin.elapsed())
     }
 
     /// Writes a whole page into the file, which is what both views show. For a page that the system view has not stored to
