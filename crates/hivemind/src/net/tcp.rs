@@ -7,7 +7,6 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use hivemind_memory::wake_for;
-use rustix::net::sockopt::set_tcp_congestion;
 use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 
 use super::stream::ByteStream;
@@ -15,10 +14,6 @@ use super::stream::ByteStream;
 /// While somebody looks by himself, others are told of what comes from so many bytes on: about as many as a drone may be sent
 /// unasked in one epoch. The kernel gives the socket room for as much.
 const MUCH_BYTES: i32 = 1 << 20;
-
-/// There is no congestion within a machine. This way of controlling it does least for each message, every kernel has it, and
-/// anybody may choose it.
-const PLAIN_CONGESTION_CONTROL: &str = "reno";
 
 /// A TCP connection to one peer.
 pub(crate) struct Tcp {
@@ -30,17 +25,8 @@ impl Tcp {
     pub(crate) fn new(socket: TcpStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
-        if stays_here(&socket)? {
-            // Refused nowhere; and what the system has in its place works as well.
-            let _ = set_tcp_congestion(&socket, PLAIN_CONGESTION_CONTROL);
-        }
         Ok(Self { socket })
     }
-}
-
-/// Whether a connection leads to this machine itself.
-fn stays_here(socket: &TcpStream) -> io::Result<bool> {
-    Ok(socket.local_addr()?.ip() == socket.peer_addr()?.ip())
 }
 
 impl ByteStream for Tcp {
@@ -122,16 +108,6 @@ mod tests {
         assert_eq!(far.receive(&mut space).unwrap(), 4);
         near.send(&[IoSlice::new(b"later")]).unwrap();
         assert!(tells(&far, long), "and after it");
-    }
-
-    #[test]
-    fn what_stays_on_this_machine_is_not_paced() {
-        let (near, far) = sockets();
-        for socket in [near, far] {
-            let tcp = Tcp::new(socket).unwrap();
-            let control = rustix::net::sockopt::tcp_congestion(&tcp).unwrap();
-            assert_eq!(control.trim_end_matches('\0'), PLAIN_CONGESTION_CONTROL);
-        }
     }
 
     #[test]
