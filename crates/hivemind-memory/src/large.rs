@@ -2,7 +2,7 @@
 //! looks for one by one.
 //!
 //! Who fills memory from one end to the other comes to the beginning of such a piece with all in front of it filled. Then the
-//! piece is made large: it takes the memory of all its pages at once, so a program that touches a page here and there
+//! piece is made large. It takes the memory of all its pages at once, so a program that touches a page here and there
 //! must never get one. Only pieces of which nothing exists are made so, and no view shows anything of them.
 //!
 //! Deliberately elsewhere: what has to be done to the application view meanwhile, and which pages the program may see
@@ -12,7 +12,9 @@ use crate::sys;
 use hivemind_protocol::{PAGE_SIZE, PageId, PageRun};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Pages in a large one.
@@ -21,10 +23,11 @@ pub(crate) const LARGE_PAGES: u64 = 512;
 /// Bytes in a large one.
 pub(crate) const LARGE_BYTES: usize = LARGE_PAGES as usize * PAGE_SIZE;
 
-/// So much must exist in front of a piece: at most twice as much is taken in vain.
-const FILLED_BYTES: u64 = LARGE_BYTES as u64 / 2;
+/// So many pages in front of a piece must be filled: at most twice as much memory is taken in vain.
+const FILLED_PAGES: u64 = LARGE_PAGES / 2;
 
-/// Who was refused so often doesn't ask again: memory is scattered, and to look for large pieces takes the kernel long.
+/// Who was refused so often in a row doesn't ask again: the machine's settings forbid it, its kernel has none, or memory is scattered, and to look
+/// for large pieces takes the kernel long.
 const REFUSALS_MOST: u32 = 4;
 
 /// Who waits longer for a large page than for all its small ones has hit memory that a virtual machine's host looks for only now. There is
@@ -37,11 +40,14 @@ const PASSED_OVER: (u32, u32) = (16, 1024);
 /// Of one memory file. What it counts is changed under the engine's lock.
 #[derive(Default)]
 pub(crate) struct LargePages {
+    /// In a row.
     refusals: AtomicU32,
     /// So many pieces more stay small.
     passes: AtomicU32,
     /// So many will after the next slow one, where that is more than the least.
     penalty: AtomicU32,
+    /// The pieces that were made large ever, by their numbers.
+    made: Mutex<BTreeSet<u64>>,
 }
 
 /// The piece that begins with this page, if one does, in a region of so many pages. The first has nothing in front of it.
@@ -51,6 +57,13 @@ pub(crate) fn piece(first: PageId, pages: u64) -> Option<PageRun> {
     (begins && first.0 + count <= pages).then_some(PageRun { first, count })
 }
 
+/// The pages in front of a piece that must be filled by now, where those from `made` on are just being filled.
+pub(crate) fn front(piece: PageRun, made: PageId) -> Option<PageRun> {
+    let first = PageId(piece.first.0 - FILLED_PAGES);
+    let count = made.min(piece.first).0.saturating_sub(first.0);
+    (count > 0).then_some(PageRun { first, count })
+}
+
 /// The pages that the kernel looks at for a piece: it sees to whoever watches the page behind as well.
 pub(crate) fn reach(piece: PageRun, pages: u64) -> PageRun {
     let count = piece.count.saturating_add(1).min(pages - piece.first.0);
@@ -58,17 +71,12 @@ pub(crate) fn reach(piece: PageRun, pages: u64) -> PageRun {
 }
 
 impl LargePages {
-    /// Whether nothing exists of the piece at this offset nor of the page behind it, and all in front of it does; what lies from `made`
-    /// on in front is just being made.
-    pub(crate) fn is_next(&self, file: BorrowedFd<'_>, offset: u64, made: u64) -> bool {
-        let is_next = || {
-            let filled = offset - FILLED_BYTES;
-            let is_filled = made <= filled || sys::next_hole(file, filled)? >= made;
-            let behind = offset + LARGE_BYTES as u64;
-            Ok::<_, Errno>(is_filled && sys::next_data(file, offset)? > behind)
-        };
-        let may_be = self.refusals.load(Ordering::Relaxed) < REFUSALS_MOST;
-        may_be && is_next().unwrap_or(false) && !self.passes_over()
+    /// Whether the piece at this offset may be made large: nothing exists of it nor of the page behind it.
+    pub(crate) fn may_make(&self, file: BorrowedFd<'_>, offset: u64) -> bool {
+        let asks = self.refusals.load(Ordering::Relaxed) < REFUSALS_MOST;
+        let behind = offset + LARGE_BYTES as u64;
+        let is_empty = || sys::next_data(file, offset).is_ok_and(|data| data > behind);
+        asks && is_empty() && !self.passes_over()
     }
 
     /// Whether a piece that could be made large stays as it is, after slow ones.
@@ -78,26 +86,38 @@ impl LargePages {
         left > 0
     }
 
-    /// Takes note of what the kernel answered, and how long that took. Says whether there is a large page.
-    pub(crate) fn note(&self, answer: Result<(), Errno>, took: Duration) -> bool {
+    /// Takes note of what the kernel answered for a piece, and how long that took. Says whether it is a large page.
+    pub(crate) fn note(&self, piece: PageRun, answer: Result<(), Errno>, took: Duration) -> bool {
         let (least, most) = PASSED_OVER;
         let penalty = self.penalty.load(Ordering::Relaxed).max(least);
-        if took > SLOW {
+        let next = if took > SLOW {
             self.passes.store(penalty, Ordering::Relaxed);
-            self.penalty
-                .store((2 * penalty).min(most), Ordering::Relaxed);
+            (2 * penalty).min(most)
         } else {
-            self.penalty.store(penalty / 2, Ordering::Relaxed);
+            penalty / 2
+        };
+        self.penalty.store(next, Ordering::Relaxed);
+        if answer.is_err() {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+            return false;
         }
-        match answer {
-            Ok(()) => return true,
-            // The machine's settings forbid them, or its kernel has none.
-            Err(Errno::INVAL) => self.refusals.store(REFUSALS_MOST, Ordering::Relaxed),
-            Err(_) => {
-                self.refusals.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        false
+        self.refusals.store(0, Ordering::Relaxed);
+        lock(&self.made).insert(piece.first.0 / LARGE_PAGES);
+        true
+    }
+
+    /// The parts of these pages that lie in pieces which were made large.
+    pub(crate) fn parts(&self, pages: PageRun) -> Vec<PageRun> {
+        let made = lock(&self.made);
+        let last = (pages.end().0 - 1) / LARGE_PAGES;
+        let pieces = made.range(pages.first.0 / LARGE_PAGES..=last);
+        let parts = pieces.map(|piece| {
+            let first = PageId(piece * LARGE_PAGES).max(pages.first);
+            let end = PageId((piece + 1) * LARGE_PAGES).min(pages.end());
+            let count = end.0 - first.0;
+            PageRun { first, count }
+        });
+        parts.collect()
     }
 
     /// Whether the kernel has refused one.
@@ -107,12 +127,20 @@ impl LargePages {
     }
 }
 
+fn lock(made: &Mutex<BTreeSet<u64>>) -> MutexGuard<'_, BTreeSet<u64>> {
+    made.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mapping::Mapping;
 
     const PIECES: u64 = 4;
+    const PIECE: PageRun = PageRun {
+        first: PageId(LARGE_PAGES),
+        count: LARGE_PAGES,
+    };
 
     /// A region of which these pages exist.
     fn with(pages: impl IntoIterator<Item = u64>) -> Mapping {
@@ -123,45 +151,48 @@ mod tests {
         mapping
     }
 
-    fn is_next(mapping: &Mapping, first: u64) -> bool {
-        mapping.next_large(PageId(first), PageId(first)).is_some()
+    #[test]
+    fn a_piece_may_be_made_where_nothing_exists_of_it_nor_right_behind() {
+        let first = PIECE.first.0;
+        assert!(with([0, first - 1, first + LARGE_PAGES + 1]).may_make_large(PIECE));
+        for exists in [first, first + LARGE_PAGES - 1, first + LARGE_PAGES] {
+            assert!(!with([exists]).may_make_large(PIECE), "{exists}");
+        }
     }
 
     #[test]
-    fn a_piece_is_next_where_all_in_front_of_it_exists_and_nothing_of_it() {
-        const PIECE: u64 = LARGE_PAGES;
-        let half = || PIECE / 2..PIECE;
-        assert!(is_next(&with(half()), PIECE));
-        assert!(is_next(&with(half().chain([3, 3 * PIECE])), PIECE));
-        for hole in [PIECE / 2, PIECE - 1] {
-            assert!(!is_next(&with(half().filter(|page| *page != hole)), PIECE));
-        }
-        for exists in [PIECE, 2 * PIECE - 1, 2 * PIECE] {
-            assert!(!is_next(&with(half().chain([exists])), PIECE), "{exists}");
-        }
-        for elsewhere in [0, PIECE - 1, PIECE + 1, 2 * PIECE] {
-            assert!(!is_next(&with(half()), elsewhere));
-        }
-        let last = (PIECES - 1) * PIECE;
-        assert!(is_next(&with(last - PIECE / 2..last), last));
+    fn pieces_begin_where_large_pages_can_and_end_in_the_region() {
+        let pages = 3 * LARGE_PAGES - 1;
+        let begins = |first: &u64| piece(PageId(*first), pages).is_some();
+        let all: Vec<_> = (0..pages).filter(begins).collect();
+        assert_eq!(all, [LARGE_PAGES]);
+        let last = piece(PageId(2 * LARGE_PAGES), 3 * LARGE_PAGES).unwrap();
+        assert_eq!(reach(last, 3 * LARGE_PAGES), last);
+        assert_eq!(reach(PIECE, 3 * LARGE_PAGES).count, LARGE_PAGES + 1);
     }
 
     #[test]
-    fn what_is_just_being_made_in_front_of_a_piece_counts_as_there() {
-        let mapping = with(LARGE_PAGES / 2..LARGE_PAGES - 20);
-        let next = |made| mapping.next_large(PageId(LARGE_PAGES), PageId(made));
-        assert!(next(LARGE_PAGES - 20).is_some());
-        assert!(next(LARGE_PAGES - 19).is_none());
-        assert!(next(3).is_some());
+    fn what_is_just_being_filled_need_not_be_filled() {
+        let count = |made| front(PIECE, PageId(made)).map_or(0, |front| front.count);
+        let half = LARGE_PAGES - FILLED_PAGES;
+        for (made, filled) in [
+            (LARGE_PAGES + 3, FILLED_PAGES),
+            (LARGE_PAGES, FILLED_PAGES),
+            (LARGE_PAGES - 20, FILLED_PAGES - 20),
+            (half, 0),
+            (3, 0),
+        ] {
+            assert_eq!(count(made), filled, "{made}");
+        }
+        assert_eq!(front(PIECE, PIECE.first).unwrap().first, PageId(half));
     }
 
     #[test]
     fn a_large_page_holds_zeros_and_leaves_what_is_beside_it_alone() {
-        let mapping = with((LARGE_PAGES / 2..LARGE_PAGES).chain([3 * LARGE_PAGES]));
+        let mapping = with([LARGE_PAGES - 1, 3 * LARGE_PAGES]);
         let before = mapping.resident_pages();
-        let piece = piece(PageId(LARGE_PAGES), mapping.pages()).unwrap();
-        let made = mapping.make_large(piece);
-        // Where the machine's settings forbid it, a page exists that the kernel wanted for a beginning.
+        let made = mapping.make_large(PIECE);
+        // Where the machine gives none, a page exists that the kernel wanted for a beginning.
         let more = if made { LARGE_PAGES as i64 } else { 1 };
         assert_eq!(mapping.resident_pages(), before + more);
         let byte = |page| {
@@ -179,28 +210,28 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_often_asks_no_more_and_who_is_forbidden_at_once() {
-        let mapping = with(LARGE_PAGES / 2..LARGE_PAGES);
-        for _ in 1..REFUSALS_MOST {
-            assert!(!mapping.large().note(Err(Errno::AGAIN), Duration::ZERO));
-            assert!(is_next(&mapping, LARGE_PAGES));
-        }
-        mapping.large().note(Err(Errno::NOMEM), Duration::ZERO);
-        assert!(!is_next(&mapping, LARGE_PAGES));
-        let mapping = with(LARGE_PAGES / 2..LARGE_PAGES);
-        mapping.large().note(Err(Errno::INVAL), Duration::ZERO);
-        assert!(!is_next(&mapping, LARGE_PAGES));
+    fn who_is_refused_often_in_a_row_asks_no_more() {
+        let mapping = with([]);
+        let large = mapping.large();
+        let refuse = || assert!(!large.note(PIECE, Err(Errno::AGAIN), Duration::ZERO));
+        (1..REFUSALS_MOST).for_each(|_| refuse());
+        assert!(large.note(PIECE, Ok(()), Duration::ZERO));
+        (1..REFUSALS_MOST).for_each(|_| refuse());
+        assert!(mapping.may_make_large(PIECE));
+        refuse();
+        assert!(!mapping.may_make_large(PIECE));
     }
+
     #[test]
     fn after_a_slow_one_more_and_more_pieces_stay_small_and_after_fast_ones_less() {
-        let mapping = with(LARGE_PAGES / 2..LARGE_PAGES);
+        let mapping = with([]);
         let passed_over = || {
-            let passed = (0..).take_while(|_| !is_next(&mapping, LARGE_PAGES));
+            let passed = (0..).take_while(|_| !mapping.may_make_large(PIECE));
             passed.count() as u32
         };
         let (least, most) = PASSED_OVER;
-        let slow = || assert!(mapping.large().note(Ok(()), 2 * SLOW));
-        let fast = || assert!(mapping.large().note(Ok(()), SLOW / 2));
+        let slow = || assert!(mapping.large().note(PIECE, Ok(()), 2 * SLOW));
+        let fast = || assert!(mapping.large().note(PIECE, Ok(()), SLOW / 2));
         assert_eq!(passed_over(), 0);
         for penalty in [least, 2 * least, 4 * least] {
             slow();
@@ -215,5 +246,26 @@ mod tests {
         (0..20).for_each(|_| fast());
         slow();
         assert_eq!(passed_over(), least);
+    }
+
+    #[test]
+    fn parts_of_pages_are_those_in_pieces_that_were_made() {
+        let run = |first, count| PageRun {
+            first: PageId(first),
+            count,
+        };
+        let large = LargePages::default();
+        let all = run(3, 9 * LARGE_PAGES);
+        assert_eq!(large.parts(all), []);
+        for first in [1, 2, 5] {
+            let piece = run(first * LARGE_PAGES, LARGE_PAGES);
+            large.note(piece, Ok(()), Duration::ZERO);
+        }
+        let whole = |piece| run(piece * LARGE_PAGES, LARGE_PAGES);
+        assert_eq!(large.parts(all), [whole(1), whole(2), whole(5)]);
+        assert_eq!(large.parts(run(3, LARGE_PAGES)), [run(LARGE_PAGES, 3)]);
+        let last = run(6 * LARGE_PAGES - 1, 2);
+        assert_eq!(large.parts(last), [run(6 * LARGE_PAGES - 1, 1)]);
+        assert_eq!(large.parts(run(3 * LARGE_PAGES, LARGE_PAGES)), []);
     }
 }

@@ -2,13 +2,14 @@
 //! readable and writable. Which pages of the application view the program may touch is the engines' matter.
 
 use crate::error::MemoryError;
-use crate::large::{self, LARGE_BYTES, LargePages};
+use crate::large::{LARGE_BYTES, LargePages};
 use crate::owner::Owner;
 use crate::{BASES, sys};
 use hivemind_protocol::{PAGE_SIZE, PageBytes, PageId, PageRun};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Resource;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Both views of a region. They go when the last who holds this lets go of it.
@@ -18,6 +19,8 @@ pub(crate) struct Mapping {
     bytes: usize,
     file: OwnedFd,
     large: LargePages,
+    /// Whether the region is gone, of which this may outlive it.
+    ended: AtomicBool,
     owner: Owner,
 }
 
@@ -71,6 +74,7 @@ impl Mapping {
             bytes: length,
             file,
             large: LargePages::default(),
+            ended: AtomicBool::new(false),
             owner,
         };
         for view in [application, system] {
@@ -125,13 +129,10 @@ impl Mapping {
         sys::populate(self.file.as_fd(), offset, bytes)
     }
 
-    /// The piece that begins with this page, if it shall be a large page: nothing of it exists, and all in front of it does, where
-    /// what lies from `made` on is just being made.
-    pub(crate) fn next_large(&self, first: PageId, made: PageId) -> Option<PageRun> {
-        let piece = large::piece(first, self.pages())?;
-        let [offset, made] = [first, made].map(|page| self.in_file(PageRun::one(page)).0);
-        let is_next = self.large.is_next(self.file.as_fd(), offset, made);
-        is_next.then_some(piece)
+    /// Whether this piece may be made a large page: nothing of it exists, and the kernel has not refused or delayed that too often.
+    pub(crate) fn may_make_large(&self, piece: PageRun) -> bool {
+        let (offset, _) = self.in_file(piece);
+        self.large.may_make(self.file.as_fd(), offset)
     }
 
     /// Has the kernel make a large page of this piece, of which nothing exists; all its pages exist from then on, as zeros. Says
@@ -144,7 +145,12 @@ impl Mapping {
             // SAFETY: the system view of our own region, whose bytes stay what they are.
             unsafe { sys::join_pages(address, bytes) }
         });
-        self.large.note(answer, begin.elapsed())
+        self.large.note(piece, answer, begin.elapsed())
+    }
+
+    /// What is known of the large pages of the file.
+    pub(crate) fn large(&self) -> &LargePages {
+        &self.large
     }
 
     /// Writes a whole page into the file, which is what both views show. For a page that the system view has not stored to
@@ -158,11 +164,6 @@ impl Mapping {
     pub(crate) fn give_back(&self, pages: PageRun) -> Result<(), Errno> {
         let (offset, bytes) = self.in_file(pages);
         sys::give_back(self.file.as_fd(), offset, bytes)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn large(&self) -> &LargePages {
-        &self.large
     }
 
     /// How many pages the file has in the machine's memory.
@@ -182,6 +183,16 @@ impl Mapping {
     /// The page of the application view that holds this address.
     pub(crate) fn page_at(&self, address: usize) -> PageId {
         PageId(((address - self.application.addr()) / PAGE_SIZE) as u64)
+    }
+
+    /// The region is gone: from now on a fault is nobody's.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether [`end`](Self::end) was called.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// The process that made this.

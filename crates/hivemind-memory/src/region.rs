@@ -51,6 +51,8 @@ pub struct RegionMemory {
     writing: Option<PageId>,
     /// Pages that were written as a whole, a bit each: a store through the system view costs a fault at most from then on.
     put: Vec<u64>,
+    /// The pages that were written as a whole last, one behind the other.
+    putting: PageRun,
 }
 
 impl RegionMemory {
@@ -78,6 +80,7 @@ impl RegionMemory {
             kind: engine,
             writing: None,
             put: Vec::new(),
+            putting: PageRun::one(PageId(0)),
         })
     }
 
@@ -137,10 +140,26 @@ impl RegionMemory {
     }
 }
 
+/// Words of bits for the pages of a large one.
+const WORDS_A_PIECE: usize = LARGE_PAGES as usize / 64;
+
+/// Where the bit of a page lies.
+fn word_of(page: PageId) -> usize {
+    page.0 as usize / 64
+}
+
 impl RegionMemory {
-    /// Whether this page is written as a whole for the first time; from now on it isn't.
+    /// Whether this page, which is written as a whole, is so for the first time; from now on it isn't.
     fn is_put_first(&mut self, page: PageId) -> bool {
-        let (word, bit) = (page.0 as usize / 64, 1 << (page.0 % 64));
+        self.putting = if self.putting.end() == page {
+            PageRun {
+                count: self.putting.count + 1,
+                ..self.putting
+            }
+        } else {
+            PageRun::one(page)
+        };
+        let (word, bit) = (word_of(page), 1 << (page.0 % 64));
         if self.put.len() <= word {
             self.put.resize(word + 1, 0);
         }
@@ -151,12 +170,12 @@ impl RegionMemory {
 
     /// Whether this page is, as of now, the first of a large one: stores through the system view cost no faults there.
     fn is_made_large(&mut self, page: PageId) -> bool {
-        let large = self.engine.make_large(page);
+        let large = self.engine.make_large(page, self.putting.first);
         if large {
-            let count = LARGE_PAGES;
-            for page in (PageRun { first: page, count }).pages() {
-                self.is_put_first(page);
-            }
+            // A piece is whole words.
+            self.put
+                .resize(self.put.len().max(word_of(page) + WORDS_A_PIECE), 0);
+            self.put[word_of(page)..][..WORDS_A_PIECE].fill(!0);
         }
         large
     }
@@ -164,7 +183,7 @@ impl RegionMemory {
     /// The pages are in memory no more: the next write of each is its first again.
     fn forget_put(&mut self, pages: PageRun) {
         for page in pages.pages() {
-            if let Some(word) = self.put.get_mut(page.0 as usize / 64) {
+            if let Some(word) = self.put.get_mut(word_of(page)) {
                 *word &= !(1 << (page.0 % 64));
             }
         }
@@ -273,6 +292,7 @@ impl Memory for RegionMemory {
 
 impl Drop for RegionMemory {
     fn drop(&mut self) {
+        self.mapping.end();
         // Without an engine a view shows whatever the file holds. Who looks there must be told, not lied to.
         if self.mapping.owner().is_this_process() {
             let (address, bytes) = self.mapping.application(self.mapping.whole());
@@ -430,13 +450,19 @@ impl fmt::Debug for RegionView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::free_bases;
+    use crate::BASES;
+
+    /// A region at a base that is free, now or soon: other tests have theirs.
+    fn create(bytes: u64, engine: EngineKind) -> RegionMemory {
+        let mut bases = (0..BASES.len()).cycle().take(1 << 20);
+        let create = |base| RegionMemory::create(bytes, base, engine).ok();
+        bases.find_map(create).expect("room")
+    }
 
     #[test]
     fn what_is_cleared_takes_no_memory_unless_it_is_wanted_soon() {
         const BYTES: u64 = 64 * PAGE_SIZE as u64;
-        let base = free_bases(BYTES).trailing_zeros() as usize;
-        let mut memory = RegionMemory::create(BYTES, base, EngineKind::Mprotect).expect("room");
+        let mut memory = create(BYTES, EngineKind::Mprotect);
         for soon in [true, false] {
             for page in memory.mapping.whole().pages() {
                 memory.write(page, 0, &[1; PAGE_SIZE]);
@@ -457,8 +483,7 @@ mod tests {
                 continue;
             }
             for from_peers in [false, true] {
-                let base = free_bases(BYTES).trailing_zeros() as usize;
-                let mut memory = RegionMemory::create(BYTES, base, engine).expect("room");
+                let mut memory = create(BYTES, engine);
                 let large = |memory: &RegionMemory| {
                     let pages = memory.mapping.resident_pages() as u64;
                     pages.is_multiple_of(LARGE_PAGES)
@@ -481,6 +506,31 @@ mod tests {
                 memory.set_access(PageRun::one(PageId(3 * LARGE_PAGES)), Access::ReadOnly);
                 assert!(!large(&memory), "{engine}, {from_peers}");
             }
+        }
+    }
+
+    #[test]
+    fn who_touches_a_page_here_and_there_gets_no_large_ones_however_often() {
+        const PIECES: u64 = 8;
+        const BYTES: u64 = PIECES * LARGE_PAGES * PAGE_SIZE as u64;
+        for engine in [EngineKind::Uffd, EngineKind::UffdSync] {
+            if crate::choose(crate::EngineChoice::Only(engine)).is_err() {
+                continue;
+            }
+            let mut memory = create(BYTES, engine);
+            let pages = PageRun {
+                first: PageId(0),
+                count: LARGE_PAGES,
+            };
+            memory.set_access(pages, Access::ReadOnly);
+            // One large page stands behind what was filled; rows begin at, and end before, each piece.
+            for piece in 1..PIECES {
+                let first = PageId(piece * LARGE_PAGES);
+                memory.set_access(PageRun::one(first), Access::ReadOnly);
+                memory.write(PageId(first.0 + LARGE_PAGES - 1), 0, &[1; PAGE_SIZE]);
+            }
+            let pages = memory.mapping.resident_pages() as u64;
+            assert!(pages <= 2 * LARGE_PAGES + 2 * PIECES, "{engine}: {pages}");
         }
     }
 

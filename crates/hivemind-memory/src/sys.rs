@@ -296,11 +296,6 @@ pub(crate) fn next_data(file: BorrowedFd<'_>, offset: u64) -> Result<u64, Errno>
     }
 }
 
-/// Where the first hole of a memory file lies, from `offset` on; its end where there is none.
-pub(crate) fn next_hole(file: BorrowedFd<'_>, offset: u64) -> Result<u64, Errno> {
-    rustix::fs::seek(file, SeekFrom::Hole(offset))
-}
-
 /// Has the kernel do for every page of a range what it would do at the first store to it. Changes no byte.
 ///
 /// # Safety

@@ -12,7 +12,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 /// How many pages are opened ahead of a program that walks: few enough that pages which it then
-/// does not touch waste little memory, many enough that a fault is rare.
+/// does not touch waste little memory (what is filled may take large pages: the memory room's matter), many enough that a fault is rare.
 const OPEN_AHEAD_PAGES: u64 = 31;
 
 /// How many are asked for with a page that is missed: as many as fit into one message with it.

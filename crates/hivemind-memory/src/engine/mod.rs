@@ -44,9 +44,10 @@ pub(crate) trait Engine: Send + Sync {
     /// stores by what they changed need know.
     fn seen(&self, _page: PageId, _bytes: &PageBytes) {}
 
-    /// Makes a large page of this page and those behind it, if it is the next of a program that fills memory. Says whether all of
-    /// them exist now. Only for who maps each page into the application view, and leaves none of that to the kernel.
-    fn make_large(&self, _first: PageId) -> bool {
+    /// Makes a large page of this page and those behind it, if it is the next of memory that is filled; what lies from `made` on in
+    /// front of it is just being filled. Says whether all of them exist now. Only for who maps each page into the application view, and
+    /// leaves none of that to the kernel.
+    fn make_large(&self, _first: PageId, _made: PageId) -> bool {
         false
     }
 

@@ -2,7 +2,8 @@
 //! lifts the write protection by itself (`WP_ASYNC`), and a scan of the page tables finds afterwards where it did. Only
 //! `ReadOnly` pages are scanned: the kernel takes a page without protection for one that was stored to.
 //!
-//! Where the machine has swap space, the kernel may drop entries of its own accord, when memory is short. It leaves a
+//! Where the machine has swap space, the kernel may drop entries of its own accord, when memory is short; and everywhere those of a
+//! large page, when it takes that apart: for a part of it is given back, or has to move. It leaves a
 //! mark for a page that was write-protected, and nothing for one that was stored to. So a valid page without entry and
 //! mark was written (INV-M2 restores it; [`Engine::take_written`] reports it).
 
@@ -174,10 +175,21 @@ impl Uffd {
         for span in &spans {
             self.scan(*span, scan, found, |run| push(into, before, run))?;
         }
-        if !spans.is_empty() && (self.has_swap)() {
-            self.take_vanished(&spans, into, before, state)?;
+        let vanishing = match (self.has_swap)() {
+            _ if spans.is_empty() => spans,
+            true => spans,
+            false => self.in_large_pages(&spans),
+        };
+        if !vanishing.is_empty() {
+            self.take_vanished(&vanishing, into, before, state)?;
         }
         Ok(())
+    }
+
+    /// The parts of these spans that lie in large pages.
+    fn in_large_pages(&self, spans: &[PageRun]) -> Vec<PageRun> {
+        let large = self.userfault.mapping.large();
+        spans.iter().flat_map(|span| large.parts(*span)).collect()
     }
 
     /// Finds the written pages whose entries the kernel dropped, and maps them again.
@@ -273,9 +285,9 @@ impl Engine for Uffd {
         self.state().accesses.map.get(page)
     }
 
-    fn make_large(&self, first: PageId) -> bool {
-        let _nobody_maps = self.state();
-        self.userfault.make_large(first, first)
+    fn make_large(&self, first: PageId, made: PageId) -> bool {
+        self.userfault
+            .make_large(&self.state().accesses.map, first, made)
     }
 
     fn take_written(&self, into: &mut Vec<PageRun>) {
@@ -324,6 +336,7 @@ fn push(into: &mut Vec<PageRun>, before: usize, run: PageRun) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::mm::Advice;
 
     /// Ten valid pages on a machine with swap space, of which 3 and 5 are stored to.
     fn two_of_ten_written() -> Uffd {
@@ -412,5 +425,31 @@ mod tests {
         );
         assert!(store_by_system_call(&engine.userfault.mapping, PageId(7)));
         assert_eq!(taken(&engine), runs([7]));
+    }
+    #[test]
+    fn pages_are_mapped_where_the_view_is_in_pieces() {
+        if let Err(refusal) = probe() {
+            eprintln!("skipped: {refusal:?}");
+            return;
+        }
+        let mapping = Arc::new(Mapping::anywhere(64 * PAGE_SIZE as u64).unwrap());
+        let engine = Uffd::new(Arc::clone(&mapping)).unwrap();
+        let run = |first, count| PageRun {
+            first: PageId(first),
+            count,
+        };
+        // What a refusal of the kernel leaves amid a change of a part.
+        for piece in [run(7, 1), run(20, 13)] {
+            let (address, bytes) = mapping.application(piece);
+            // SAFETY: the test's own mapping; the advice changes no byte.
+            let divided =
+                unsafe { rustix::mm::madvise(address.cast(), bytes, Advice::LinuxDoDump) };
+            divided.unwrap();
+        }
+        engine.set_access(run(2, 60), Access::ReadOnly);
+        for page in [2, 6, 7, 8, 19, 20, 32, 33, 61] {
+            assert!(store_by_system_call(&mapping, PageId(page)), "{page}");
+        }
+        assert_eq!(taken(&engine), runs([2, 6, 7, 8, 19, 20, 32, 33, 61]));
     }
 }

@@ -2,8 +2,8 @@
 //! protection that traps. The first store to a `ReadOnly` page faults as an access to an absent one does, on the thread
 //! that stores. Unlike with mprotect, pages of different access are no mappings of their own.
 //!
-//! Where the machine has swap space, the kernel may drop entries of its own accord; the next access then faults, and
-//! the page is mapped again without the core (INV-M2).
+//! Where the machine has swap space, the kernel may drop entries of its own accord, and where it takes a large page apart; the next
+//! access then faults, and the page is mapped again without the core (INV-M2).
 
 use super::userfault::{Accesses, Need, Userfault};
 use super::{Engine, Opened, Refusal, expect, is_enough, store_by_system_call};
@@ -100,9 +100,8 @@ impl Engine for UffdSync {
         self.accesses().map.get(page)
     }
 
-    fn make_large(&self, first: PageId) -> bool {
-        let _nobody_maps = self.accesses();
-        self.userfault.make_large(first, first)
+    fn make_large(&self, first: PageId, made: PageId) -> bool {
+        self.userfault.make_large(&self.accesses().map, first, made)
     }
 
     fn take_written(&self, _: &mut Vec<PageRun>) {}

@@ -19,6 +19,7 @@ use hivemind_protocol::{Access, Mutant, PAGE_SIZE, PageId, PageRun, mutant};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often pages are populated that are not in the file when they shall be mapped: once those that nobody used yet,
 /// and again what the kernel took away between two calls. Memory so short that it happens that often cannot be worked
@@ -113,7 +114,7 @@ impl Userfault {
             pages,
             |old| old == Access::Invalid,
             |run| {
-                self.map_in(run, armed)
+                self.map_making(run, armed, |run| self.fill(&accesses.map, run))
                     .unwrap_or_else(|errno| give_up("make present", run, "UFFDIO_CONTINUE", errno));
             },
         );
@@ -137,19 +138,29 @@ impl Userfault {
         let _ = unsafe { sys::fault_in_for_stores(address, bytes) };
     }
 
-    /// Makes the program see these pages; leaves those alone that it sees already. Most were just written through the
-    /// system view, so they exist in the file: only where the kernel misses one are they made to, since that takes as
-    /// long as mapping them does.
+    /// Makes the program see these pages; leaves those alone that it sees already.
     pub(super) fn map_in(&self, pages: PageRun, write_protected: bool) -> Result<(), Errno> {
+        self.map_making(pages, write_protected, |run| self.mapping.populate(run))
+    }
+
+    /// As [`map_in`](Self::map_in). Most were just written through the
+    /// system view, so they exist in the file: only where the kernel misses one does `make` make them, since that takes as
+    /// long as mapping them does.
+    fn map_making(
+        &self,
+        pages: PageRun,
+        write_protected: bool,
+        make: impl Fn(PageRun) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
         let (address, bytes) = self.mapping.application(pages);
-        let (mut done, mut tries) = (0, 0);
+        let (mut done, mut tries, mut at_once) = (0, 0, bytes);
         while done < bytes {
             // SAFETY: the range lies in the watched application view; the core decided that the program may see it.
             match unsafe {
                 sys::map_pages(
                     self.fd.as_fd(),
                     address.add(done),
-                    bytes - done,
+                    at_once.min(bytes - done),
                     write_protected,
                 )
             } {
@@ -159,10 +170,14 @@ impl Userfault {
                 Err(Errno::FAULT) if tries < POPULATE_TRIES => {
                     tries += 1;
                     let mapped = (done / PAGE_SIZE) as u64;
-                    self.populate(PageRun {
+                    make(PageRun {
                         first: PageId(pages.first.0 + mapped),
                         count: pages.count - mapped,
                     })?;
+                }
+                // The view is in two mappings here: so it was left when the kernel could not divide it further.
+                Err(Errno::NOENT) if at_once > PAGE_SIZE => {
+                    at_once = (at_once / 2).next_multiple_of(PAGE_SIZE);
                 }
                 Err(errno) => return Err(errno),
             }
@@ -171,7 +186,7 @@ impl Userfault {
     }
 
     /// Makes these pages exist in the file; and with them those that will be wanted next, where the kernel has a large page for all.
-    fn populate(&self, pages: PageRun) -> Result<(), Errno> {
+    fn fill(&self, map: &AccessMap, pages: PageRun) -> Result<(), Errno> {
         let mut rest = pages;
         while rest.count > 0 {
             let piece_end = (rest.first.0 / LARGE_PAGES + 1) * LARGE_PAGES;
@@ -179,7 +194,7 @@ impl Userfault {
                 first: rest.first,
                 count: rest.count.min(piece_end - rest.first.0),
             };
-            if !self.make_large(part.first, pages.first) {
+            if !self.make_large(map, part.first, pages.first) {
                 self.mapping.populate(part)?;
             }
             rest.first = part.end();
@@ -188,29 +203,50 @@ impl Userfault {
         Ok(())
     }
 
-    /// Makes a large page of this page and those behind it, if they are the next of a program that fills memory; what lies from
-    /// `made` on in front of them is just being made. Says whether all of them exist now.
+    /// Makes a large page of this page and those behind it, if they are the next of memory that is filled: nothing exists of them, and
+    /// those in front are valid, or from `made` on just being filled. Says whether all of them exist now.
     ///
     /// The kernel refuses that to a file that is watched for absent pages. So the program is kept out of the piece meanwhile, of which it
     /// sees nothing anyway: who comes there faults, as ever but by another signal, and waits for the engine's lock.
-    pub(super) fn make_large(&self, first: PageId, made: PageId) -> bool {
-        let Some(piece) = self.mapping.next_large(first, made) else {
+    pub(super) fn make_large(&self, map: &AccessMap, first: PageId, made: PageId) -> bool {
+        let Some(piece) = large::piece(first, self.mapping.pages()) else {
             return false;
         };
+        let mut filled = true;
+        if let Some(front) = large::front(piece, made) {
+            map.runs_where(
+                front,
+                |access| access == Access::Invalid,
+                |_| filled = false,
+            );
+        }
+        filled && self.mapping.may_make_large(piece) && self.replace_by_large(piece)
+    }
+
+    fn replace_by_large(&self, piece: PageRun) -> bool {
         let reach = large::reach(piece, self.mapping.pages());
         let (address, bytes) = self.mapping.application(reach);
         // SAFETY: the application view of our own region; who faults there is served.
         let keep_out = |out: bool| unsafe { sys::protect(address, bytes, !out, !out) };
-        if !mutant(Mutant::LargePageInReach) && keep_out(true).is_err() {
-            return false;
+        let kept_out = match mutant(Mutant::LargePageInReach) {
+            false => keep_out(true),
+            true => Ok(()),
+        };
+        let unwatched = kept_out.and_then(|()| {
+            // SAFETY: as above, and nobody reaches the piece until it is watched again.
+            unsafe { sys::watch_no_more(self.fd.as_fd(), address, bytes) }
+        });
+        if let Err(errno) = unwatched {
+            // Whatever was done is undone below; the kernel lacks mappings to divide the view.
+            self.mapping.large().note(piece, Err(errno), Duration::ZERO);
         }
-        // SAFETY: as above, and nobody reaches the piece until it is watched again.
-        let unwatched = unsafe { sys::watch_no_more(self.fd.as_fd(), address, bytes) };
         let large = unwatched.is_ok() && self.mapping.make_large(piece);
-        // SAFETY: the application view is our own shared memfd mapping; who faults there is served.
-        unsafe { sys::watch(self.fd.as_fd(), address, bytes) }
-            .unwrap_or_else(|errno| give_up("watch", piece, "UFFDIO_REGISTER", errno));
-        keep_out(false).unwrap_or_else(|errno| give_up("let in at", piece, "mprotect", errno));
+        if kept_out.is_ok() {
+            // SAFETY: the application view is our own shared memfd mapping; who faults there is served.
+            unsafe { sys::watch(self.fd.as_fd(), address, bytes) }
+                .unwrap_or_else(|errno| give_up("watch", piece, "UFFDIO_REGISTER", errno));
+            keep_out(false).unwrap_or_else(|errno| give_up("let in at", piece, "mprotect", errno));
+        }
         large
     }
 

@@ -162,6 +162,7 @@ unsafe fn serve(
         registration.signals.iter().any(is_fault)
             // A forked child inherits the table, but no region.
             && registration.mapping.owner().is_this_process()
+            && !registration.mapping.has_ended()
     });
     let Some(claim) = claim else {
         return false;

@@ -94,6 +94,14 @@ extern "C" fn own_handler(signal: c_int, info: *mut libc::siginfo_t, context: *m
 
 pub(crate) fn the_programs_own_handler_gets_its_faults(case: &Case) {
     let signal = signal_of(case.engine);
+    gets_its_faults(case, signal);
+}
+
+pub(crate) fn the_programs_own_handler_of_bad_addresses_gets_its_faults(case: &Case) {
+    gets_its_faults(case, libc::SIGSEGV);
+}
+
+fn gets_its_faults(case: &Case, signal: c_int) {
     let ended = case.in_child(|| {
         set_handler(
             signal,
@@ -196,6 +204,23 @@ pub(crate) fn a_fault_after_the_guard_is_gone_kills(case: &Case) {
 pub(crate) fn a_view_that_outlives_its_region_kills(case: &Case) {
     let ended = case.in_child(|| {
         let mut memory = create(PAGE_SIZE as u64, case.engine);
+        let view = memory.view();
+        memory.set_access(run(0, 1), Access::ReadWrite);
+        read_byte(view.base().expose_provenance());
+        drop(memory);
+        read_byte(view.base().expose_provenance());
+    });
+    ended.by_signal(libc::SIGSEGV);
+}
+
+pub(crate) fn a_region_that_is_gone_kills_though_its_handler_is_there(case: &Case) {
+    struct Never;
+    impl FaultHandler for Never {
+        fn fault(&self, _: PageId, _: AccessKind) {}
+    }
+    let ended = case.in_child(|| {
+        let mut memory = create(PAGE_SIZE as u64, case.engine);
+        let _guard = memory.handle_faults(Arc::new(Never));
         let view = memory.view();
         memory.set_access(run(0, 1), Access::ReadWrite);
         read_byte(view.base().expose_provenance());

@@ -276,6 +276,42 @@ pub(crate) fn what_is_filled_in_order_is_whole_and_all_else_is_untouched(case: &
     );
 }
 
+pub(crate) fn stores_are_found_where_a_large_page_was_taken_apart(case: &Case) {
+    let region = Fixture::new(4 * PIECE, case.engine);
+    for page in 0..2 * PIECE {
+        region.store(page, 9, 1);
+    }
+    region.faults();
+    let scans = region.memory().write_detection() == WriteDetection::Scans;
+    if scans {
+        region.take_written();
+    } else {
+        region.set(0, 2 * PIECE, Access::ReadOnly);
+    }
+    for page in [PIECE + 3, PIECE + 300] {
+        region.store(page, 9, 2);
+    }
+    // A part of it is given back, and that is the kernel's occasion to take it apart.
+    region.set(PIECE + 100, 50, Access::Invalid);
+    region.memory().clear(run(PIECE + 100, 50), false);
+    if scans {
+        let told = [run(PIECE + 3, 1), run(PIECE + 300, 1)];
+        assert_eq!(region.take_written(), told);
+        assert_eq!(region.take_written(), []);
+        region.store(PIECE + 4, 9, 2);
+        assert_eq!(region.take_written(), [run(PIECE + 4, 1)]);
+    }
+    let value = |page| match page - PIECE {
+        3 | 300 => 2,
+        4 if scans => 2,
+        100..150 => 0,
+        _ => 1,
+    };
+    for page in PIECE..2 * PIECE {
+        assert_eq!(region.load(page, 9), value(page), "{page}");
+    }
+}
+
 pub(crate) fn who_comes_where_another_thread_is_about_to_fill_loses_no_store(case: &Case) {
     // Whether the two threads run at the same time is chance.
     (0..8).for_each(|_| fill_with_a_guest(case));

@@ -44,6 +44,7 @@ suite! {
         what_is_cleared_is_zero_and_filled_as_at_the_start,
         a_page_that_comes_as_a_whole_is_seen_each_time,
         what_is_filled_in_order_is_whole_and_all_else_is_untouched,
+        stores_are_found_where_a_large_page_was_taken_apart,
         who_comes_where_another_thread_is_about_to_fill_loses_no_store;
     bodies:
         a_first_access_faults_with_its_page_and_kind,
@@ -81,12 +82,14 @@ suite! {
         an_ignored_signal_stays_ignored,
         an_ignored_fault_kills_all_the_same,
         the_programs_own_handler_gets_its_faults,
+        the_programs_own_handler_of_bad_addresses_gets_its_faults,
         a_one_shot_handler_of_the_program_runs_once,
         executing_the_region_kills,
         a_stack_overflow_is_said,
         a_panic_in_the_handler_ends_the_process,
         a_fault_after_the_guard_is_gone_kills,
         a_view_that_outlives_its_region_kills,
+        a_region_that_is_gone_kills_though_its_handler_is_there,
         a_forked_child_has_no_region_and_harms_none,
         a_forked_child_may_make_its_own_region,
         nothing_is_left_after_a_drop,
