@@ -13,7 +13,7 @@ use hivemind_protocol::{PAGE_SIZE, PageId, PageRun};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,11 +30,15 @@ const FILLED_PAGES: u64 = LARGE_PAGES / 2;
 /// for large pieces takes the kernel long.
 const REFUSALS_MOST: u32 = 4;
 
-/// Who waits longer for a large page than for all its small ones has hit memory that a virtual machine's host looks for only now. There is
-/// more of that where it came from: large free pieces are what such machines give back.
-const SLOW: Duration = Duration::from_millis(2);
+/// About what all the small pages of a piece take, one by one.
+const SMALL_US: i64 = 1000;
 
-/// So many pieces stay small ones after a slow one; twice as many after the next, up to the second number.
+/// A large page takes a tenth of that, and several times as much where a virtual machine's host looks for the memory only now: there is more such
+/// memory where it came from, for large free pieces are what such machines give back. So much time may be lost on large pages in all before they
+/// rest, and be saved for later.
+const LOSS_MOST_US: i64 = 8000;
+
+/// So many pieces stay small then; twice as many each time that the next large one is slow too, up to the second number.
 const PASSED_OVER: (u32, u32) = (16, 1024);
 
 /// Of one memory file. What it counts is changed under the engine's lock.
@@ -42,9 +46,11 @@ const PASSED_OVER: (u32, u32) = (16, 1024);
 pub(crate) struct LargePages {
     /// In a row.
     refusals: AtomicU32,
+    /// What large pages have taken longer than small ones would have.
+    loss_us: AtomicI64,
     /// So many pieces more stay small.
     passes: AtomicU32,
-    /// So many will after the next slow one, where that is more than the least.
+    /// So many will after the next loss, where that is more than the least.
     penalty: AtomicU32,
     /// The pieces that were made large ever, by their numbers.
     made: Mutex<BTreeSet<u64>>,
@@ -88,15 +94,7 @@ impl LargePages {
 
     /// Takes note of what the kernel answered for a piece, and how long that took. Says whether it is a large page.
     pub(crate) fn note(&self, piece: PageRun, answer: Result<(), Errno>, took: Duration) -> bool {
-        let (least, most) = PASSED_OVER;
-        let penalty = self.penalty.load(Ordering::Relaxed).max(least);
-        let next = if took > SLOW {
-            self.passes.store(penalty, Ordering::Relaxed);
-            (2 * penalty).min(most)
-        } else {
-            penalty / 2
-        };
-        self.penalty.store(next, Ordering::Relaxed);
+        self.count(took);
         if answer.is_err() {
             self.refusals.fetch_add(1, Ordering::Relaxed);
             return false;
@@ -104,6 +102,24 @@ impl LargePages {
         self.refusals.store(0, Ordering::Relaxed);
         lock(&self.made).insert(piece.first.0 / LARGE_PAGES);
         true
+    }
+
+    fn count(&self, took: Duration) {
+        let (least, most) = PASSED_OVER;
+        let penalty = self.penalty.load(Ordering::Relaxed).max(least);
+        let lost_us = took.as_micros() as i64 - SMALL_US;
+        let loss_us = self.loss_us.load(Ordering::Relaxed) + lost_us;
+        if loss_us > LOSS_MOST_US {
+            self.passes.store(penalty, Ordering::Relaxed);
+            self.penalty
+                .store((2 * penalty).min(most), Ordering::Relaxed);
+        } else if lost_us < 0 {
+            self.penalty.store(penalty / 2, Ordering::Relaxed);
+        }
+        self.loss_us.store(
+            loss_us.clamp(-LOSS_MOST_US, LOSS_MOST_US),
+            Ordering::Relaxed,
+        );
     }
 
     /// The parts of these pages that lie in pieces which were made large.
@@ -223,29 +239,35 @@ mod tests {
     }
 
     #[test]
-    fn after_a_slow_one_more_and_more_pieces_stay_small_and_after_fast_ones_less() {
+    fn large_pages_rest_when_they_have_lost_much_and_longer_each_time() {
         let mapping = with([]);
         let passed_over = || {
             let passed = (0..).take_while(|_| !mapping.may_make_large(PIECE));
             passed.count() as u32
         };
+        let make = |took_us| {
+            let took = Duration::from_micros(took_us as u64);
+            assert!(mapping.large().note(PIECE, Ok(()), took));
+            passed_over()
+        };
         let (least, most) = PASSED_OVER;
-        let slow = || assert!(mapping.large().note(PIECE, Ok(()), 2 * SLOW));
-        let fast = || assert!(mapping.large().note(PIECE, Ok(()), SLOW / 2));
+        let (fast_us, slow_us) = (SMALL_US / 10, SMALL_US + LOSS_MOST_US / 2);
         assert_eq!(passed_over(), 0);
-        for penalty in [least, 2 * least, 4 * least] {
-            slow();
-            assert_eq!(passed_over(), penalty);
-        }
-        fast();
-        assert_eq!(passed_over(), 0);
-        slow();
-        assert_eq!(passed_over(), 4 * least);
-        (0..20).for_each(|_| slow());
-        assert_eq!(passed_over(), most);
-        (0..20).for_each(|_| fast());
-        slow();
-        assert_eq!(passed_over(), least);
+        // Twice that is the most that may be lost.
+        assert_eq!([slow_us; 2].map(make), [0, 0]);
+        assert_eq!([slow_us; 3].map(make), [least, 2 * least, 4 * least]);
+        // What is saved may be lost again, and what was lost is forgotten by half.
+        assert_eq!([fast_us; 5].map(make), [0; 5]);
+        assert_eq!([slow_us; 2].map(make), [0, least]);
+        assert!((0..20).any(|_| make(slow_us) == most));
+        assert_eq!(make(slow_us), most);
+        assert!((0..100).all(|_| make(fast_us) == 0));
+        assert_eq!(
+            [slow_us; 4].map(make),
+            [0; 4],
+            "no more is saved than may be lost"
+        );
+        assert_eq!(make(slow_us), least);
     }
 
     #[test]
