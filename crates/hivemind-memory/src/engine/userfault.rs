@@ -114,8 +114,10 @@ impl Userfault {
             pages,
             |old| old == Access::Invalid,
             |run| {
-                self.map_making(run, armed, |run| self.fill(&accesses.map, run))
-                    .unwrap_or_else(|errno| give_up("make present", run, "UFFDIO_CONTINUE", errno));
+                self.map_making(run, armed, |missing| {
+                    self.fill(&accesses.map, missing, run.first)
+                })
+                .unwrap_or_else(|errno| give_up("make present", run, "UFFDIO_CONTINUE", errno));
             },
         );
         let changed = match access {
@@ -185,8 +187,9 @@ impl Userfault {
         Ok(())
     }
 
-    /// Makes these pages exist in the file; and with them those that will be wanted next, where the kernel has a large page for all.
-    fn fill(&self, map: &AccessMap, pages: PageRun) -> Result<(), Errno> {
+    /// Makes these pages exist in the file; and with them those that will be wanted next, where the kernel has a large page for all. Those in
+    /// front are just being opened, from `opening` on.
+    fn fill(&self, map: &AccessMap, pages: PageRun, opening: PageId) -> Result<(), Errno> {
         let mut rest = pages;
         while rest.count > 0 {
             let piece_end = (rest.first.0 / LARGE_PAGES + 1) * LARGE_PAGES;
@@ -194,7 +197,7 @@ impl Userfault {
                 first: rest.first,
                 count: rest.count.min(piece_end - rest.first.0),
             };
-            if !self.make_large(map, part.first, pages.first) {
+            if !self.make_large(map, part.first, opening) {
                 self.mapping.populate(part)?;
             }
             rest.first = part.end();
