@@ -94,20 +94,22 @@ impl LargePages {
 
     /// Takes note of what the kernel answered for a piece, and how long that took. Says whether it is a large page.
     pub(crate) fn note(&self, piece: PageRun, answer: Result<(), Errno>, took: Duration) -> bool {
-        self.count(took);
+        let took_us = took.as_micros() as i64;
         if answer.is_err() {
+            self.lose(took_us);
             self.refusals.fetch_add(1, Ordering::Relaxed);
             return false;
         }
+        self.lose(took_us - SMALL_US);
         self.refusals.store(0, Ordering::Relaxed);
         lock(&self.made).insert(piece.first.0 / LARGE_PAGES);
         true
     }
 
-    fn count(&self, took: Duration) {
+    /// So much time was lost, or saved where it is negative.
+    fn lose(&self, lost_us: i64) {
         let (least, most) = PASSED_OVER;
         let penalty = self.penalty.load(Ordering::Relaxed).max(least);
-        let lost_us = took.as_micros() as i64 - SMALL_US;
         let loss_us = self.loss_us.load(Ordering::Relaxed) + lost_us;
         if loss_us > LOSS_MOST_US {
             self.passes.store(penalty, Ordering::Relaxed);
