@@ -12,9 +12,7 @@ use crate::sys;
 use hivemind_protocol::{PAGE_SIZE, PageId, PageRun};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Pages in a large one.
@@ -52,8 +50,6 @@ pub(crate) struct LargePages {
     passes: AtomicU32,
     /// So many will after the next loss, where that is more than the least.
     penalty: AtomicU32,
-    /// The pieces that were made large ever, by their numbers.
-    made: Mutex<BTreeSet<u64>>,
 }
 
 /// The piece that begins with this page, if one does, in a region of so many pages. The first has nothing in front of it.
@@ -93,7 +89,7 @@ impl LargePages {
     }
 
     /// Takes note of what the kernel answered for a piece, and how long that took. Says whether it is a large page.
-    pub(crate) fn note(&self, piece: PageRun, answer: Result<(), Errno>, took: Duration) -> bool {
+    pub(crate) fn note(&self, answer: Result<(), Errno>, took: Duration) -> bool {
         let took_us = took.as_micros() as i64;
         if answer.is_err() {
             self.lose(took_us);
@@ -102,7 +98,6 @@ impl LargePages {
         }
         self.lose(took_us - SMALL_US);
         self.refusals.store(0, Ordering::Relaxed);
-        lock(&self.made).insert(piece.first.0 / LARGE_PAGES);
         true
     }
 
@@ -124,29 +119,11 @@ impl LargePages {
         );
     }
 
-    /// The parts of these pages that lie in pieces which were made large.
-    pub(crate) fn parts(&self, pages: PageRun) -> Vec<PageRun> {
-        let made = lock(&self.made);
-        let last = (pages.end().0 - 1) / LARGE_PAGES;
-        let pieces = made.range(pages.first.0 / LARGE_PAGES..=last);
-        let parts = pieces.map(|piece| {
-            let first = PageId(piece * LARGE_PAGES).max(pages.first);
-            let end = PageId((piece + 1) * LARGE_PAGES).min(pages.end());
-            let count = end.0 - first.0;
-            PageRun { first, count }
-        });
-        parts.collect()
-    }
-
     /// Whether the kernel has refused one.
     #[cfg(test)]
     pub(crate) fn refuses(&self) -> bool {
         self.refusals.load(Ordering::Relaxed) > 0
     }
-}
-
-fn lock(made: &Mutex<BTreeSet<u64>>) -> MutexGuard<'_, BTreeSet<u64>> {
-    made.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -231,9 +208,9 @@ mod tests {
     fn who_is_refused_often_in_a_row_asks_no_more() {
         let mapping = with([]);
         let large = mapping.large();
-        let refuse = || assert!(!large.note(PIECE, Err(Errno::AGAIN), Duration::ZERO));
+        let refuse = || assert!(!large.note(Err(Errno::AGAIN), Duration::ZERO));
         (1..REFUSALS_MOST).for_each(|_| refuse());
-        assert!(large.note(PIECE, Ok(()), Duration::ZERO));
+        assert!(large.note(Ok(()), Duration::ZERO));
         (1..REFUSALS_MOST).for_each(|_| refuse());
         assert!(mapping.may_make_large(PIECE));
         refuse();
@@ -249,7 +226,7 @@ mod tests {
         };
         let make = |took_us| {
             let took = Duration::from_micros(took_us as u64);
-            assert!(mapping.large().note(PIECE, Ok(()), took));
+            assert!(mapping.large().note(Ok(()), took));
             passed_over()
         };
         let (least, most) = PASSED_OVER;
@@ -270,26 +247,5 @@ mod tests {
             "no more is saved than may be lost"
         );
         assert_eq!(make(slow_us), least);
-    }
-
-    #[test]
-    fn parts_of_pages_are_those_in_pieces_that_were_made() {
-        let run = |first, count| PageRun {
-            first: PageId(first),
-            count,
-        };
-        let large = LargePages::default();
-        let all = run(3, 9 * LARGE_PAGES);
-        assert_eq!(large.parts(all), []);
-        for first in [1, 2, 5] {
-            let piece = run(first * LARGE_PAGES, LARGE_PAGES);
-            large.note(piece, Ok(()), Duration::ZERO);
-        }
-        let whole = |piece| run(piece * LARGE_PAGES, LARGE_PAGES);
-        assert_eq!(large.parts(all), [whole(1), whole(2), whole(5)]);
-        assert_eq!(large.parts(run(3, LARGE_PAGES)), [run(LARGE_PAGES, 3)]);
-        let last = run(6 * LARGE_PAGES - 1, 2);
-        assert_eq!(large.parts(last), [run(6 * LARGE_PAGES - 1, 1)]);
-        assert_eq!(large.parts(run(3 * LARGE_PAGES, LARGE_PAGES)), []);
     }
 }

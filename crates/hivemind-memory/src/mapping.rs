@@ -145,7 +145,7 @@ impl Mapping {
             // SAFETY: the system view of our own region, whose bytes stay what they are.
             unsafe { sys::join_pages(address, bytes) }
         });
-        self.large.note(piece, answer, begin.elapsed())
+        self.large.note(answer, begin.elapsed())
     }
 
     /// What is known of the large pages of the file.

@@ -349,11 +349,6 @@ pub(crate) unsafe fn copy_racing(from: *const u8, into: *mut u8, bytes: usize) {
     }
 }
 
-/// Whether the machine has swap space, so that the kernel may take pages of the region out of memory.
-pub(crate) fn has_swap() -> bool {
-    rustix::system::sysinfo().totalswap > 0
-}
-
 /// A userfaultfd with these features, or the call that was refused.
 pub(crate) fn open_userfaultfd(features: u32) -> Result<OwnedFd, (&'static str, Errno)> {
     let flags = UserfaultfdFlags::CLOEXEC
@@ -485,7 +480,8 @@ pub(crate) fn open_pagemap() -> Result<OwnedFd, Errno> {
 /// What a scan looks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Scan {
-    /// Pages stored to since they were last write-protected; write-protects them again in the same step.
+    /// Pages stored to since they were last write-protected; write-protects them again in the same step. Those without an entry are
+    /// among them: were they protected when it went, they would have a mark.
     TakeWritten,
     /// The same pages, as they are.
     Written,
@@ -493,6 +489,25 @@ pub(crate) enum Scan {
     NoEntry,
     /// Pages that the processor can reach.
     Present,
+}
+
+/// What has an entry in the page table, or a mark there.
+const ENTRY: u64 = (PAGE_IS_PRESENT | PAGE_IS_SWAPPED) as u64;
+
+impl Scan {
+    /// Whether a range that the kernel reported is of what was asked for, and not merely of pages with a mark.
+    pub(crate) fn finds(self, range: &page_region) -> bool {
+        let is_written = range.categories & u64::from(PAGE_IS_WRITTEN) != 0;
+        match self {
+            Self::TakeWritten | Self::Written => is_written || !has_entry(range),
+            Self::NoEntry | Self::Present => true,
+        }
+    }
+}
+
+/// Whether the pages of a range that a scan reported have an entry.
+pub(crate) fn has_entry(range: &page_region) -> bool {
+    range.categories & ENTRY != 0
 }
 
 /// Scans the entries of a range. Returns how many of `found` it filled and the address up to which it got.
@@ -506,19 +521,16 @@ pub(crate) unsafe fn scan(
     what: Scan,
     found: &mut [page_region],
 ) -> Result<(usize, u64), Errno> {
-    // An entry that is being migrated counts as swapped for that moment, and keeps its write-protection: so written
-    // means "with an entry, and that not protected". Present alone would miss a page under migration.
-    let entry = u64::from(PAGE_IS_PRESENT | PAGE_IS_SWAPPED);
-    let (flags, inverted, all_of, any_of) = match what {
-        Scan::TakeWritten => (
-            u64::from(PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC),
-            0,
-            u64::from(PAGE_IS_WRITTEN),
-            entry,
-        ),
-        Scan::Written => (0, 0, u64::from(PAGE_IS_WRITTEN), entry),
-        Scan::NoEntry => (0, entry, entry, 0),
-        Scan::Present => (0, 0, u64::from(PAGE_IS_PRESENT), 0),
+    let take = u64::from(PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC);
+    // Written, or not present. A page that is not may have a mark, or be on its way elsewhere: it counts as swapped, and keeps its
+    // protection. Which of them were stored to, `finds` tells.
+    let (present, written) = (u64::from(PAGE_IS_PRESENT), u64::from(PAGE_IS_WRITTEN));
+    let stored = (present, 0, written | present, written | ENTRY);
+    let (flags, (inverted, all_of, any_of, told)) = match what {
+        Scan::TakeWritten => (take, stored),
+        Scan::Written => (0, stored),
+        Scan::NoEntry => (0, (ENTRY, ENTRY, 0, ENTRY)),
+        Scan::Present => (0, (0, present, 0, present)),
     };
     let mut argument = pm_scan_arg {
         size: size_of::<pm_scan_arg>() as u64,
@@ -532,8 +544,8 @@ pub(crate) unsafe fn scan(
         category_inverted: inverted,
         category_mask: all_of,
         category_anyof_mask: any_of,
-        // The same for every page reported, so that neighbours come back as one range.
-        return_mask: all_of,
+        // As little as is needed, so that neighbours come back as one range.
+        return_mask: told,
     };
     // SAFETY: the structure is the one this request takes; the kernel fills at most `vec_len` entries of `found`.
     let filled = unsafe { control(pagemap, PAGEMAP_SCAN, &mut argument) }?;

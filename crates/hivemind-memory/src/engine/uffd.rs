@@ -5,7 +5,7 @@
 //! Where the machine has swap space, the kernel may drop entries of its own accord, when memory is short; and everywhere those of a
 //! large page, when it takes that apart: for a part of it is given back, or has to move. It leaves a
 //! mark for a page that was write-protected, and nothing for one that was stored to. So a valid page without entry and
-//! mark was written (INV-M2 restores it; [`Engine::take_written`] reports it).
+//! mark was written (INV-M2 restores it; [`Engine::take_written`] reports it, and maps it again).
 
 use super::userfault::{Accesses, Need, Userfault, give_up};
 use super::{Engine, Opened, Refusal, expect, store_by_system_call};
@@ -28,8 +28,6 @@ const NEED: Need = Need {
 struct Uffd {
     userfault: Userfault,
     pagemap: OwnedFd,
-    /// Whether the kernel may drop entries of its own accord; may change while we run.
-    has_swap: fn() -> bool,
     state: Mutex<State>,
 }
 
@@ -115,7 +113,6 @@ impl Uffd {
         Ok(Self {
             userfault,
             pagemap,
-            has_swap: sys::has_swap,
             state,
         })
     }
@@ -148,7 +145,7 @@ impl Uffd {
             for part in accesses.left.others(span) {
                 let from = watched.partition_point(|page| *page < part.first);
                 if watched.get(from).is_some_and(|page| *page < part.end()) {
-                    self.scan(part, Scan::TakeWritten, found, |run| {
+                    self.scan(part, Scan::TakeWritten, found, |run, _| {
                         written.extend(run.pages());
                     })?;
                 }
@@ -171,69 +168,28 @@ impl Uffd {
         let State { accesses, found } = state;
         accesses.left.set([]);
         let before = into.len();
-        let spans = accesses.map.read_only_runs();
-        for span in &spans {
-            self.scan(*span, scan, found, |run| push(into, before, run))?;
-        }
-        let vanishing = match (self.has_swap)() {
-            _ if spans.is_empty() => spans,
-            true => spans,
-            false => self.in_large_pages(&spans),
-        };
-        if !vanishing.is_empty() {
-            self.take_vanished(&vanishing, into, before, state)?;
-        }
-        Ok(())
-    }
-
-    /// The parts of these spans that lie in large pages.
-    fn in_large_pages(&self, spans: &[PageRun]) -> Vec<PageRun> {
-        let large = self.userfault.mapping.large();
-        spans.iter().flat_map(|span| large.parts(*span)).collect()
-    }
-
-    /// Finds the written pages whose entries the kernel dropped, and maps them again.
-    fn take_vanished(
-        &self,
-        spans: &[PageRun],
-        into: &mut Vec<PageRun>,
-        before: usize,
-        state: &mut State,
-    ) -> Result<(), Errno> {
-        let State { accesses, found } = state;
         let mut vanished = Vec::new();
-        for span in spans {
-            self.scan(*span, Scan::NoEntry, found, |run| {
-                accesses.map.runs_where(
-                    run,
-                    |access| access == Access::ReadOnly,
-                    |run| vanished.push(run),
-                );
+        for span in accesses.map.read_only_runs() {
+            self.scan(span, scan, found, |run, has_entry| {
+                push(into, before, run);
+                if !has_entry {
+                    vanished.push(run);
+                }
             })?;
         }
-        for run in &vanished {
-            self.userfault.map_in(*run, true)?;
-        }
-        if !vanished.is_empty() {
-            let mut all: Vec<PageId> = into
-                .drain(before..)
-                .chain(vanished)
-                .flat_map(PageRun::pages)
-                .collect();
-            all.sort_unstable();
-            all.dedup();
-            into.extend(PageRun::join(all));
+        for run in vanished {
+            self.userfault.map_in(run, true)?;
         }
         Ok(())
     }
 
-    /// Calls `visit` with the runs that a scan of this span finds, ascending.
+    /// Calls `visit` with the runs that a scan of this span finds, ascending, and whether they have entries.
     fn scan(
         &self,
         span: PageRun,
         what: Scan,
         found: &mut [page_region],
-        mut visit: impl FnMut(PageRun),
+        mut visit: impl FnMut(PageRun, bool),
     ) -> Result<(), Errno> {
         let (address, bytes) = self.userfault.mapping.application(span);
         let (mut next, end) = (address.addr() as u64, (address.addr() + bytes) as u64);
@@ -245,12 +201,10 @@ impl Uffd {
             // SAFETY: the application view of our own region.
             let (filled, walked) =
                 unsafe { sys::scan(self.pagemap.as_fd(), next, end, what, found) }?;
-            for range in &found[..filled] {
+            for range in found[..filled].iter().filter(|range| what.finds(range)) {
                 let first = self.userfault.mapping.page_at(range.start as usize);
-                visit(PageRun {
-                    first,
-                    count: (range.end - range.start) / PAGE_SIZE as u64,
-                });
+                let count = (range.end - range.start) / PAGE_SIZE as u64;
+                visit(PageRun { first, count }, sys::has_entry(range));
             }
             assert!(
                 walked > next,
@@ -311,7 +265,7 @@ impl Engine for Uffd {
         let one = PageRun::one(page);
         let mut is = |what| {
             let mut found = false;
-            self.scan(one, what, &mut state.found, |_| found = true)
+            self.scan(one, what, &mut state.found, |_, _| found = true)
                 .unwrap_or_else(|errno| give_up("look at", one, "PAGEMAP_SCAN", errno));
             found
         };
@@ -341,8 +295,7 @@ mod tests {
     /// Ten valid pages on a machine with swap space, of which 3 and 5 are stored to.
     fn two_of_ten_written() -> Uffd {
         let mapping = Arc::new(Mapping::anywhere(20 * PAGE_SIZE as u64).unwrap());
-        let mut engine = Uffd::new(mapping).unwrap();
-        engine.has_swap = || true;
+        let engine = Uffd::new(mapping).unwrap();
         engine.set_access(
             PageRun {
                 first: PageId(0),

@@ -241,7 +241,7 @@ impl Userfault {
         });
         if let Err(errno) = unwatched {
             // Whatever was done is undone below; the kernel lacks mappings to divide the view.
-            self.mapping.large().note(piece, Err(errno), Duration::ZERO);
+            self.mapping.large().note(Err(errno), Duration::ZERO);
         }
         let large = unwatched.is_ok() && self.mapping.make_large(piece);
         if kept_out.is_ok() {
