@@ -3,7 +3,7 @@
 //!
 //! Who fills memory from one end to the other comes to the beginning of such a piece with all in front of it filled. Then the
 //! piece is made large. It takes the memory of all its pages at once, so a program that touches a page here and there
-//! must never get one. Only pieces of which nothing exists are made so, and no view shows anything of them.
+//! must not get one for each. Only pieces of which nothing exists are made so, and no view shows anything of them.
 //!
 //! Deliberately elsewhere: what has to be done to the application view meanwhile, and which pages the program may see
 //! (`engine/userfault.rs`).

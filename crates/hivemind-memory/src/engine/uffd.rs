@@ -292,7 +292,7 @@ mod tests {
     use super::*;
     use rustix::mm::Advice;
 
-    /// Ten valid pages on a machine with swap space, of which 3 and 5 are stored to.
+    /// Ten valid pages, of which 3 and 5 are stored to.
     fn two_of_ten_written() -> Uffd {
         let mapping = Arc::new(Mapping::anywhere(20 * PAGE_SIZE as u64).unwrap());
         let engine = Uffd::new(mapping).unwrap();
@@ -379,6 +379,7 @@ mod tests {
         assert!(store_by_system_call(&engine.userfault.mapping, PageId(7)));
         assert_eq!(taken(&engine), runs([7]));
     }
+
     #[test]
     fn pages_are_mapped_where_the_view_is_in_pieces() {
         if let Err(refusal) = probe() {

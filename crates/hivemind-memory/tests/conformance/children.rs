@@ -2,7 +2,8 @@
 
 use crate::fixture::{Case, Fixture, create, run};
 use hivemind_memory::{
-    BASES, EngineChoice, EngineKind, FaultHandler, MemoryError, RegionMemory, choose, free_bases,
+    BASES, EngineChoice, EngineKind, FaultGuard, FaultHandler, MemoryError, RegionMemory, choose,
+    free_bases,
 };
 use hivemind_protocol::{Access, AccessKind, Memory, PAGE_SIZE, PageId};
 use std::ffi::{c_int, c_void};
@@ -202,15 +203,7 @@ pub(crate) fn a_fault_after_the_guard_is_gone_kills(case: &Case) {
 }
 
 pub(crate) fn a_view_that_outlives_its_region_kills(case: &Case) {
-    let ended = case.in_child(|| {
-        let mut memory = create(PAGE_SIZE as u64, case.engine);
-        let view = memory.view();
-        memory.set_access(run(0, 1), Access::ReadWrite);
-        read_byte(view.base().expose_provenance());
-        drop(memory);
-        read_byte(view.base().expose_provenance());
-    });
-    ended.by_signal(libc::SIGSEGV);
+    outlives_its_region(case, |_| None);
 }
 
 pub(crate) fn a_region_that_is_gone_kills_though_its_handler_is_there(case: &Case) {
@@ -218,9 +211,13 @@ pub(crate) fn a_region_that_is_gone_kills_though_its_handler_is_there(case: &Cas
     impl FaultHandler for Never {
         fn fault(&self, _: PageId, _: AccessKind) {}
     }
+    outlives_its_region(case, |memory| Some(memory.handle_faults(Arc::new(Never))));
+}
+
+fn outlives_its_region(case: &Case, handle: fn(&RegionMemory) -> Option<FaultGuard>) {
     let ended = case.in_child(|| {
         let mut memory = create(PAGE_SIZE as u64, case.engine);
-        let _guard = memory.handle_faults(Arc::new(Never));
+        let _guard = handle(&memory);
         let view = memory.view();
         memory.set_access(run(0, 1), Access::ReadWrite);
         read_byte(view.base().expose_provenance());
