@@ -5,7 +5,7 @@
 //! `hivemind-protocol`; what a program sees lives in `hive`.
 
 use crate::calls::Glances;
-use crate::net::{Closed, Incoming, Links, Waiting, Wakes, Watch};
+use crate::net::{Closed, Frame, Incoming, Links, Waiting, Wakes, Watch};
 use crate::parking::{Lookout, Parking, Waiter};
 use crate::patience::Patience;
 use crate::primitive::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, lock};
@@ -42,7 +42,7 @@ struct State {
     next_ticket: u64,
     effects: Vec<Effect>,
     /// Where messages are encoded, kept for its memory.
-    frame: Vec<u8>,
+    frame: Frame,
     /// None where the hive does not trace.
     tracer: Option<Box<Tracer>>,
     /// How the first lost drone was lost.
@@ -81,10 +81,10 @@ impl Drone {
         if tracer.is_some() {
             core.observe();
         }
-        let mut frame = Vec::new();
+        let mut frame_bytes = 0;
         if links.is_some() {
             core.reserve_pages(PAGES_PUSHED_MOST);
-            frame.reserve(RESERVED_FRAME_BYTES);
+            frame_bytes = RESERVED_FRAME_BYTES;
         }
         Self {
             me,
@@ -93,7 +93,7 @@ impl Drone {
                 waiting: HashMap::new(),
                 next_ticket: 0,
                 effects: Vec::new(),
-                frame,
+                frame: Frame::with_room(frame_bytes),
                 tracer: tracer.map(Box::new),
                 lost_how: String::new(),
             }),
@@ -276,8 +276,7 @@ impl Drone {
 
     fn send(&self, state: &mut State, to: DroneId, message: &Message, bell: Bell) {
         if let Some(links) = &self.links {
-            state.frame.clear();
-            message.encode(&mut state.frame);
+            message.encode(state.frame.begin());
             if let Some(tracer) = &mut state.tracer {
                 tracer.send(to, message, &mut state.frame);
             }
@@ -286,8 +285,8 @@ impl Drone {
                 false => Wakes::Anyone,
             };
             match bell {
-                Bell::AtOnce => links.send(to, &state.frame, wakes),
-                Bell::Owed => links.send_owing(to, &state.frame, wakes),
+                Bell::AtOnce => links.send(to, &mut state.frame, wakes),
+                Bell::Owed => links.send_owing(to, &mut state.frame, wakes),
             }
         }
     }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use hivemind_protocol::{DroneId, Opener, PAGE_SIZE, Sealer};
 
 use crate::launch::{Root, read_all};
-use crate::net::frame::{Decoder, FrameError, Kind, header};
+use crate::net::frame::{Decoder, Frame, FrameError, Kind};
 use crate::settings::MAX_DRONES;
 
 /// The targets, each with its name, which is its folder of seeds in `fuzz/corpus` too.
@@ -88,14 +88,14 @@ fn frame(input: &[u8]) {
     }
 }
 
-type Frame = (Kind, Vec<u8>);
+type Content = (Kind, Vec<u8>);
 
 /// Gives a decoder the bytes in pieces of these lengths, over and over.
 fn decode(
     opener: Option<Opener>,
     mut bytes: &[u8],
     pieces: &[usize],
-) -> (Vec<Frame>, Option<FrameError>, bool) {
+) -> (Vec<Content>, Option<FrameError>, bool) {
     let (came, mut frames) = (bytes.len(), Vec::new());
     let mut decoder = Decoder::new(opener);
     let mut lengths = pieces.iter().cycle();
@@ -135,19 +135,15 @@ fn any_bytes(bytes: &[u8]) {
     assert_eq!(amid, again.len() < bytes.len(), "something was swallowed");
 }
 
-fn on_the_wire(frames: &[Frame], mut sealer: Option<Sealer>) -> Vec<Vec<u8>> {
-    let frame = |(kind, body): &Frame| {
-        let mut bytes = header(*kind, body, sealer.as_mut()).to_vec();
-        bytes.extend_from_slice(body);
-        bytes
-    };
+fn on_the_wire(frames: &[Content], mut sealer: Option<Sealer>) -> Vec<Vec<u8>> {
+    let frame = |(kind, body): &Content| Frame::of(body).close(*kind, sealer.as_mut()).to_vec();
     frames.iter().map(frame).collect()
 }
 
 /// With envelopes: frames are dropped, repeated, swapped or changed in a byte, and what comes out is what was
 /// sent, up to the first of them that is wrong.
 fn breached(input: &[u8]) {
-    let sent: Vec<Frame> = input
+    let sent: Vec<Content> = input
         .chunks(5)
         .map(|chunk| match chunk[0] % 8 {
             0 => (Kind::Heartbeat, Vec::new()),

@@ -8,6 +8,7 @@
 
 mod words;
 
+use crate::net::Frame;
 use hivemind_protocol::{Core, DroneId, Event, Failure, Memory, Message, Note, Outcome, Ticket};
 use hivemind_trace::{Entry, TraceClock, Words, shiviz};
 use std::cell::Cell;
@@ -163,8 +164,8 @@ impl Tracer {
     }
 
     /// A message goes out; its clock goes behind it.
-    pub(crate) fn send(&mut self, to: DroneId, message: &Message, frame: &mut Vec<u8>) {
-        let bytes = frame.len();
+    pub(crate) fn send(&mut self, to: DroneId, message: &Message, frame: &mut Frame) {
+        let bytes = frame.body().len();
         let no = self.sent.entry(to).or_default();
         *no += 1;
         let no = *no;
@@ -175,7 +176,7 @@ impl Tracer {
             words::message(words, message);
             words.field("bytes", bytes);
         });
-        self.clock.append_to(frame);
+        self.clock.append_to(frame.go_on());
     }
 
     /// A fault or a call is over.

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::handshake::Purpose;
 use super::*;
 use crate::launch::Root;
-use crate::net::{Closed, Incoming, Wakes};
+use crate::net::{Closed, Frame, Incoming, Wakes};
 
 /// No test waits longer than this for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -120,7 +120,11 @@ pub(super) fn talk_and_leave(drones: Vec<JoinHandle<Joined>>) {
         thread::spawn(move || {
             let links = links.unwrap();
             for peer in (0..size).filter(|&peer| peer != me) {
-                links.send(DroneId(peer), &me.to_le_bytes(), Wakes::Anyone);
+                links.send(
+                    DroneId(peer),
+                    &mut Frame::of(&me.to_le_bytes()),
+                    Wakes::Anyone,
+                );
             }
             let mut heard = Vec::new();
             links

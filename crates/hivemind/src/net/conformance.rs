@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use hivemind_protocol::{DroneId, Sealer};
 
-use super::frame::{Kind, header};
+use super::frame::Kind;
 use super::*;
 use streams::{MakePair, tcp_pair};
 use wakes::*;
@@ -90,7 +90,11 @@ fn frames_of_all_lengths_arrive_whole_and_in_order(pair: &MakePair) {
         0, 1, 64, 506, 507, 508, 4096, 4101, 65_536, 300_000, 1, 0, 2_000_000,
     ];
     for (index, &length) in lengths.iter().enumerate() {
-        near.send(SECOND, &vec![index as u8; length], Wakes::Anyone);
+        near.send(
+            SECOND,
+            &mut Frame::of(&vec![index as u8; length]),
+            Wakes::Anyone,
+        );
     }
     let sender = {
         let near = Arc::clone(&near);
@@ -114,8 +118,8 @@ fn both_send_long_frames_at_once_and_neither_blocks(pair: &MakePair) {
     let (near, far) = pair_of(pair);
     let run = |links: Arc<Links>, to: DroneId, mark: u8| {
         thread::spawn(move || {
-            links.send(to, &vec![mark; LONG], Wakes::Anyone);
-            links.send(to, b"and more", Wakes::Anyone);
+            links.send(to, &mut Frame::of(&vec![mark; LONG]), Wakes::Anyone);
+            links.send(to, &mut Frame::of(b"and more"), Wakes::Anyone);
             let mut got: Vec<(usize, u8)> = Vec::new();
             let count = AtomicUsize::new(0);
             let done = || count.load(Ordering::Relaxed) == 2;
@@ -173,7 +177,7 @@ fn order_holds_when_two_threads_receive(pair: &MakePair) {
         })
         .collect();
     for number in 0..FRAMES {
-        near.send(SECOND, &number.to_le_bytes(), Wakes::Anyone);
+        near.send(SECOND, &mut Frame::of(&number.to_le_bytes()), Wakes::Anyone);
     }
     let closer = {
         let near = Arc::clone(&near);
@@ -189,7 +193,7 @@ fn order_holds_when_two_threads_receive(pair: &MakePair) {
 
 fn a_peer_that_goes_without_goodbye_is_lost(pair: &MakePair) {
     let (near, far) = pair_of(pair);
-    near.send(SECOND, b"last words", Wakes::Anyone);
+    near.send(SECOND, &mut Frame::of(b"last words"), Wakes::Anyone);
     poll_until(
         &near,
         || near.stats().frames_sent == 1 && drained(&near),
@@ -202,7 +206,7 @@ fn a_peer_that_goes_without_goodbye_is_lost(pair: &MakePair) {
         panic!("it ended as {end:?}");
     };
     assert!(why.contains("without a goodbye"), "{why}");
-    far.send(FIRST, b"nobody hears this", Wakes::Anyone);
+    far.send(FIRST, &mut Frame::of(b"nobody hears this"), Wakes::Anyone);
     let error = far.close(PATIENCE, &mut |_, _| {}).unwrap_err().to_string();
     assert!(error.contains("drone 0 (it closed"), "{error}");
 }
@@ -216,7 +220,7 @@ fn a_peer_that_says_goodbye_has_left(pair: &MakePair) {
     let closer = thread::spawn(move || near.close(PATIENCE, &mut |_, _| {}));
     assert_eq!(receive_all(&far), (Vec::new(), Closed::Left));
     // It reads on until we leave as well: what we send now is no error.
-    far.send(FIRST, b"still here", Wakes::Anyone);
+    far.send(FIRST, &mut Frame::of(b"still here"), Wakes::Anyone);
     far.close(PATIENCE, &mut |_, _| {}).unwrap();
     closer.join().unwrap().unwrap();
 }
@@ -225,7 +229,11 @@ fn ten_thousand_frames_and_a_close_at_once_lose_none(pair: &MakePair) {
     let (near, far) = pair_of(pair);
     let leaver = thread::spawn(move || {
         for number in 0..10_000_u32 {
-            near.send(SECOND, &[number.to_le_bytes(); 25].concat(), Wakes::Anyone);
+            near.send(
+                SECOND,
+                &mut Frame::of(&[number.to_le_bytes(); 25].concat()),
+                Wakes::Anyone,
+            );
         }
         near.close(PATIENCE, &mut |_, _| {}).unwrap();
     });
@@ -276,7 +284,7 @@ fn silence_is_counted_in_ticks_and_ended_by_any_sign_of_life(pair: &MakePair) {
     near.tick(&mut receive);
     assert_eq!(ends.borrow().len(), 1, "an end is said once");
     // It was stopped, and goes on: what it sends now comes too late.
-    far.send(FIRST, b"late", Wakes::Anyone);
+    far.send(FIRST, &mut Frame::of(b"late"), Wakes::Anyone);
     near.poll(Some(Duration::from_millis(20)), &mut |_, incoming| {
         panic!("{incoming:?} from a peer that is lost")
     })
@@ -288,7 +296,7 @@ fn an_idle_link_still_carries_what_comes(pair: &MakePair) {
     for _ in 0..10 {
         near.tick(&mut |_, incoming| panic!("{incoming:?} on an idle link"));
     }
-    far.send(FIRST, b"at last", Wakes::Anyone);
+    far.send(FIRST, &mut Frame::of(b"at last"), Wakes::Anyone);
     poll_until(&far, || drained(&far), |_, _| {});
     let came = std::cell::Cell::new(false);
     poll_until(
@@ -307,7 +315,7 @@ fn input_that_waits_already_is_a_sign_of_life(pair: &MakePair) {
     let (far, near) = (links.pop().unwrap(), links.pop().unwrap());
     // As after a stop: nothing was read for long, and the socket is full of heartbeats. One tick must not blame.
     for _ in 0..40 {
-        far.send(FIRST, b"alive", Wakes::Anyone);
+        far.send(FIRST, &mut Frame::of(b"alive"), Wakes::Anyone);
     }
     poll_until(&far, || drained(&far), |_, _| {});
     near.tick(&mut |from, incoming| {
@@ -326,7 +334,7 @@ fn a_peer_that_takes_nothing_ends_with_its_queue_full(pair: &MakePair) {
     let mut links = hive(2, config, pair);
     let (_far, near) = (links.pop().unwrap(), links.pop().unwrap());
     for _ in 0..1000 {
-        near.send(SECOND, &[0; 100_000], Wakes::Anyone);
+        near.send(SECOND, &mut Frame::of(&[0; 100_000]), Wakes::Anyone);
     }
     let (_, end) = receive_all(&near);
     let Closed::Lost(why) = end else {
@@ -340,9 +348,11 @@ fn garbage_is_named_and_ends_only_its_link(pair: &MakePair) {
     let streams = vec![(FIRST, garbage.1), (SECOND, good.1)];
     let mut sealers = [FIRST, SECOND].map(|from| sealer(&*garbage.0, from, THIRD));
     let links = Links::new(THIRD, streams, LinksConfig::default()).unwrap();
-    let mut bytes = header(Kind::Data, b"ok", sealers[0].as_mut()).to_vec();
-    bytes.extend_from_slice(b"ok\xff\xff\xff\xff\x00");
-    send_raw(&*garbage.0, &bytes);
+    send_raw(
+        &*garbage.0,
+        Frame::of(b"ok").close(Kind::Data, sealers[0].as_mut()),
+    );
+    send_raw(&*garbage.0, b"\xff\xff\xff\xff\x00");
     let mut seen = Vec::new();
     let start = Instant::now();
     while seen.len() < 2 {
@@ -355,9 +365,10 @@ fn garbage_is_named_and_ends_only_its_link(pair: &MakePair) {
     }
     assert_eq!(seen[0], (FIRST, "Frame([111, 107])".to_owned()));
     assert!(seen[1].1.contains("claims 4294967295 bytes"), "{seen:?}");
-    let mut bytes = header(Kind::Data, b"hi", sealers[1].as_mut()).to_vec();
-    bytes.extend_from_slice(b"hi");
-    send_raw(&*good.0, &bytes);
+    send_raw(
+        &*good.0,
+        Frame::of(b"hi").close(Kind::Data, sealers[1].as_mut()),
+    );
     let came = std::cell::Cell::new(false);
     poll_until(
         &links,
@@ -380,11 +391,7 @@ fn what_the_stream_does_to_its_frames_is_named(pair: &MakePair) {
         let (near, far) = pair();
         let links = Links::new(SECOND, vec![(FIRST, far)], LinksConfig::default()).unwrap();
         let mut sealer = sealer(&*near, FIRST, SECOND);
-        let mut frame = || {
-            let mut bytes = header(Kind::Data, good, sealer.as_mut()).to_vec();
-            bytes.extend_from_slice(good);
-            bytes
-        };
+        let mut frame = || Frame::of(good).close(Kind::Data, sealer.as_mut()).to_vec();
         let first = frame();
         send_raw(&*near, &first);
         match spoil {
@@ -448,7 +455,7 @@ fn more_than_a_turn_of_input_is_read_to_its_end(pair: &MakePair) {
     let (near, far) = pair_of(pair);
     let sender = thread::spawn(move || {
         for _ in 0..40 {
-            near.send(SECOND, &[5; 1 << 20], Wakes::Anyone);
+            near.send(SECOND, &mut Frame::of(&[5; 1 << 20]), Wakes::Anyone);
         }
         near.close(PATIENCE, &mut |_, _| {}).unwrap();
     });
@@ -470,8 +477,8 @@ fn more_than_a_turn_of_input_is_read_to_its_end(pair: &MakePair) {
 
 fn sixteen_drones_talk_all_at_once_and_leave(pair: &MakePair) {
     const DRONES: u32 = 16;
-    let header_bytes = header(Kind::Data, &[], sealer(&*pair().0, FIRST, SECOND).as_mut()).len();
-    let frame_bytes = header_bytes as u64 + 4;
+    let mut sealer = sealer(&*pair().0, FIRST, SECOND);
+    let frame_bytes = Frame::of(&[0; 4]).close(Kind::Data, sealer.as_mut()).len() as u64;
     let hive = hive(DRONES, LinksConfig::default(), pair);
     let drones: Vec<_> = hive
         .into_iter()
@@ -480,7 +487,11 @@ fn sixteen_drones_talk_all_at_once_and_leave(pair: &MakePair) {
             thread::spawn(move || {
                 for round in 0..50_u32 {
                     for peer in (0..DRONES).filter(|&peer| peer as usize != me) {
-                        links.send(DroneId(peer), &round.to_le_bytes(), Wakes::Anyone);
+                        links.send(
+                            DroneId(peer),
+                            &mut Frame::of(&round.to_le_bytes()),
+                            Wakes::Anyone,
+                        );
                     }
                 }
                 let mut rounds = [0_u32; DRONES as usize];
@@ -516,7 +527,9 @@ fn links_of_a_hive_of_one_wait_and_leave() {
 #[test]
 #[should_panic(expected = "a message for drone 7")]
 fn a_message_for_nobody_is_a_mistake() {
-    tcp_pair_links().0.send(DroneId(7), b"", Wakes::Anyone);
+    tcp_pair_links()
+        .0
+        .send(DroneId(7), &mut Frame::of(b""), Wakes::Anyone);
 }
 
 fn tcp_pair_links() -> (Arc<Links>, Arc<Links>) {

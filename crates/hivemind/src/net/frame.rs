@@ -7,7 +7,7 @@
 //! Deliberately elsewhere: reading and writing (`link.rs`), what an envelope is and what a body means (the protocol
 //! core).
 
-use std::ops::{Deref, Range};
+use std::ops::Range;
 
 use hivemind_protocol::{Breach, Envelope, Mutant, Opener, Sealer, mutant};
 
@@ -64,43 +64,65 @@ pub(crate) enum FrameError {
     },
 }
 
-/// The bytes in front of a body.
-pub(crate) struct Header {
-    bytes: [u8; HEADER_BYTES_MOST],
-    length: usize,
+/// A frame on its way out: room for a header, and the body behind it, so that both go with one call and none is copied for that.
+/// Kept for its memory.
+pub(crate) struct Frame {
+    /// The body begins at `HEADER_BYTES_MOST`.
+    bytes: Vec<u8>,
 }
 
-impl Deref for Header {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes[..self.length]
+impl Frame {
+    /// A frame with this body.
+    pub(crate) fn of(body: &[u8]) -> Self {
+        let mut frame = Self::with_room(body.len());
+        frame.begin().extend_from_slice(body);
+        frame
     }
-}
 
-/// The header of a frame, with an envelope where the link has them.
-///
-/// # Panics
-///
-/// When the body is longer than [`MAX_BODY_BYTES`]: the caller's own mistake, which no peer could read.
-pub(crate) fn header(kind: Kind, body: &[u8], sealer: Option<&mut Sealer>) -> Header {
-    assert!(
-        body.len() <= MAX_BODY_BYTES,
-        "a frame of {} bytes exceeds the bound of {MAX_BODY_BYTES}: split the message",
-        body.len()
-    );
-    let mut header = Header {
-        bytes: [0; HEADER_BYTES_MOST],
-        length: START_BYTES,
-    };
-    header.bytes[..4].copy_from_slice(&(body.len() as u32).to_le_bytes());
-    header.bytes[4] = kind.byte();
-    if let Some(sealer) = sealer {
-        let envelope = sealer.seal(kind.byte(), body);
-        header.length = HEADER_BYTES_MOST;
-        header.bytes[START_BYTES..].copy_from_slice(&envelope.to_bytes());
+    /// A frame without a body, that takes one of so many bytes without more memory.
+    pub(crate) fn with_room(body_bytes: usize) -> Self {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES_MOST + body_bytes);
+        bytes.resize(HEADER_BYTES_MOST, 0);
+        Self { bytes }
     }
-    header
+
+    /// Begins anew: the body is what is appended to this.
+    pub(crate) fn begin(&mut self) -> &mut Vec<u8> {
+        self.bytes.truncate(HEADER_BYTES_MOST);
+        &mut self.bytes
+    }
+
+    /// What was appended so far.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.bytes[HEADER_BYTES_MOST..]
+    }
+
+    /// More of the body is appended to this.
+    pub(crate) fn go_on(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Puts the header in front of the body, with an envelope where the link has them; gives what goes out.
+    ///
+    /// # Panics
+    ///
+    /// When the body is longer than [`MAX_BODY_BYTES`]: the caller's own mistake, which no peer could read.
+    pub(crate) fn close(&mut self, kind: Kind, sealer: Option<&mut Sealer>) -> &[u8] {
+        let (room, body) = self.bytes.split_at_mut(HEADER_BYTES_MOST);
+        assert!(
+            body.len() <= MAX_BODY_BYTES,
+            "a frame of {} bytes exceeds the bound of {MAX_BODY_BYTES}: split the message",
+            body.len()
+        );
+        let envelope = sealer.map(|sealer| sealer.seal(kind.byte(), body).to_bytes());
+        let envelope = envelope.as_ref().map_or(&[][..], |bytes| &bytes[..]);
+        let first = Envelope::BYTES - envelope.len();
+        let header = &mut room[first..];
+        header[..4].copy_from_slice(&(body.len() as u32).to_le_bytes());
+        header[4] = kind.byte();
+        header[START_BYTES..].copy_from_slice(envelope);
+        &self.bytes[first..]
+    }
 }
 
 impl Kind {
@@ -257,11 +279,8 @@ mod tests {
     /// The frames of these bodies, one after the other on a link.
     fn frames(sealed: bool, list: &[(Kind, Vec<u8>)]) -> Vec<Vec<u8>> {
         let mut sealer = sealer(sealed);
-        let frame = |(kind, body): &(Kind, Vec<u8>)| {
-            let mut bytes = header(*kind, body, sealer.as_mut()).to_vec();
-            bytes.extend_from_slice(body);
-            bytes
-        };
+        let frame =
+            |(kind, body): &(Kind, Vec<u8>)| Frame::of(body).close(*kind, sealer.as_mut()).to_vec();
         list.iter().map(frame).collect()
     }
 

@@ -9,13 +9,9 @@ use std::io::{self, ErrorKind, IoSlice};
 use crate::primitive::{AtomicBool, Mutex, Ordering, lock};
 use hivemind_protocol::{DroneId, Mutant, Sealer, mutant};
 
-use super::frame::{Header, Kind, header};
+use super::frame::{Frame, Kind};
 use super::poller::{Interest, Poller};
 use super::stream::{ByteStream, Wakes};
-
-/// Short frames go out from one buffer on the stack, which is faster than gathering two. Small, because it may stand
-/// on a signal handler's stack.
-const INLINE_BYTES: usize = 512;
 
 /// Queued frames are joined to pieces of about this size, so that a long queue needs few system calls.
 const PIECE_BYTES: usize = 64 << 10;
@@ -172,14 +168,14 @@ impl Link {
 
     /// Sends a data frame, or queues what the stream won't take. On a link that has ended it does nothing: the end is
     /// reported by the receiving half.
-    pub(crate) fn send(&self, body: &[u8], wakes: Wakes, poller: &Poller) {
-        self.send_quietly(body, poller);
+    pub(crate) fn send(&self, frame: &mut Frame, wakes: Wakes, poller: &Poller) {
+        self.send_quietly(frame, poller);
         self.stream.ring_bell(wakes);
     }
 
     /// As [`send`](Self::send), but a peer that sleeps is not woken before [`ring_owed`](Self::ring_owed).
-    pub(crate) fn send_owing(&self, body: &[u8], wakes: Wakes, poller: &Poller) {
-        self.send_quietly(body, poller);
+    pub(crate) fn send_owing(&self, frame: &mut Frame, wakes: Wakes, poller: &Poller) {
+        self.send_quietly(frame, poller);
         let mut owed = lock(&self.owed);
         *owed = (*owed).max(Some(wakes));
     }
@@ -191,13 +187,13 @@ impl Link {
         }
     }
 
-    fn send_quietly(&self, body: &[u8], poller: &Poller) {
+    fn send_quietly(&self, frame: &mut Frame, poller: &Poller) {
         let mut outbound = lock(&self.outbound);
         if outbound.stage != Stage::Open {
             return;
         }
         outbound.frames += 1;
-        let bytes = self.send_frame(&mut outbound, Kind::Data, body, poller);
+        let bytes = self.send_frame(&mut outbound, Kind::Data, frame, poller);
         outbound.bytes += bytes as u64;
     }
 
@@ -209,7 +205,7 @@ impl Link {
         }
         if !outbound.spoken && outbound.queue.is_empty() {
             outbound.heartbeats += 1;
-            self.send_frame(&mut outbound, Kind::Heartbeat, &[], poller);
+            self.send_frame(&mut outbound, Kind::Heartbeat, &mut Frame::of(&[]), poller);
             self.stream.ring_bell(Wakes::Anyone);
         }
         outbound.spoken = false;
@@ -220,7 +216,7 @@ impl Link {
         let mut outbound = lock(&self.outbound);
         if outbound.stage == Stage::Open {
             outbound.stage = Stage::Leaving;
-            self.send_frame(&mut outbound, Kind::Goodbye, &[], poller);
+            self.send_frame(&mut outbound, Kind::Goodbye, &mut Frame::of(&[]), poller);
             self.stream.ring_bell(Wakes::Anyone);
             self.finish_if_drained(&mut outbound);
         }
@@ -265,38 +261,35 @@ impl Link {
         &self,
         outbound: &mut Outbound,
         kind: Kind,
-        body: &[u8],
+        frame: &mut Frame,
         poller: &Poller,
     ) -> usize {
         outbound.spoken = true;
-        let header = header(kind, body, outbound.sealer.as_mut());
-        let whole = header.len() + body.len();
-        if let Err(why) = self.send_or_queue(outbound, &header, body, poller) {
+        let whole = frame.close(kind, outbound.sealer.as_mut());
+        if let Err(why) = self.send_or_queue(outbound, whole, poller) {
             self.give_up(outbound, why, poller);
         }
-        whole
+        whole.len()
     }
 
     /// Offers a frame to the stream and queues what it won't take. Fails with the reason to give the link up.
     fn send_or_queue(
         &self,
         outbound: &mut Outbound,
-        header: &Header,
-        body: &[u8],
+        whole: &[u8],
         poller: &Poller,
     ) -> Result<(), String> {
         let overtakes = mutant(Mutant::FrameOvertakes);
         let sent = if outbound.queue.is_empty() || overtakes {
-            self.send_now(header, body)
+            none_if_blocked(self.stream.send_quietly(&[IoSlice::new(whole)]))
                 .map_err(|error| describe(&error))?
         } else {
             0
         };
-        if sent == header.len() + body.len() {
+        if sent == whole.len() {
             return Ok(());
         }
-        outbound.enqueue(&header[sent.min(header.len())..]);
-        outbound.enqueue(&body[sent.saturating_sub(header.len())..]);
+        outbound.enqueue(&whole[sent..]);
         while mutant(Mutant::SendBlocks) && !outbound.queue.is_empty() {
             self.drain_queue(outbound)
                 .map_err(|error| describe(&error))?;
@@ -313,22 +306,6 @@ impl Link {
         };
         self.change_interest(outbound, to, poller)
             .map_err(|error| describe(&error))
-    }
-
-    /// Offers a whole frame to the stream; says how much it took.
-    fn send_now(&self, header: &Header, body: &[u8]) -> io::Result<usize> {
-        let whole = header.len() + body.len();
-        if whole <= INLINE_BYTES {
-            let mut joined = [0; INLINE_BYTES];
-            joined[..header.len()].copy_from_slice(header);
-            joined[header.len()..whole].copy_from_slice(body);
-            none_if_blocked(self.stream.send_quietly(&[IoSlice::new(&joined[..whole])]))
-        } else {
-            none_if_blocked(
-                self.stream
-                    .send_quietly(&[IoSlice::new(header), IoSlice::new(body)]),
-            )
-        }
     }
 
     fn drain_queue(&self, outbound: &mut Outbound) -> io::Result<()> {

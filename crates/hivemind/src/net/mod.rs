@@ -41,7 +41,7 @@ use link::Link;
 use poller::{LOOK_LINKS, Poller, Ready};
 use receive::Glance;
 
-pub(crate) use frame::MAX_BODY_BYTES;
+pub(crate) use frame::{Frame, MAX_BODY_BYTES};
 pub(crate) use record::{
     LENGTH_BYTES, MAX_PLAIN_BYTES, RecordOpener, RecordSealer, TAG_BYTES, Tampered, records,
 };
@@ -312,16 +312,16 @@ impl Links {
     /// # Panics
     ///
     /// When there is no such peer, or the body is longer than [`MAX_BODY_BYTES`].
-    pub(crate) fn send(&self, to: DroneId, body: &[u8], wakes: Wakes) {
+    pub(crate) fn send(&self, to: DroneId, frame: &mut Frame, wakes: Wakes) {
         self.link(to)
-            .send(body, self.who_is_awaited(wakes), &self.poller);
+            .send(frame, self.who_is_awaited(wakes), &self.poller);
     }
 
     /// As [`send`](Self::send), but a peer that sleeps is not woken before [`ring_owed`](Self::ring_owed): for who calls
     /// that soon, unless the answer comes first.
-    pub(crate) fn send_owing(&self, to: DroneId, body: &[u8], wakes: Wakes) {
+    pub(crate) fn send_owing(&self, to: DroneId, frame: &mut Frame, wakes: Wakes) {
         let link = self.link(to);
-        link.send_owing(body, self.who_is_awaited(wakes), &self.poller);
+        link.send_owing(frame, self.who_is_awaited(wakes), &self.poller);
         if link.stream.is_shared() {
             self.owes_bells.store(true, Ordering::Release);
         }

@@ -267,7 +267,7 @@ mod tests {
     use crate::net::Wakes;
     use crate::net::conformance::streams::sockets;
     use crate::net::record::tests::two_ends;
-    use crate::net::{Closed, Incoming, Links, LinksConfig, Tcp};
+    use crate::net::{Closed, Frame, Incoming, Links, LinksConfig, Tcp};
     use hivemind_protocol::DroneId;
     use std::io::{Read, Write};
     use std::net::TcpStream;
@@ -294,7 +294,7 @@ mod tests {
         let first = first.unwrap();
         frames
             .iter()
-            .for_each(|frame| first.send(DroneId(1), frame, Wakes::Anyone));
+            .for_each(|frame| first.send(DroneId(1), &mut Frame::of(frame), Wakes::Anyone));
         drop(first);
         let mut said = Vec::new();
         tap.read_to_end(&mut said).unwrap();

@@ -44,7 +44,7 @@ pub(super) fn every_sleeper_is_woken_and_no_wake_is_missed(pair: &MakePair) {
 pub(super) fn what_came_while_attended_wakes_a_sleeper_afterwards(pair: &MakePair) {
     let (near, far) = pair_of(pair);
     let attention = near.attend();
-    far.send(FIRST, b"early", Wakes::Anyone);
+    far.send(FIRST, &mut Frame::of(b"early"), Wakes::Anyone);
     poll_until(&far, || drained(&far), |_, _| {});
     drop(attention);
     let came = std::cell::Cell::new(false);
@@ -63,14 +63,14 @@ pub(super) fn what_comes_wakes_the_watcher_and_not_who_polls(pair: &MakePair) {
     let rounds = 100;
     let mut came = 0;
     while came < rounds {
-        far.send(FIRST, b"for who waits", Wakes::Anyone);
+        far.send(FIRST, &mut Frame::of(b"for who waits"), Wakes::Anyone);
         poll_until(&far, || drained(&far), |_, _| {});
         let seen = watching.wakes();
         came += watching.poll_since(seen, PATIENCE, &mut |_, _| {}).unwrap();
     }
     assert_eq!(service.wakes(), 0, "the service thread slept on");
     drop(watching);
-    far.send(FIRST, b"for who serves", Wakes::Anyone);
+    far.send(FIRST, &mut Frame::of(b"for who serves"), Wakes::Anyone);
     poll_until(&far, || drained(&far), |_, _| {});
     service.wakes_soon();
     service.end();
@@ -84,12 +84,12 @@ pub(super) fn what_comes_to_who_looks_by_himself_wakes_nobody(pair: &MakePair) {
     let start = Instant::now();
     while came < 100 {
         assert!(start.elapsed() < PATIENCE, "nothing came for too long");
-        far.send(FIRST, b"for who looks", Wakes::Anyone);
+        far.send(FIRST, &mut Frame::of(b"for who looks"), Wakes::Anyone);
         poll_until(&far, || drained(&far), |_, _| {});
         came += near.try_poll(&mut |_, _| {}).unwrap().unwrap();
     }
     assert_eq!(service.wakes(), 0, "the service thread slept on");
-    far.send(FIRST, b"for who serves", Wakes::Anyone);
+    far.send(FIRST, &mut Frame::of(b"for who serves"), Wakes::Anyone);
     poll_until(&far, || drained(&far), |_, _| {});
     drop(attention);
     service.wakes_soon();
@@ -101,8 +101,8 @@ pub(super) fn what_can_wait_wakes_nobody_until_somebody_waits(pair: &MakePair) {
     let (near, far) = pair_of(pair);
     let shared = far.stats().shared_links == 1;
     let service = Service::of(&near);
-    far.send(FIRST, b"can wait", Wakes::Awaited);
-    far.send_owing(FIRST, b"can wait too", Wakes::Awaited);
+    far.send(FIRST, &mut Frame::of(b"can wait"), Wakes::Awaited);
+    far.send_owing(FIRST, &mut Frame::of(b"can wait too"), Wakes::Awaited);
     far.ring_owed();
     poll_until(&far, || drained(&far), |_, _| {});
     if shared {
@@ -112,11 +112,11 @@ pub(super) fn what_can_wait_wakes_nobody_until_somebody_waits(pair: &MakePair) {
     let waiting = far.say_waiting();
     assert_eq!(waiting.is_some(), shared);
     comes_soon(&near, 2);
-    far.send(FIRST, b"awaited now", Wakes::Awaited);
+    far.send(FIRST, &mut Frame::of(b"awaited now"), Wakes::Awaited);
     poll_until(&far, || drained(&far), |_, _| {});
     comes_soon(&near, 3);
     drop(waiting);
-    far.send(FIRST, b"cannot wait", Wakes::Anyone);
+    far.send(FIRST, &mut Frame::of(b"cannot wait"), Wakes::Anyone);
     poll_until(&far, || drained(&far), |_, _| {});
     comes_soon(&near, 4);
     service.end();
@@ -127,7 +127,7 @@ pub(super) fn what_can_wait_is_taken_at_once_where_a_third_one_waits(pair: &Make
     let service = Service::of(&hive[0]);
     let waiting = hive[2].say_waiting();
     for came in 1..=20 {
-        hive[1].send(FIRST, b"can wait", Wakes::Awaited);
+        hive[1].send(FIRST, &mut Frame::of(b"can wait"), Wakes::Awaited);
         poll_until(&hive[1], || drained(&hive[1]), |_, _| {});
         comes_soon(&hive[0], came);
     }
@@ -141,7 +141,7 @@ pub(super) fn what_can_wait_wakes_who_waits_for_it(pair: &MakePair) {
     let watching = near.watch();
     let mut came = 0;
     while came < 20 {
-        far.send(FIRST, b"can wait", Wakes::Awaited);
+        far.send(FIRST, &mut Frame::of(b"can wait"), Wakes::Awaited);
         poll_until(&far, || drained(&far), |_, _| {});
         let start = Instant::now();
         let seen = watching.wakes();
@@ -165,13 +165,13 @@ fn who_has_a_link_over_tcp_is_woken_for_what_can_wait() {
     assert_eq!(shared, [2, 1, 1]);
     let service = Service::of(&hive[1]);
     for came in 1..=20 {
-        hive[0].send(SECOND, b"can wait", Wakes::Awaited);
+        hive[0].send(SECOND, &mut Frame::of(b"can wait"), Wakes::Awaited);
         comes_soon(&hive[1], came);
     }
     service.end();
     let service = Service::of(&hive[0]);
     let waiting = hive[2].say_waiting();
-    hive[1].send(FIRST, b"cannot wait", Wakes::Awaited);
+    hive[1].send(FIRST, &mut Frame::of(b"cannot wait"), Wakes::Awaited);
     comes_soon(&hive[0], 1);
     drop(waiting);
     service.end();

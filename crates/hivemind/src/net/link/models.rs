@@ -114,7 +114,9 @@ fn frames_of_two_threads_arrive_whole_while_a_third_drains() {
         let model = Model::new(30);
         let senders = [b"one", b"two"].map(|body| {
             spawn(&model, move |model| {
-                model.link.send(body, Wakes::Anyone, &model.poller)
+                model
+                    .link
+                    .send(&mut Frame::of(body), Wakes::Anyone, &model.poller)
             })
         });
         model.drain_with(15);
@@ -134,7 +136,9 @@ fn the_end_comes_after_everything_that_went_before_the_goodbye() {
     check(3, || {
         let model = Model::new(10);
         let sender = spawn(&model, |model| {
-            model.link.send(b"late", Wakes::Anyone, &model.poller)
+            model
+                .link
+                .send(&mut Frame::of(b"late"), Wakes::Anyone, &model.poller)
         });
         let drainer = spawn(&model, |model| {
             model.drain_with(20);
@@ -154,7 +158,9 @@ fn a_link_that_is_given_up_while_two_threads_use_it_keeps_nothing_and_says_why()
     check(3, || {
         let model = Model::new(10);
         let sender = spawn(&model, |model| {
-            model.link.send(b"lost", Wakes::Anyone, &model.poller)
+            model
+                .link
+                .send(&mut Frame::of(b"lost"), Wakes::Anyone, &model.poller)
         });
         let drainer = spawn(&model, |model| {
             model.drain_with(5);
