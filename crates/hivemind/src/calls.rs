@@ -69,10 +69,8 @@ impl Glances {
 impl Drone {
     /// One collective call. Blocks until all drones make it.
     pub(crate) fn meet(&self, kind: MeetingKind, payload: Vec<u8>) -> Result<Brought> {
-        let begin = Instant::now();
         let command = Command::Meet(Meeting { kind, payload });
         let outcome = self.call(command, &|| format!("waiting at {kind}"));
-        self.times.meeting(begin.elapsed());
         match outcome? {
             Outcome::Met {
                 payloads,
@@ -84,21 +82,17 @@ impl Drone {
 
     /// The first half of a split barrier. Blocks until this drone has arrived.
     pub(crate) fn arrive(&self, id: BarrierId) -> Result<()> {
-        let begin = Instant::now();
         self.note_arrival();
         let kind = MeetingKind::Split(id);
         let payload = Vec::new();
         let command = Command::Meet(Meeting { kind, payload });
         let arrived = self.call(command, &|| format!("arriving at {id}"));
-        self.times.meeting(begin.elapsed());
         arrived.map(|_| ())
     }
 
     /// The second half. Blocks until all drones have arrived.
     pub(crate) fn depart(&self) -> Result<()> {
-        let begin = Instant::now();
         let departed = self.call(Command::Depart, &|| "departing from a barrier".to_owned());
-        self.times.meeting(begin.elapsed());
         departed.map(|_| ())
     }
 
@@ -108,17 +102,13 @@ impl Drone {
     }
 
     fn acquire_for(&self, lock: LockId, operation: &dyn Fn() -> String) -> Result<()> {
-        let begin = Instant::now();
         let acquired = self.call(Command::Acquire(lock), operation);
-        self.times.lock(begin.elapsed());
         acquired.map(|_| ())
     }
 
     /// Takes a lock if nobody has it or is in line for it; gives whether it did. Blocks for the answer.
     pub(crate) fn try_acquire(&self, lock: LockId) -> Result<bool> {
-        let begin = Instant::now();
         let tried = self.call(Command::TryAcquire(lock), &|| format!("trying for {lock}"));
-        self.times.lock(begin.elapsed());
         Ok(tried? == Outcome::Done)
     }
 
@@ -146,10 +136,8 @@ impl Drone {
 
     /// Lets a lock that is held here go and sleeps until the condition is signalled; then takes it again. Blocks as long.
     pub(crate) fn wait_for(&self, lock: LockId, condition: ConditionId) -> Result<()> {
-        let begin = Instant::now();
         let operation = || format!("waiting for {condition} of {lock}");
         let woken = self.call(Command::Wait { lock, condition }, &operation);
-        self.times.lock(begin.elapsed());
         woken.map(|_| ())
     }
 

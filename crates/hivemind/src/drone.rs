@@ -17,7 +17,6 @@ use hivemind_protocol::{
     AccessKind, Command, Core, DroneId, Effect, Event, Failure, Message, Mutant, Outcome,
     PAGE_SIZE, PAGES_A_MESSAGE_MOST, PAGES_PUSHED_MOST, PageId, Stats, Ticket, mutant,
 };
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// One drone of the hive, shared by the program's threads and the service thread.
@@ -38,7 +37,8 @@ pub(crate) struct Drone {
 /// What the lock protects.
 struct State {
     core: Core<RegionMemory>,
-    waiting: HashMap<Ticket, Arc<Waiter<Done>>>,
+    /// As many as the program has threads that wait.
+    waiting: Vec<(Ticket, Arc<Waiter<Done>>)>,
     next_ticket: u64,
     effects: Vec<Effect>,
     /// Where messages are encoded, kept for its memory.
@@ -90,7 +90,7 @@ impl Drone {
             me,
             state: Mutex::new(State {
                 core,
-                waiting: HashMap::new(),
+                waiting: Vec::new(),
                 next_ticket: 0,
                 effects: Vec::new(),
                 frame: Frame::with_room(frame_bytes),
@@ -113,8 +113,9 @@ impl Drone {
         self.patience.note_arrival();
     }
 
-    /// Carries a command out and waits for its end. `operation` says in an error what was going on.
+    /// Carries a command out and waits for its end; adds up how long. `operation` says in an error what was going on.
     pub(crate) fn call(&self, command: Command, operation: &dyn Fn() -> String) -> Result<Outcome> {
+        let timed = self.times.of(&command).map(|sum| (sum, Instant::now()));
         let waiter = {
             let mut state = self.state();
             let (ticket, waiter) = state.new_ticket();
@@ -125,7 +126,11 @@ impl Drone {
             );
             waiter
         };
-        self.wait(&waiter, operation)
+        let outcome = self.wait(&waiter, operation);
+        if let Some((sum, begin)) = timed {
+            sum.add(begin.elapsed());
+        }
+        outcome
     }
 
     /// Makes a page accessible; blocks until it is.
@@ -145,7 +150,7 @@ impl Drone {
             AccessKind::Read => format!("fetching {page} to read it"),
             AccessKind::Write => format!("fetching {page} to write it"),
         });
-        self.times.fault(begin.elapsed());
+        self.times.faults.add(begin.elapsed());
         outcome.map(|_| ())
     }
 
@@ -266,7 +271,7 @@ impl Drone {
                     if let Some(tracer) = &mut state.tracer {
                         tracer.complete(ticket, &result);
                     }
-                    if let Some(waiter) = state.waiting.remove(&ticket) {
+                    if let Some(waiter) = state.take_waiter(ticket) {
                         self.complete(&waiter, result);
                     }
                 }
@@ -323,24 +328,14 @@ impl Drone {
     /// Waits until the ticket is complete: looks for messages itself for a while, then sleeps, in the links where no
     /// other thread does.
     fn wait(&self, waiter: &Arc<Waiter<Done>>, operation: &dyn Fn() -> String) -> Result<Outcome> {
-        let begin = Instant::now();
-        let mut waiting = None;
-        if !waiter.is_done() {
-            self.spin(waiter, self.wait_limit, &mut waiting);
-        }
-        self.ring_owed();
-        if !waiter.is_done() && waiting.is_none() && self.patience.untold().is_some() {
-            waiting = self.links.as_ref().and_then(Links::say_waiting);
-        }
-        let lookout = || Watching {
-            drone: self,
-            watch: self.links().watch(),
-            waiter,
+        let outcome = match waiter.take() {
+            Some(outcome) => {
+                self.ring_owed();
+                Some(outcome)
+            }
+            None => self.look_and_sleep(waiter),
         };
-        let waited = self.parking.wait(waiter, self.wait_limit, lookout);
-        self.patience.learn(begin.elapsed());
-        drop(waiting);
-        match waited {
+        match outcome {
             Some(Ok(outcome)) => Ok(outcome),
             Some(Err(Failure::Refused(refusal))) => Err(Error::Refused {
                 me: self.me,
@@ -364,6 +359,26 @@ impl Drone {
                 })
             }
         }
+    }
+
+    /// None where the limit is over.
+    fn look_and_sleep(&self, waiter: &Arc<Waiter<Done>>) -> Option<Done> {
+        let begin = Instant::now();
+        let mut waiting = None;
+        self.spin(waiter, self.wait_limit, &mut waiting);
+        self.ring_owed();
+        if !waiter.is_done() && waiting.is_none() && self.patience.untold().is_some() {
+            waiting = self.links.as_ref().and_then(Links::say_waiting);
+        }
+        let lookout = || Watching {
+            drone: self,
+            watch: self.links().watch(),
+            waiter,
+        };
+        let outcome = self.parking.wait(waiter, self.wait_limit, lookout);
+        self.patience.learn(begin.elapsed());
+        drop(waiting);
+        outcome
     }
 
     /// Looks for messages until the ticket is complete or none has come for a while, at most `longest`: where one came
@@ -521,8 +536,13 @@ impl State {
             self.next_ticket += 1;
         }
         let waiter = Arc::new(Waiter::new());
-        self.waiting.insert(ticket, Arc::clone(&waiter));
+        self.waiting.push((ticket, Arc::clone(&waiter)));
         (ticket, waiter)
+    }
+
+    fn take_waiter(&mut self, ticket: Ticket) -> Option<Arc<Waiter<Done>>> {
+        let at = self.waiting.iter().rposition(|(of, _)| *of == ticket)?;
+        Some(self.waiting.swap_remove(at).1)
     }
 }
 
@@ -587,8 +607,9 @@ pub(crate) mod tests {
         let (one, first) = state.new_ticket();
         let (other, second) = state.new_ticket();
         assert_ne!(one, other);
-        assert!(Arc::ptr_eq(&state.waiting[&one], &first));
-        assert!(Arc::ptr_eq(&state.waiting[&other], &second));
+        assert!(Arc::ptr_eq(&state.take_waiter(one).unwrap(), &first));
+        assert!(Arc::ptr_eq(&state.take_waiter(other).unwrap(), &second));
+        assert!(state.take_waiter(one).is_none());
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl<R> Parking<R> {
             }
             self.leave(waiter);
         }
-        lock(&waiter.slot).result.take()
+        waiter.take()
     }
 
     fn enter(&self, waiter: &Arc<Waiter<R>>) {
@@ -143,6 +143,11 @@ impl<R> Waiter<R> {
     /// Whether the result is there.
     pub(crate) fn is_done(&self) -> bool {
         self.done.load(Ordering::Acquire)
+    }
+
+    /// The result, if it is there; once.
+    pub(crate) fn take(&self) -> Option<R> {
+        self.is_done().then(|| lock(&self.slot).result.take())?
     }
 
     /// Brings the result. Says whether its thread is the watcher, which the caller must wake then.

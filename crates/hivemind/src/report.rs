@@ -1,7 +1,7 @@
 //! What a drone's shared memory did, as numbers: counted by the core and the links, timed by the driver.
 
 use crate::net::LinkStats;
-use hivemind_protocol::{DroneId, Stats};
+use hivemind_protocol::{Command, DroneId, Stats};
 use serde::Serialize;
 use std::io;
 use std::path::Path;
@@ -11,10 +11,14 @@ use std::time::Duration;
 /// Waiting times of one drone.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
-    fault_ns: AtomicU64,
-    lock_ns: AtomicU64,
-    meeting_ns: AtomicU64,
+    pub(crate) faults: Sum,
+    locks: Sum,
+    meetings: Sum,
 }
+
+/// Sums of microseconds would lose the short waits: nanoseconds inside, microseconds in the report.
+#[derive(Debug, Default)]
+pub(crate) struct Sum(AtomicU64);
 
 /// The statistics of one drone since it joined.
 ///
@@ -60,22 +64,27 @@ pub struct Report {
 }
 
 impl Times {
-    pub(crate) fn fault(&self, waited: Duration) {
-        add(&self.fault_ns, waited);
-    }
-
-    pub(crate) fn lock(&self, waited: Duration) {
-        add(&self.lock_ns, waited);
-    }
-
-    pub(crate) fn meeting(&self, waited: Duration) {
-        add(&self.meeting_ns, waited);
+    /// Where the time belongs that a command takes, if that is counted.
+    pub(crate) fn of(&self, command: &Command) -> Option<&Sum> {
+        match command {
+            Command::Acquire(_) | Command::TryAcquire(_) | Command::Wait { .. } => {
+                Some(&self.locks)
+            }
+            Command::Meet(_) | Command::Depart => Some(&self.meetings),
+            _ => None,
+        }
     }
 }
 
-/// Sums of microseconds would lose the short waits: nanoseconds inside, microseconds in the report.
-fn add(sum: &AtomicU64, waited: Duration) {
-    sum.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+impl Sum {
+    pub(crate) fn add(&self, waited: Duration) {
+        self.0
+            .fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    fn us(&self) -> u64 {
+        self.0.load(Ordering::Relaxed) / 1000
+    }
 }
 
 impl Report {
@@ -87,7 +96,6 @@ impl Report {
         times: &Times,
         elapsed: Duration,
     ) -> Self {
-        let us = |sum: &AtomicU64| sum.load(Ordering::Relaxed) / 1000;
         let (resident_bytes, resident_peak_bytes) = resident();
         Self {
             drone: drone.0,
@@ -96,9 +104,9 @@ impl Report {
             bytes_sent: links.bytes_sent,
             bytes_received: links.bytes_received,
             shared_links: links.shared_links,
-            fault_wait_us: us(&times.fault_ns),
-            lock_wait_us: us(&times.lock_ns),
-            barrier_wait_us: us(&times.meeting_ns),
+            fault_wait_us: times.faults.us(),
+            lock_wait_us: times.locks.us(),
+            barrier_wait_us: times.meetings.us(),
             resident_bytes,
             resident_peak_bytes,
             elapsed_us: elapsed.as_micros() as u64,

@@ -516,8 +516,7 @@ impl Links {
     /// Has them tell of all that comes, if somebody has begun to await what this drone does since they were told how to: who did
     /// so may have found it looking.
     fn rest_as_awaited(&self, awaited: bool) {
-        let nobody_looks = !self.poller.beds.somebody_looks();
-        if !awaited && nobody_looks && self.is_awaited() {
+        if !awaited && !self.poller.beds.somebody_looks() && self.is_awaited() {
             self.rest_as(true);
         }
     }
