@@ -251,6 +251,8 @@ mutants! {
     WaitsUntold = "waits-untold", None;
     /// The program is not kept out of pages that nobody watches while they become a large one.
     LargePageInReach = "large-page-in-reach", None;
+    /// What a look at scattered pages finds between them is told of as they are.
+    StoresBetweenTold = "stores-between-told", None;
     /// The call for a collection stays with those right below the first drone.
     CallNotPassedOn = "call-not-passed-on", None;
 }

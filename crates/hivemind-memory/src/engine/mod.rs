@@ -9,6 +9,7 @@ mod copies;
 mod guard;
 mod left;
 mod mprotect;
+mod near;
 mod uffd;
 mod uffd_sync;
 mod userfault;

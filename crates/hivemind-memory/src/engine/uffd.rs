@@ -7,11 +7,14 @@
 //! mark for a page that was write-protected, and nothing for one that was stored to. So a valid page without entry and
 //! mark was written (INV-M2 restores it; [`Engine::take_written`] reports it, and maps it again).
 
+use super::near::Near;
 use super::userfault::{Accesses, Need, Userfault, give_up};
 use super::{Engine, Opened, Refusal, expect, store_by_system_call};
 use crate::mapping::Mapping;
 use crate::sys::{self, Scan, page_region};
-use hivemind_protocol::{Access, AccessKind, PAGE_SIZE, PageId, PageRun, WriteDetection};
+use hivemind_protocol::{
+    Access, AccessKind, Mutant, PAGE_SIZE, PageId, PageRun, WriteDetection, mutant,
+};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -169,18 +172,49 @@ impl Uffd {
         accesses.left.set([]);
         let before = into.len();
         let mut vanished = Vec::new();
-        for span in accesses.map.read_only_runs() {
-            self.scan(span, scan, found, |run, has_entry| {
-                push(into, before, run);
-                if !has_entry {
-                    vanished.push(run);
+        let mut tell = |run, has_entry: bool| {
+            push(into, before, run);
+            if !has_entry {
+                vanished.push(run);
+            }
+        };
+        let watched = accesses.map.read_only_runs();
+        for near in Near::of(&watched) {
+            if let Some(span) = near.alone() {
+                self.scan(span, scan, found, &mut tell)?;
+                continue;
+            }
+            for (run, has_entry) in self.look_among(&near, found)? {
+                match scan {
+                    Scan::TakeWritten => self.scan(run, scan, found, &mut tell)?,
+                    _ => tell(run, has_entry),
                 }
-            })?;
+            }
         }
         for run in vanished {
             self.userfault.map_in(run, true)?;
         }
         Ok(())
+    }
+
+    /// Which of these were stored to, by a look at all of them at once, and whether they have entries. Protects none of them: what lies
+    /// between is not to be changed.
+    fn look_among(
+        &self,
+        near: &Near<'_>,
+        found: &mut [page_region],
+    ) -> Result<Vec<(PageRun, bool)>, Errno> {
+        let mut stored = Vec::new();
+        self.scan(
+            near.span(),
+            Scan::Written,
+            found,
+            |run, has_entry| match mutant(Mutant::StoresBetweenTold) {
+                false => stored.extend(near.within(run).map(|part| (part, has_entry))),
+                true => stored.push((run, has_entry)),
+            },
+        )?;
+        Ok(stored)
     }
 
     /// Calls `visit` with the runs that a scan of this span finds, ascending, and whether they have entries.

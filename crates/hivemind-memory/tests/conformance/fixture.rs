@@ -223,6 +223,17 @@ pub(crate) fn run(first: u64, count: u64) -> PageRun {
     }
 }
 
+/// How many faults of this thread the kernel has resolved by itself.
+pub(crate) fn minor_faults() -> i64 {
+    let mut usage = std::mem::MaybeUninit::zeroed();
+    // SAFETY: it writes one structure of the type that it is given a place for, of which all zeros are a value.
+    let usage: libc::rusage = unsafe {
+        libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    usage.ru_minflt
+}
+
 /// Small numbers that look random and are the same in every run.
 pub(crate) struct Random(pub(crate) u64);
 

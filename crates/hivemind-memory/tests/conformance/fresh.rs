@@ -1,6 +1,6 @@
 //! Pages that are filled for the first time, by the program or by what comes from a peer.
 
-use crate::fixture::{Case, Fixture, run};
+use crate::fixture::{Case, Fixture, minor_faults, run};
 use hivemind_protocol::{Access, AccessKind, Memory, PAGE_SIZE, PageId, PageRun, WriteDetection};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -190,17 +190,6 @@ pub(crate) fn stores_to_pages_that_were_left_and_opened_take_no_fault_in_the_ker
             assert_eq!(told, [run(3, 1)], "what is watched again is found again");
         }
     }
-}
-
-/// How many faults of this thread the kernel has resolved by itself.
-fn minor_faults() -> i64 {
-    let mut usage = std::mem::MaybeUninit::zeroed();
-    // SAFETY: it writes one structure of the type that it is given a place for, of which all zeros are a value.
-    let usage: libc::rusage = unsafe {
-        libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
-        usage.assume_init()
-    };
-    usage.ru_minflt
 }
 
 pub(crate) fn a_page_that_comes_as_a_whole_is_seen_each_time(case: &Case) {

@@ -1,5 +1,5 @@
 //! One suite for all fault engines: each body runs once an engine. An engine that this machine lacks is reported as
-//! skipped. `bodies` looks at pages in this process, `fresh` at those that are filled for the first time; `children` at what
+//! skipped. `bodies` looks at pages in this process, `fresh` at those that are filled for the first time, `scattered` at those that lie apart; `children` at what
 //! ends a process, so it starts some.
 //!
 //! An engine more is a line in `suite!`'s list of engines.
@@ -9,6 +9,7 @@ mod children;
 mod costs;
 mod fixture;
 mod fresh;
+mod scattered;
 
 use fixture::Case;
 use hivemind_memory::EngineKind;
@@ -73,6 +74,9 @@ suite! {
         a_write_into_a_visible_page_breaks_an_invariant,
         a_page_beyond_the_region_breaks_an_invariant,
         a_second_handler_is_refused;
+    scattered:
+        stores_are_found_exactly_among_pages_of_all_kinds,
+        pages_between_those_that_are_watched_stay_as_they_are;
     costs:
         a_fault_waits_for_no_other;
     children:
@@ -125,6 +129,15 @@ fn scattered_pages_need_no_mappings() {
             costs::scattered_pages_need_no_mappings,
         );
     }
+}
+
+#[test]
+fn pages_near_each_other_are_looked_at_together() {
+    Case::run(
+        EngineKind::Uffd,
+        "pages_near_each_other_are_looked_at_together",
+        scattered::pages_near_each_other_are_looked_at_together,
+    );
 }
 
 #[test]
