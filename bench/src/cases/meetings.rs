@@ -1,6 +1,6 @@
 //! Meetings: barriers of few and many drones, with nothing and with much to tell, and values for all.
 
-use hivemind::Shared;
+use hivemind::{Hive, Shared};
 use hivemind_protocol::PAGE_SIZE;
 
 use super::{Case, Goal, PLAIN};
@@ -10,7 +10,7 @@ use crate::series::{Bench, Series, Turn};
 
 const BARRIER: Case = Case {
     what: "a barrier of all; floor: all send to drone 0 and get its answer, through bare sockets",
-    run: |bench| barrier(bench, 0, 0),
+    run: |bench| barrier(bench, 0, Valid::side_by_side(0)),
     ..PLAIN
 };
 
@@ -54,25 +54,37 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "barrier/0-of-1024",
         what: "a barrier, 1024 pages valid on both drones and none written; floor: a bare round trip",
-        run: |bench| barrier(bench, 0, 1024),
+        run: |bench| barrier(bench, 0, Valid::side_by_side(1024)),
         ..PLAIN
     },
     Case {
         name: "barrier/1-of-1024",
         what: "a barrier, 1 of 1024 such pages written before; floor: a bare round trip",
-        run: |bench| barrier(bench, 1, 1024),
+        run: |bench| barrier(bench, 1, Valid::side_by_side(1024)),
         ..PLAIN
     },
     Case {
         name: "barrier/64-of-1024",
         what: "a barrier, 64 of 1024 such pages written before; floor: a bare round trip",
-        run: |bench| barrier(bench, 64, 1024),
+        run: |bench| barrier(bench, 64, Valid::side_by_side(1024)),
         ..PLAIN
     },
     Case {
         name: "barrier/1024-of-1024",
         what: "a barrier, all of 1024 such pages written before; floor: a bare round trip",
-        run: |bench| barrier(bench, 1024, 1024),
+        run: |bench| barrier(bench, 1024, Valid::side_by_side(1024)),
+        ..PLAIN
+    },
+    Case {
+        name: "barrier/1-of-512-apart",
+        what: "a barrier, 1 of 512 pages written before that lie 16 apart; floor: a bare round trip",
+        run: |bench| {
+            let valid = Valid {
+                pages: 512,
+                apart: 16,
+            };
+            barrier(bench, 1, valid)
+        },
         ..PLAIN
     },
     Case {
@@ -89,12 +101,35 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-/// Barriers one after the other; before each, drone 1 writes `dirty` of `valid` pages that drone 0 has read. Time
+/// Pages that are valid when a barrier comes.
+#[derive(Clone, Copy)]
+struct Valid {
+    pages: usize,
+    /// How many pages it is from one to the next.
+    apart: usize,
+}
+
+impl Valid {
+    fn side_by_side(pages: usize) -> Self {
+        Self { pages, apart: 1 }
+    }
+
+    fn read(self, hive: &Hive, pages: &Shared<Page>) {
+        for page in pages.view(hive).iter().step_by(self.apart).take(self.pages) {
+            std::hint::black_box(page[0]);
+        }
+    }
+}
+
+type Page = [u64; PAGE_SIZE / 8];
+
+/// Barriers one after the other; before each, drone 1 writes `dirty` of the `valid` pages, which drone 0 has read. Time
 /// counts from when both are about to call; where there is nothing to do before each, all are timed at once, as the round trips are.
-fn barrier(bench: &mut Bench, dirty: usize, valid: usize) -> anyhow::Result<Series> {
+fn barrier(bench: &mut Bench, dirty: usize, valid: Valid) -> anyhow::Result<Series> {
     const COUNT: u32 = 16;
     let first = bench.is_first();
-    let mut pages: Shared<[u64; PAGE_SIZE / 8]> = bench.hive.alloc(valid.max(1))?;
+    let mut pages: Shared<Page> = bench.hive.alloc((valid.pages * valid.apart).max(1))?;
+    valid.read(&bench.hive, &pages);
     let series = bench.compare(
         |bench| {
             if dirty == 0 {
@@ -105,13 +140,12 @@ fn barrier(bench: &mut Bench, dirty: usize, valid: usize) -> anyhow::Result<Seri
             let mut whole: Option<Turn> = None;
             for _ in 0..COUNT {
                 if first {
-                    for page in &pages.view(&bench.hive)[..valid] {
-                        std::hint::black_box(page[0]);
-                    }
+                    valid.read(&bench.hive, &pages);
                 }
                 bench.hive.barrier()?;
                 if !first {
-                    for page in &mut pages.view_mut(&bench.hive)[..dirty] {
+                    let view = pages.view_mut(&bench.hive);
+                    for page in view.iter_mut().step_by(valid.apart).take(dirty) {
                         page[0] += 1;
                     }
                 }
