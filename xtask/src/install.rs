@@ -26,7 +26,7 @@ pub(crate) struct Install {
     no_build: bool,
 }
 
-/// The shared library carries the version; programs look for the first number (`build.rs` of hivemind-capi).
+/// The shared library carries the version; programs look for the first number (`build.rs` of hivemind-c).
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const SONAME: &str = "libhivemind.so.0";
 

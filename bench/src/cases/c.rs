@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use hivemind::{LockId, PAGE_SIZE, RawHive};
-use hivemind_c::{
+use hivemind_capi::{
     hive_barrier, hive_exit, hive_lock, hive_me, hive_present, hive_sem_post, hive_startup,
     hive_status_t, hive_unlock, rust_hive,
 };

@@ -3,7 +3,10 @@
 
 mod installed;
 
+use std::collections::BTreeSet;
+
 use installed::{Installed, installed};
+use object::{Object, ObjectSymbol};
 
 /// Builds a program and runs it on 1, 2, 4 and 8 drones, under every engine that works here.
 fn gives_the_serial_answer(language: &str, source: &str) {
@@ -203,15 +206,8 @@ fn pkg_config_says_what_the_wrapper_says() {
 #[test]
 fn each_call_has_a_page_in_the_manual_and_an_interface_for_fortran() {
     let here = installed();
-    let header = here.read("include/hivemind.h");
     let fortran = here.read("include/hivemind.f90");
-    let calls = header
-        .lines()
-        .filter(|line| !line.starts_with("//") && line.contains('('));
-    let names = calls.filter_map(|line| line.split('(').next()?.rsplit([' ', '*']).next());
-    let names: Vec<&str> = names.filter(|name| name.starts_with("hive_")).collect();
-    assert!(names.len() > 20, "{names:?}");
-    for name in names {
+    for name in here.calls() {
         assert!(
             here.read(&format!("share/man/man3/{name}.3"))
                 .contains(".SH DESCRIPTION")
@@ -222,6 +218,17 @@ fn each_call_has_a_page_in_the_manual_and_an_interface_for_fortran() {
             "{name} is missing in hivemind.f90"
         );
     }
+}
+
+#[test]
+fn the_shared_library_has_the_calls_of_the_header_and_no_name_beside_them() {
+    let bytes = installed().read_bytes("lib/libhivemind.so");
+    let library = object::File::parse(&*bytes).expect("it is a library");
+    let defined = library
+        .dynamic_symbols()
+        .filter(ObjectSymbol::is_definition);
+    let names = defined.map(|symbol| symbol.name().expect("a name is text").to_owned());
+    assert_eq!(names.collect::<BTreeSet<_>>(), installed().calls());
 }
 
 /// The border itself under valgrind: a hive of one, with the engine that valgrind can follow.

@@ -23,6 +23,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("hivemind-sim", &["hivemind-protocol", "hivemind-trace"]),
     ("hivemind-cli", &["hivemind-dsm", "hivemind-trace"]),
     ("hivemind-capi", &["hivemind-dsm"]),
+    ("hivemind-c", &["hivemind-capi"]),
     ("apps", &["hivemind-dsm"]),
     (
         "hivemind-bench",

@@ -1,5 +1,6 @@
 //! An installation as users have it, made once for all tests of a process, and what is done with it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -144,6 +145,25 @@ impl Installed {
         let place = self.prefix.join(name);
         std::fs::read_to_string(&place)
             .unwrap_or_else(|error| panic!("{}: {error}", place.display()))
+    }
+
+    /// The calls that the header names.
+    pub(crate) fn calls(&self) -> BTreeSet<String> {
+        let header = self.read("include/hivemind.h");
+        let calls = header
+            .lines()
+            .filter(|line| !line.starts_with("//") && line.contains('('));
+        let names = calls.filter_map(|line| line.split('(').next()?.rsplit([' ', '*']).next());
+        let names = names.filter(|name| name.starts_with("hive_"));
+        let names: BTreeSet<_> = names.map(str::to_owned).collect();
+        assert!(names.len() > 20, "{names:?}");
+        names
+    }
+
+    /// Any file of it.
+    pub(crate) fn read_bytes(&self, name: &str) -> Vec<u8> {
+        let place = self.prefix.join(name);
+        std::fs::read(&place).unwrap_or_else(|error| panic!("{}: {error}", place.display()))
     }
 
     /// What pkg-config tells of the installation. None where there is none, which is said.
