@@ -71,7 +71,12 @@ impl Times {
                 Some(&self.locks)
             }
             Command::Meet(_) | Command::Depart => Some(&self.meetings),
-            _ => None,
+            Command::Release(_)
+            | Command::Signal { .. }
+            | Command::Prefetch(_)
+            | Command::Allocate { .. }
+            | Command::Measure(_)
+            | Command::Free(_) => None,
         }
     }
 }
@@ -136,4 +141,35 @@ fn resident() -> (u64, u64) {
         kib("VmRSS").unwrap_or(0) * 1024,
         kib("VmHWM").unwrap_or(0) * 1024,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hivemind_protocol::{BarrierId, ConditionId, LockId, Meeting, MeetingKind};
+
+    #[test]
+    fn who_waits_for_a_lock_or_for_all_is_counted_there() {
+        let times = Times::default();
+        let (lock, condition) = (LockId(1), ConditionId(0));
+        let meeting = Meeting {
+            kind: MeetingKind::Barrier(BarrierId(0)),
+            payload: Vec::new(),
+        };
+        let for_locks = [
+            Command::Acquire(lock),
+            Command::TryAcquire(lock),
+            Command::Wait { lock, condition },
+        ];
+        for command in for_locks {
+            assert!(std::ptr::eq(times.of(&command).unwrap(), &times.locks));
+        }
+        for command in [Command::Meet(meeting), Command::Depart] {
+            assert!(std::ptr::eq(times.of(&command).unwrap(), &times.meetings));
+        }
+        assert!(times.of(&Command::Release(lock)).is_none());
+        times.locks.add(Duration::from_nanos(600));
+        times.locks.add(Duration::from_nanos(600));
+        assert_eq!((times.locks.us(), times.meetings.us()), (1, 0));
+    }
 }

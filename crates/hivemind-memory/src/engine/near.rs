@@ -1,4 +1,4 @@
-//! Watched runs of pages that lie near each other: one look at all of them and at what lies between costs less than one at each.
+//! Short watched runs of pages that lie near each other: one look at all of them and at what lies between costs less than one at each.
 //!
 //! Deliberately elsewhere: the look itself (`uffd`).
 
@@ -8,16 +8,22 @@ use hivemind_protocol::{PageId, PageRun};
 /// over an entry of the page table 9 ns, whatever it is (docs/decisions/0047-scattered-pages-are-looked-at-together.md).
 const NEAR_PAGES: u64 = 32;
 
-/// Of fewer runs each is looked at for itself: what a look at all finds has to be looked at once more.
+/// Longer ones are looked at for themselves: to walk over one twice would cost more than a call.
+const SHORT_PAGES: u64 = 32;
+
+/// Of fewer runs each is looked at for itself: those in which a look at all finds a store are looked at once more.
 const RUNS_LEAST: usize = 3;
 
-/// Runs, ascending and apart, of which each lies near the next.
+/// Runs, ascending and apart: one, or several short ones of which each lies near the next.
 pub(super) struct Near<'a>(&'a [PageRun]);
 
 impl<'a> Near<'a> {
     /// Divides runs, ascending and apart, into those that are looked at together.
     pub(super) fn of(runs: &'a [PageRun]) -> impl Iterator<Item = Self> {
-        let near = runs.chunk_by(|one, next| next.first.0 - one.end().0 <= NEAR_PAGES);
+        let short = |run: &PageRun| run.count <= SHORT_PAGES;
+        let near = runs.chunk_by(move |one, next| {
+            short(one) && short(next) && next.first.0 - one.end().0 <= NEAR_PAGES
+        });
         near.flat_map(|near| {
             let at_once = if near.len() < RUNS_LEAST {
                 1
@@ -45,13 +51,16 @@ impl<'a> Near<'a> {
         }
     }
 
+    /// Those of these that a run reaches into, ascending.
+    pub(super) fn reached_by(&self, run: PageRun) -> &'a [PageRun] {
+        let from = self.0.partition_point(|near| near.end() <= run.first);
+        let upto = self.0.partition_point(|near| near.first < run.end());
+        &self.0[from..upto.max(from)]
+    }
+
     /// The parts of a run that lie in these, ascending.
     pub(super) fn within(&self, run: PageRun) -> impl Iterator<Item = PageRun> {
-        let from = self.0.partition_point(|near| near.end() <= run.first);
-        let reached = self.0[from..]
-            .iter()
-            .take_while(move |near| near.first < run.end());
-        reached.map(move |near| {
+        self.reached_by(run).iter().map(move |near| {
             let first = PageId(near.first.0.max(run.first.0));
             let end = near.end().0.min(run.end().0);
             PageRun {
@@ -72,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn three_that_lie_near_each_other_are_looked_at_together_and_two_or_far_ones_are_not() {
+    fn three_that_lie_near_each_other_are_looked_at_together_and_two_or_far_or_long_ones_are_not() {
         let far = 100 + NEAR_PAGES + 1;
         let runs = [
             run(0, 1),
@@ -81,6 +90,8 @@ mod tests {
             run(98, 2),
             run(far, 1),
             run(far + 2, 1),
+            run(far + 4, SHORT_PAGES + 1),
+            run(far + 6 + SHORT_PAGES, 1),
         ];
         let spans: Vec<_> = Near::of(&runs)
             .map(|near| (near.span(), near.alone().is_some()))
@@ -92,7 +103,9 @@ mod tests {
                 (together, false),
                 (runs[3], true),
                 (runs[4], true),
-                (runs[5], true)
+                (runs[5], true),
+                (runs[6], true),
+                (runs[7], true)
             ]
         );
     }
@@ -107,5 +120,7 @@ mod tests {
         assert_eq!(within(run(5, 2)), []);
         assert_eq!(within(run(13, 9)), []);
         assert_eq!(within(run(10, 2)), [run(10, 2)]);
+        assert_eq!(near.reached_by(run(3, 6)), &runs[..2]);
+        assert_eq!(near.reached_by(run(5, 2)), []);
     }
 }

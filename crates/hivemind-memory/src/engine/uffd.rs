@@ -180,15 +180,9 @@ impl Uffd {
         };
         let watched = accesses.map.read_only_runs();
         for near in Near::of(&watched) {
-            if let Some(span) = near.alone() {
-                self.scan(span, scan, found, &mut tell)?;
-                continue;
-            }
-            for (run, has_entry) in self.look_among(&near, found)? {
-                match scan {
-                    Scan::TakeWritten => self.scan(run, scan, found, &mut tell)?,
-                    _ => tell(run, has_entry),
-                }
+            match near.alone() {
+                Some(span) => self.scan(span, scan, found, &mut tell)?,
+                None => self.scan_among(&near, scan, found, &mut tell)?,
             }
         }
         for run in vanished {
@@ -197,24 +191,36 @@ impl Uffd {
         Ok(())
     }
 
-    /// Which of these were stored to, by a look at all of them at once, and whether they have entries. Protects none of them: what lies
+    /// As a scan of each of these, but for those where a look at all of them at once sees no store. The look protects nothing: what lies
     /// between is not to be changed.
-    fn look_among(
+    fn scan_among(
         &self,
         near: &Near<'_>,
+        what: Scan,
         found: &mut [page_region],
-    ) -> Result<Vec<(PageRun, bool)>, Errno> {
-        let mut stored = Vec::new();
-        self.scan(
-            near.span(),
-            Scan::Written,
-            found,
-            |run, has_entry| match mutant(Mutant::StoresBetweenTold) {
-                false => stored.extend(near.within(run).map(|part| (part, has_entry))),
-                true => stored.push((run, has_entry)),
-            },
-        )?;
-        Ok(stored)
+        mut visit: impl FnMut(PageRun, bool),
+    ) -> Result<(), Errno> {
+        let mut seen = Vec::new();
+        self.scan(near.span(), Scan::Written, found, |run, has_entry| {
+            seen.push((run, has_entry));
+        })?;
+        let mut next = PageId(0);
+        for (run, has_entry) in seen {
+            if what == Scan::Written {
+                match mutant(Mutant::StoresBetweenTold) {
+                    false => near.within(run).for_each(|part| visit(part, has_entry)),
+                    true => visit(run, has_entry),
+                }
+                continue;
+            }
+            for reached in near.reached_by(run) {
+                if reached.first >= next {
+                    next = reached.end();
+                    self.scan(*reached, what, found, &mut visit)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Calls `visit` with the runs that a scan of this span finds, ascending, and whether they have entries.
@@ -227,7 +233,8 @@ impl Uffd {
     ) -> Result<(), Errno> {
         let (address, bytes) = self.userfault.mapping.application(span);
         let (mut next, end) = (address.addr() as u64, (address.addr() + bytes) as u64);
-        // The kernel makes room of its own for as many, at each call.
+        // The kernel makes room of its own for as many, at each call. Where what lies between watched pages is told too, it may be more: then
+        // there is another call.
         let runs_most = (span.count as usize).div_ceil(2);
         let room = found.len().min(runs_most);
         let found = &mut found[..room];
@@ -380,6 +387,39 @@ mod tests {
             "it is there again"
         );
         assert_eq!(taken(&engine), runs([3]));
+    }
+
+    #[test]
+    fn a_written_page_that_the_kernel_takes_away_is_reported_from_amid_scattered_ones() {
+        if let Err(refusal) = probe() {
+            eprintln!("skipped: {refusal:?}");
+            return;
+        }
+        let mapping = Arc::new(Mapping::anywhere(20 * PAGE_SIZE as u64).unwrap());
+        let engine = Uffd::new(Arc::clone(&mapping)).unwrap();
+        let scattered = [1, 4, 7, 10].map(PageId);
+        for page in scattered {
+            engine.set_access(PageRun::one(page), Access::ReadOnly);
+        }
+        let take_leaving = |engine: &Uffd| {
+            let mut written = Vec::new();
+            engine.take_written_leaving(&mut written, &|_| false);
+            written
+        };
+        for take in [taken, take_leaving] {
+            assert!(store_by_system_call(&mapping, PageId(4)));
+            reclaim(&engine, 4);
+            reclaim(&engine, 7);
+            assert_eq!(take(&engine), runs([4]), "7 was clean");
+            assert_eq!(take(&engine), []);
+            for page in (0..20).map(PageId) {
+                // The one that was clean waits for its fault.
+                let there = scattered.contains(&page) && page != PageId(7);
+                assert_eq!(store_by_system_call(&mapping, page), there, "{page}");
+            }
+            assert_eq!(take(&engine), runs([1, 4, 10]));
+            assert!(engine.settle(PageId(7), AccessKind::Read));
+        }
     }
 
     #[test]

@@ -141,6 +141,15 @@ fn pages_near_each_other_are_looked_at_together() {
 }
 
 #[test]
+fn long_runs_near_each_other_are_looked_at_one_by_one() {
+    Case::run(
+        EngineKind::Uffd,
+        "long_runs_near_each_other_are_looked_at_one_by_one",
+        scattered::long_runs_near_each_other_are_looked_at_one_by_one,
+    );
+}
+
+#[test]
 fn too_many_pieces_end_the_process_with_the_remedy() {
     Case::run(
         EngineKind::Mprotect,

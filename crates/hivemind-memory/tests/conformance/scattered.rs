@@ -92,27 +92,43 @@ pub(crate) fn pages_between_those_that_are_watched_stay_as_they_are(case: &Case)
     assert_eq!(region.faults().len(), 1, "a page that is not valid faults");
 }
 
+/// How long it takes at least to find stores to each `stored`th page of so many watched runs.
+fn look(case: &Case, (runs, pages): (u64, u64), apart: u64, stored: usize) -> Duration {
+    let region = Fixture::new(runs * (pages + apart), case.engine);
+    let firsts = || (0..runs).map(|at| at * (pages + apart));
+    firsts().for_each(|first| region.set(first, pages, Access::ReadOnly));
+    let watched: Vec<u64> = firsts().flat_map(|first| first..first + pages).collect();
+    let stored: Vec<u64> = watched.into_iter().step_by(stored).collect();
+    let expected = PageRun::join(stored.iter().map(|page| PageId(*page)));
+    let look = || {
+        for page in &stored {
+            region.store(*page, 0, !region.load(*page, 0));
+        }
+        let begin = Instant::now();
+        let told = region.take_written();
+        let took = begin.elapsed();
+        assert_eq!(told, expected);
+        took
+    };
+    (0..20).map(|_| look()).min().unwrap_or(Duration::MAX)
+}
+
 /// For engines that look at page tables.
 pub(crate) fn pages_near_each_other_are_looked_at_together(case: &Case) {
-    const WATCHED: u64 = 200;
-    let look_at = |apart: u64| {
-        let region = Fixture::new(WATCHED * apart, case.engine);
-        for at in 0..WATCHED {
-            region.set(at * apart, 1, Access::ReadOnly);
-            region.store(at * apart, 0, 1);
-        }
-        region.take_written();
-        let look = || {
-            region.store(0, 0, !region.load(0, 0));
-            let begin = Instant::now();
-            assert_eq!(region.take_written(), [run(0, 1)]);
-            begin.elapsed()
-        };
-        (0..20).map(|_| look()).min().unwrap_or(Duration::MAX)
-    };
-    let (near, far) = (look_at(3), look_at(200));
+    let pages = (200, 1);
+    let (near, far) = (look(case, pages, 2, 200), look(case, pages, 199, 200));
     assert!(
         2 * near < far,
+        "{near:?} near each other, {far:?} far apart"
+    );
+}
+
+/// As above: where stores to long runs are many there is nothing to win, and nothing may be lost.
+pub(crate) fn long_runs_near_each_other_are_looked_at_one_by_one(case: &Case) {
+    let runs = (3, 1_000);
+    let (near, far) = (look(case, runs, 1, 2), look(case, runs, 199, 2));
+    assert!(
+        near < 3 * far,
         "{near:?} near each other, {far:?} far apart"
     );
 }

@@ -86,9 +86,13 @@ const THIRD: DroneId = DroneId(2);
 
 fn frames_of_all_lengths_arrive_whole_and_in_order(pair: &MakePair) {
     let (near, far) = pair_of(pair);
-    let lengths = [
-        0, 1, 64, 506, 507, 508, 4096, 4101, 65_536, 300_000, 1, 0, 2_000_000,
-    ];
+    // Around what a record holds, and what waiting frames are joined to, with each header's length.
+    let around =
+        |most: usize| [5, 13].map(|header| [most - header - 1, most - header, most - header + 1]);
+    let edges = [MAX_PLAIN_BYTES, 64 << 10].map(around);
+    let others = [0, 1, 64, 4096, 4101, 65_536, 300_000, 1, 0, 2_000_000];
+    let edges = edges.as_flattened().as_flattened();
+    let lengths: Vec<usize> = edges.iter().chain(&others).copied().collect();
     for (index, &length) in lengths.iter().enumerate() {
         near.send(
             SECOND,

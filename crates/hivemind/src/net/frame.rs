@@ -25,7 +25,7 @@ pub(crate) const MAX_BODY_BYTES: usize = 256 << 20;
 /// lazily: a link that only ever carries short frames touches its first page alone.
 const READ_BUFFER_BYTES: usize = 256 << 10;
 
-/// A buffer that grew beyond this for one long frame is given back when that frame is done.
+/// A buffer that grew beyond this for one long frame is given back when that frame is done, or when the next begins.
 const KEEP_BUFFER_BYTES: usize = 4 << 20;
 
 /// What a frame is for.
@@ -88,6 +88,9 @@ impl Frame {
 
     /// Begins anew: the body is what is appended to this.
     pub(crate) fn begin(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() > KEEP_BUFFER_BYTES {
+            *self = Self::with_room(0);
+        }
         self.bytes.truncate(HEADER_BYTES_MOST);
         &mut self.bytes
     }
@@ -305,6 +308,23 @@ mod tests {
             (Kind::Data, (0..=40).collect()),
             (Kind::Goodbye, Vec::new()),
         ]
+    }
+
+    #[test]
+    fn a_long_frame_is_not_kept_and_a_shorter_one_is() {
+        let mut frame = Frame::with_room(KEEP_BUFFER_BYTES / 2);
+        let capacity = frame.bytes.capacity();
+        frame.begin().extend_from_slice(b"short");
+        assert_eq!(frame.body(), b"short");
+        assert_eq!(frame.bytes.capacity(), capacity);
+        let long = frame.begin();
+        long.resize(long.len() + 2 * KEEP_BUFFER_BYTES, 1);
+        frame.begin().extend_from_slice(b"next");
+        assert_eq!(frame.body(), b"next");
+        assert!(frame.bytes.capacity() < capacity);
+        frame.go_on().extend_from_slice(b" word");
+        let whole = frame.close(Kind::Data, None);
+        assert_eq!(whole, b"\x09\0\0\0\0next word");
     }
 
     #[test]
