@@ -15,6 +15,10 @@ use alloc::vec::Vec;
 /// does not touch waste little memory (what is filled may take large pages: the memory room's matter), many enough that a fault is rare.
 const OPEN_AHEAD_PAGES: u64 = 31;
 
+/// Over so many pages that it has a program is taken to walk on to those that came ahead of it: where drones take turns at the pages of an
+/// array, those of a drone lie between those of the others.
+const OWN_PAGES_MOST: u64 = 8;
+
 /// How many are asked for with a page that is missed: as many as fit into one message with it.
 const FOLLOWERS_MOST: u64 = WINDOW_PAGES_MOST - 1;
 
@@ -238,7 +242,7 @@ impl<M: Memory> Core<M> {
     }
 
     /// Opens the pages on both sides of this one that were fetched ahead and are here, as far as they are
-    /// trusted: the program walks, so it comes to them.
+    /// trusted: the program walks, so it comes to them. A few that it has it walks over.
     pub(crate) fn open_arrived(&mut self, page: PageId) {
         for direction in [Direction::Up, Direction::Down] {
             self.open_arrived_towards(direction, page);
@@ -248,30 +252,52 @@ impl<M: Memory> Core<M> {
     fn open_arrived_towards(&mut self, direction: Direction, page: PageId) {
         let pages = self.pages.count();
         let first = direction.place(page, pages) + 1;
-        let mut count = 0;
+        let (mut opened, mut own) = (Vec::new(), 0);
         for place in first..pages.min(first + WINDOW_PAGES_MOST) {
             let next = direction.page(place, pages);
-            if !self.came_ahead(next) || !self.pages.get_mut(next).trust.take() {
+            if self.pages.get_mut(next).access != Access::Invalid && own < OWN_PAGES_MOST {
+                own += 1;
+                continue;
+            }
+            let here = self.came_ahead(next) || self.came_home(next);
+            if !here || !self.pages.get_mut(next).trust.take() {
                 break;
             }
-            count += 1;
+            own = 0;
+            opened.push(next);
         }
-        if count > 0 {
-            let opened = direction.run(first, count, pages);
-            if direction == Direction::Down {
-                self.walks.note(PageId(opened.first.0 + 1));
-                self.walks.note(opened.first);
+        if direction == Direction::Down {
+            opened.reverse();
+            if let Some(lowest) = opened.first() {
+                self.walks.note(PageId(lowest.0 + 1));
+                self.walks.note(*lowest);
             }
-            self.open_for_loads(opened);
+        }
+        for run in PageRun::join(opened) {
+            self.open_for_loads(run);
         }
     }
 
     /// Whether a page that was to come ahead of the program is here as a whole, and not opened.
     pub(crate) fn came_ahead(&mut self, page: PageId) -> bool {
-        let lies_here = !self.fetches.has(page) && !self.epoch.is_coming_home(page);
+        self.pages.get_mut(page).ahead && self.is_whole_and_closed(page)
+    }
+
+    /// Whether a page that lives here, and that others write too, is here as a whole again, and not opened since. The program has touched
+    /// it before.
+    fn came_home(&mut self, page: PageId) -> bool {
+        let me = self.me;
         let entry = self.pages.get_mut(page);
-        let closed = entry.ahead && entry.access == Access::Invalid;
-        lies_here && closed && entry.based && entry.lacking().next().is_none()
+        let shared = entry.home == me && !entry.is_alone();
+        shared && entry.trust.was_touched_once() && self.is_whole_and_closed(page)
+    }
+
+    fn is_whole_and_closed(&mut self, page: PageId) -> bool {
+        let comes_home = self.epoch.is_coming_home(page) && !mutant(Mutant::ComingHomeOpened);
+        let comes = comes_home || self.fetches.has(page);
+        let entry = self.pages.get_mut(page);
+        let closed = entry.access == Access::Invalid;
+        !comes && closed && entry.based && entry.lacking().next().is_none()
     }
 
     /// Opens pages that came ahead of the program.

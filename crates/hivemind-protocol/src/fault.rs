@@ -192,6 +192,7 @@ impl<M: Memory> Core<M> {
         let Some(fetch) = self.fetches.under_way.remove(page) else {
             return;
         };
+        let me = self.me;
         let mut fetch = *fetch;
         let waiting = core::mem::take(&mut fetch.waiting);
         self.install(page, fetch);
@@ -204,9 +205,9 @@ impl<M: Memory> Core<M> {
             };
             let entry = self.pages.get_mut(page);
             entry.trust = Trust::TOUCHED;
-            let came_ahead = entry.ahead;
+            let came = entry.ahead || (entry.home == me && !entry.is_alone());
             self.open_page(page, kind);
-            if came_ahead {
+            if came {
                 self.open_arrived(page);
             }
         }

@@ -253,6 +253,8 @@ mutants! {
     LargePageInReach = "large-page-in-reach", None;
     /// What a look at scattered pages finds between them is told of as they are.
     StoresBetweenTold = "stores-between-told", None;
+    /// A page is opened with one beside it though what others wrote there is on its way home.
+    ComingHomeOpened = "coming-home-opened", None;
     /// The call for a collection stays with those right below the first drone.
     CallNotPassedOn = "call-not-passed-on", None;
 }
