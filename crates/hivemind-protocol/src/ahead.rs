@@ -260,10 +260,13 @@ impl<M: Memory> Core<M> {
                 continue;
             }
             let here = self.came_ahead(next) || self.came_home(next);
-            if !here || !self.pages.get_mut(next).trust.take() {
+            let proves = self.pushes.is_left_closed(next);
+            if !here || proves || !self.pages.get_mut(next).trust.take() {
                 break;
             }
             own = 0;
+            // A page that comes with a lock goes on coming only where the program comes to it.
+            self.locks.holding.note(next);
             opened.push(next);
         }
         if direction == Direction::Down {
@@ -283,13 +286,19 @@ impl<M: Memory> Core<M> {
         self.pages.get_mut(page).ahead && self.is_whole_and_closed(page)
     }
 
-    /// Whether a page that lives here, and that others write too, is here as a whole again, and not opened since. The program has touched
-    /// it before.
+    /// Whether a page that lives here, and that others have, is here as a whole again, and not opened since. The program has touched it
+    /// before, or walked over it.
     fn came_home(&mut self, page: PageId) -> bool {
-        let me = self.me;
+        let touched = self.pages.get_mut(page).trust.was_touched_once();
+        touched && self.is_shared_home(page) && self.is_whole_and_closed(page)
+    }
+
+    /// Whether a page lives here that others have, or had not long ago.
+    pub(crate) fn is_shared_home(&mut self, page: PageId) -> bool {
+        let (me, opens) = (self.me, self.economies.fetch_ahead);
         let entry = self.pages.get_mut(page);
-        let shared = entry.home == me && !entry.is_alone();
-        shared && entry.trust.was_touched_once() && self.is_whole_and_closed(page)
+        let is_fresh = entry.copies == CopySet::Everyone;
+        opens && entry.home == me && !entry.is_alone() && !is_fresh
     }
 
     fn is_whole_and_closed(&mut self, page: PageId) -> bool {

@@ -255,6 +255,8 @@ mutants! {
     StoresBetweenTold = "stores-between-told", None;
     /// A page is opened with one beside it though what others wrote there is on its way home.
     ComingHomeOpened = "coming-home-opened", None;
+    /// A walk goes on though this drone has arrived at the end of the epoch.
+    WalksOnAfterArrival = "walks-on-after-arrival", None;
     /// The call for a collection stays with those right below the first drone.
     CallNotPassedOn = "call-not-passed-on", None;
 }

@@ -124,6 +124,12 @@ impl Pushes {
         self.subscriptions.contains(page)
     }
 
+    /// Whether the page is sent here and left closed this time, to see whether it is touched.
+    pub(crate) fn is_left_closed(&self, page: PageId) -> bool {
+        let subscription = self.subscriptions.get(page);
+        subscription.is_some_and(|subscription| subscription.touched == TOUCHED_A_PROOF)
+    }
+
     /// Who is sent a page that lives here.
     pub(crate) fn subscribers(&self, page: PageId) -> impl Iterator<Item = DroneId> {
         let readership = self.subscribers.get(page).into_iter();

@@ -102,6 +102,8 @@ scenarios! {
     who_reads_a_page_of_each_short_row_gets_whole_rows: "walk-in-short-strides.txt",
     who_takes_turns_at_pages_walks_over_those_that_it_has: "turns.txt",
     pages_that_several_write_are_opened_with_those_before_them: "walk-where-others-write.txt",
+    pages_that_migrate_side_by_side_all_come_with_the_lock: "migratory-neighbours.txt",
+    a_pushed_page_is_left_closed_now_and_then_whatever_is_opened_near_it: "push-near-home.txt",
     whole_pages_that_all_allocate_are_as_nobody_ever_wrote_them: "anew.txt",
     a_diff_that_comes_home_after_its_page_was_made_anew_goes_into_nothing: "anew-with-flush.txt",
     a_store_in_a_rhythm_is_expected: "rhythm.txt",

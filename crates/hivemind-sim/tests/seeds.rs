@@ -31,4 +31,6 @@ fn three_hundred_worlds_find_nothing() {
 #[test]
 fn seeds_that_found_something_once_find_nothing_now() {
     run([573, 866, 958, 1270, 1344, 1856]);
+    // A walk that went on after its drone had arrived, with a split barrier that outlived a collection.
+    run([2394]);
 }

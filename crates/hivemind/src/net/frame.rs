@@ -88,7 +88,7 @@ impl Frame {
 
     /// Begins anew: the body is what is appended to this.
     pub(crate) fn begin(&mut self) -> &mut Vec<u8> {
-        if self.bytes.capacity() > KEEP_BUFFER_BYTES {
+        if self.bytes.len() > KEEP_BUFFER_BYTES {
             *self = Self::with_room(0);
         }
         self.bytes.truncate(HEADER_BYTES_MOST);
