@@ -290,15 +290,17 @@ impl<M: Memory> Core<M> {
     /// before, or walked over it.
     fn came_home(&mut self, page: PageId) -> bool {
         let touched = self.pages.get_mut(page).trust.was_touched_once();
-        touched && self.is_shared_home(page) && self.is_whole_and_closed(page)
+        touched && self.is_opened_at_home(page) && self.is_whole_and_closed(page)
     }
 
-    /// Whether a page lives here that others have, or had not long ago.
-    pub(crate) fn is_shared_home(&mut self, page: PageId) -> bool {
-        let (me, opens) = (self.me, self.economies.fetch_ahead);
+    /// Whether a page that lives here is opened with those beside it: one that others have, or had not long ago, where pages are opened
+    /// ahead of the program at all.
+    pub(crate) fn is_opened_at_home(&mut self, page: PageId) -> bool {
+        let me = self.me;
         let entry = self.pages.get_mut(page);
         let is_fresh = entry.copies == CopySet::Everyone;
-        opens && entry.home == me && !entry.is_alone() && !is_fresh
+        let is_shared = entry.home == me && !entry.is_alone() && !is_fresh;
+        is_shared && self.economies.fetch_ahead
     }
 
     fn is_whole_and_closed(&mut self, page: PageId) -> bool {

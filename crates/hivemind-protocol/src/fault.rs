@@ -205,7 +205,7 @@ impl<M: Memory> Core<M> {
             };
             let entry = self.pages.get_mut(page);
             entry.trust = Trust::TOUCHED;
-            let came = entry.ahead || self.is_shared_home(page);
+            let came = entry.ahead || self.is_opened_at_home(page);
             self.open_page(page, kind);
             if came {
                 self.open_arrived(page);

@@ -8,7 +8,7 @@ use hivemind_protocol::{PageId, PageRun};
 /// over an entry of the page table 9 ns, whatever it is (docs/decisions/0047-scattered-pages-are-looked-at-together.md).
 const NEAR_PAGES: u64 = 32;
 
-/// Longer ones are looked at for themselves: to walk over one twice would cost more than a call.
+/// Longer ones are looked at for themselves: the longer a run, the likelier is a store to it, and then it would be walked over twice.
 const SHORT_PAGES: u64 = 32;
 
 /// Of fewer runs each is looked at for itself: those in which a look at all finds a store are looked at once more.
@@ -55,7 +55,7 @@ impl<'a> Near<'a> {
     pub(super) fn reached_by(&self, run: PageRun) -> &'a [PageRun] {
         let from = self.0.partition_point(|near| near.end() <= run.first);
         let upto = self.0.partition_point(|near| near.first < run.end());
-        &self.0[from..upto.max(from)]
+        &self.0[from..upto]
     }
 
     /// The parts of a run that lie in these, ascending.

@@ -62,7 +62,8 @@ pub(crate) fn stores_are_found_exactly_among_pages_of_all_kinds(case: &Case) {
 }
 
 pub(crate) fn pages_between_those_that_are_watched_stay_as_they_are(case: &Case) {
-    const WATCHED: u64 = 64;
+    // More than one call of the kernel tells of.
+    const WATCHED: u64 = 1_200;
     const APART: u64 = 4;
     let region = Fixture::new(WATCHED * APART, case.engine);
     if region.memory().write_detection() == WriteDetection::Traps {
